@@ -1,0 +1,44 @@
+"""``Actor``: state plus handlers, one message at a time."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from gristmill.behaviours.context import Context
+from gristmill.behaviours.protocol import Protocol
+from gristmill.errors import UsageError
+from gristmill.facets.specs import FacetSpec
+from gristmill.ref import Mailbox
+from gristmill.supervision import ExitReason
+
+
+class Actor:
+    """The base of every actor; subclass it and mark handlers with ``@handles``.
+
+    The protocol is checked when the class is created. An exception in a handler crashes the actor
+    and its supervisor decides; ``raise Reject(...)`` refuses a message without crashing.
+    """
+
+    __protocol__: ClassVar[Protocol] = Protocol(object, {})
+
+    mailbox: ClassVar[Mailbox] = Mailbox()
+    """The bound of the mailbox; ``spawn`` can say otherwise."""
+    facets: ClassVar[tuple[FacetSpec, ...]] = ()
+    """The facets that the actor starts with; ``spawn`` can say otherwise."""
+    channels: ClassVar[tuple[str, ...]] = ()
+    """The channels that it subscribes to when it starts."""
+
+    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - passed on
+        """Check the protocol of the new class."""
+        super().__init_subclass__(**options)
+        cls.__protocol__ = Protocol.of(cls)
+
+    def on_start(self, ctx: Context) -> Any:  # noqa: ANN401 - None or an awaitable
+        """Run after the constructor and the replay, before the first message; may be async."""
+
+    def terminate(self, reason: ExitReason, ctx: Context) -> None:
+        """Clean up: runs when the actor ends in order or by its own exception, never on a kill."""
+
+    def apply(self, event: Any) -> None:  # noqa: ANN401 - the application's own events
+        """Change the state by a journaled event; pure. Durable actors define it."""
+        raise UsageError(f"{type(self).__qualname__} is durable; define apply(self, event)")

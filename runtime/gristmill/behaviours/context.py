@@ -1,0 +1,194 @@
+"""``Context``: what a handler can do beyond its own state.
+
+Time, randomness and ids come from here and nowhere else, so that a simulator can decide them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from random import Random
+from typing import Any, Protocol, TypeVar
+
+from gristmill.behaviours.facet_set import FacetSet
+from gristmill.messages import Command, Event, Request
+from gristmill.ref import DEFAULT_TIMEOUT, AnyRef, DeliveryGuarantee, Ref
+
+R = TypeVar("R")
+
+
+class Timer(Protocol):
+    """A timer that is under way."""
+
+    def cancel(self) -> bool:
+        """Stop it; give whether it was still to fire."""
+
+
+class ActorHost(Protocol):
+    """What the worker provides to the context of one actor."""
+
+    facets: FacetSet
+    random: Random
+
+    def now(self) -> float: ...
+    def wall_time(self) -> float: ...
+    def new_id(self) -> str: ...
+    async def sleep(self, seconds: float) -> None: ...
+    def self_ref(self) -> AnyRef: ...
+    def sender_ref(self) -> AnyRef | None: ...
+    def lookup(self, name: str) -> AnyRef | None: ...
+    def tell(self, to: AnyRef, message: Command | Event, delivery: DeliveryGuarantee) -> None: ...
+    async def tell_waiting(
+        self, to: AnyRef, message: Command | Event, delivery: DeliveryGuarantee
+    ) -> None: ...
+    async def ask(self, to: AnyRef, request: Request[R], timeout: float | None) -> R: ...
+    def publish(self, channel: str, event: Event, key: str) -> None: ...
+    def subscribe(self, channel: str, *, wanted: bool) -> None: ...
+    def send_after(self, delay: float, message: Command | Event) -> Timer: ...
+    def persist(self, event: Any) -> None: ...  # noqa: ANN401 - any tagged Struct
+    def stop(self) -> None: ...
+    def defer(self) -> Callable[[Any], None]: ...
+    def switch_accounting(self, *, compute: bool) -> Callable[[], None]: ...
+
+
+class Context:
+    """One actor's view of the runtime; valid for as long as its incarnation lives."""
+
+    __slots__ = ("_host", "log", "name", "node", "path", "worker")
+
+    def __init__(self, host: ActorHost, *, name: str, path: str, worker: str, node: str) -> None:
+        self._host = host
+        self.name = name
+        """The actor's registered name, or an empty string."""
+        self.path = path
+        """Where it stands in the supervision tree."""
+        self.worker = worker
+        """The worker that hosts it."""
+        self.node = node
+        """The node's id."""
+        self.log = logging.getLogger(f"gristmill.actor.{name or path.rpartition('/')[2]}")
+
+    @property
+    def ref(self) -> AnyRef:
+        """The actor's own address."""
+        return self._host.self_ref()
+
+    @property
+    def sender(self) -> AnyRef | None:
+        """The actor that sent the message in hand; None when it was a client."""
+        return self._host.sender_ref()
+
+    @property
+    def facets(self) -> FacetSet:
+        """The facets that the actor was started with."""
+        return self._host.facets
+
+    @property
+    def random(self) -> Random:
+        """The actor's own random numbers."""
+        return self._host.random
+
+    def now(self) -> float:
+        """Give monotonic time in seconds."""
+        return self._host.now()
+
+    def wall_time(self) -> float:
+        """Give the seconds since 1970."""
+        return self._host.wall_time()
+
+    def new_id(self) -> str:
+        """Make a ULID: 26 characters that sort by time."""
+        return self._host.new_id()
+
+    async def sleep(self, seconds: float) -> None:
+        """Let ``seconds`` pass; the mailbox waits meanwhile."""
+        await self._host.sleep(seconds)
+
+    def lookup(self, name: str) -> AnyRef | None:
+        """Find an actor of this node by its name."""
+        return self._host.lookup(name)
+
+    async def ask(
+        self, to: Ref[Any], request: Request[R], *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> R:
+        """Ask another actor; raises what :meth:`Ref.ask` raises."""
+        return await self._host.ask(to, request, timeout)
+
+    async def tell(
+        self,
+        to: Ref[Any],
+        message: Command | Event,
+        *,
+        delivery: DeliveryGuarantee | str = DeliveryGuarantee.AT_MOST_ONCE,
+    ) -> None:
+        """Send ``message``, waiting for room in the target's mailbox if need be."""
+        await self._host.tell_waiting(to, message, DeliveryGuarantee(delivery))
+
+    def publish(self, channel: str, event: Event, *, key: str = "") -> None:
+        """Publish ``event``; events with one ``key`` keep their order."""
+        self._host.publish(channel, event, key)
+
+    def subscribe(self, channel: str) -> None:
+        """Get the events of ``channel`` from now on, as messages."""
+        self._host.subscribe(channel, wanted=True)
+
+    def unsubscribe(self, channel: str) -> None:
+        """Get no more events of ``channel``."""
+        self._host.subscribe(channel, wanted=False)
+
+    def send_after(self, delay: float, message: Command | Event) -> Timer:
+        """Send ``message`` to this actor after ``delay`` seconds; gone with the incarnation.
+
+        Raises:
+            UsageError: the delay is negative or no number.
+        """
+        return self._host.send_after(delay, message)
+
+    def persist(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
+        """Apply ``event`` to the actor and journal it; needs the ``Durable`` facet.
+
+        The events of a message are committed together when its handler has finished, before any
+        message of the handler leaves. If the handler raises, none is.
+        """
+        self._host.persist(event)
+
+    def stop(self) -> None:
+        """End this actor normally once its handler has finished."""
+        self._host.stop()
+
+    def defer_reply(self) -> Callable[[Any], None]:
+        """Answer the request in hand later: the handler returns :data:`DEFERRED`.
+
+        Gives a function to call once with the reply.
+        """
+        return self._host.defer()
+
+    @contextmanager
+    def compute(self) -> Iterator[None]:
+        """Account for a block as compute; inside a handler that is the default."""
+        restore = self._host.switch_accounting(compute=True)
+        try:
+            yield
+        finally:
+            restore()
+
+    @contextmanager
+    def coordinate(self) -> Iterator[None]:
+        """Account for a block inside a handler as coordination."""
+        restore = self._host.switch_accounting(compute=False)
+        try:
+            yield
+        finally:
+            restore()
+
+
+class Deferred:
+    """The type of :data:`DEFERRED`."""
+
+    __gristmill_deferred__ = True
+    __slots__ = ()
+
+
+DEFERRED = Deferred()
+"""What a handler returns when it has taken ``ctx.defer_reply()``."""

@@ -1,0 +1,199 @@
+"""``@handles`` and the protocol of an actor class: which handler takes which message type."""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar, Union, get_args, get_origin, overload
+
+import msgspec
+
+from gristmill.errors import ProtocolError
+from gristmill.messages import Message, Request, reply_type
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_MARK = "__gristmill_handler__"
+
+
+@overload
+def handles(function: F) -> F: ...
+@overload
+def handles() -> Callable[[F], F]: ...
+def handles(function: F | None = None) -> F | Callable[[F], F]:
+    """Mark a method as the handler of the message type that it is annotated with.
+
+    ``def quote(self, msg: GetQuote) -> Quote`` or, to use the context,
+    ``def quote(self, msg: GetQuote, ctx: Context) -> Quote``; plain or ``async``. A union of
+    message types makes it the handler of each.
+    """
+
+    def mark(target: F) -> F:
+        setattr(target, _MARK, True)
+        return target
+
+    return mark if function is None else mark(function)
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """One entry of a protocol."""
+
+    name: str
+    function: Callable[..., Any]
+    message: type[Message]
+    wants_context: bool
+    is_async: bool
+    reply: Any
+    """The declared reply type of a request; None for other messages."""
+    reply_class: type | None
+    """The class that a reply must be an instance of, where that says it all."""
+
+
+class Protocol:
+    """What an actor class understands. Built once, when the class is created."""
+
+    def __init__(self, owner: type, handlers: dict[type[Message], Handler]) -> None:
+        self.owner = owner
+        self.handlers = handlers
+        self.messages: Any = Union[tuple(handlers)] if handlers else None  # noqa: UP007 - a tuple
+
+    @classmethod
+    def of(cls, owner: type) -> Protocol:
+        """Collect and check the handlers of a class and its bases.
+
+        Raises:
+            ProtocolError: two handlers for one message, a handler without an annotation, or a
+                reply type that does not fit the request.
+        """
+        handlers: dict[type[Message], Handler] = {}
+        names = dict.fromkeys(name for klass in reversed(owner.__mro__) for name in vars(klass))
+        for name in names:
+            function = inspect.getattr_static(owner, name)
+            if not getattr(function, _MARK, False):
+                continue
+            for handler in _handlers_of(owner, name, function):
+                other = handlers.get(handler.message)
+                if other is not None:
+                    raise ProtocolError(
+                        f"{owner.__qualname__} has two handlers for "
+                        f"{handler.message.__qualname__}: {other.name} and {name}; keep one"
+                    )
+                handlers[handler.message] = handler
+        return cls(owner, handlers)
+
+
+def _handlers_of(owner: type, name: str, function: Callable[..., Any]) -> list[Handler]:
+    where = f"{owner.__qualname__}.{name}"
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    if not 1 <= len(parameters) <= 2:
+        raise ProtocolError(f"handler {where} takes (self, message) or (self, message, ctx)")
+    try:
+        hints = typing.get_type_hints(function)
+    except NameError as error:
+        raise ProtocolError(
+            f"handler {where}: {error}; define the message types before the class"
+        ) from None
+    annotation = hints.get(parameters[0].name)
+    if annotation is None:
+        raise ProtocolError(f"handler {where}: annotate {parameters[0].name!r} with a message type")
+    kinds = get_args(annotation) if _is_union(annotation) else (annotation,)
+    return [
+        _handler(where, name, function, kind, hints.get("return"), len(parameters) == 2)
+        for kind in kinds
+    ]
+
+
+def _handler(
+    where: str,
+    name: str,
+    function: Callable[..., Any],
+    kind: Any,  # noqa: ANN401 - what stands in the annotation
+    answers: Any,  # noqa: ANN401 - a type expression
+    wants_context: bool,
+) -> Handler:
+    if not (isinstance(kind, type) and issubclass(kind, Message)):
+        raise ProtocolError(
+            f"handler {where}: {kind!r} is no message type; subclass Command, Request or Event"
+        )
+    reply = None
+    if issubclass(kind, Request):
+        reply = reply_type(kind)
+        if answers is None or (answers is type(None) and reply not in (None, type(None))):
+            raise ProtocolError(
+                f"handler {where}: {kind.__qualname__} is answered by {_name(reply)}; "
+                "annotate the handler's return type"
+            )
+        if not _fits(answers, reply):
+            raise ProtocolError(
+                f"handler {where} returns {_name(answers)}, but {kind.__qualname__} is "
+                f"answered by {_name(reply)}"
+            )
+    elif answers not in (None, type(None)):
+        raise ProtocolError(
+            f"handler {where} returns {_name(answers)}, but nothing waits for an answer to "
+            f"{kind.__qualname__}; make it a Request[{_name(answers)}]"
+        )
+    return Handler(
+        name=name,
+        function=function,
+        message=kind,
+        wants_context=wants_context,
+        is_async=inspect.iscoroutinefunction(function),
+        reply=reply,
+        reply_class=reply if isinstance(reply, type) and get_origin(reply) is None else None,
+    )
+
+
+def _fits(answers: Any, reply: Any) -> bool:  # noqa: ANN401 - type expressions
+    if answers is Any or reply is Any or answers == reply:
+        return True
+    if _is_union(answers):
+        return all(_fits(part, reply) for part in get_args(answers))
+    if _is_union(reply):
+        return any(_fits(answers, part) for part in get_args(reply))
+    if getattr(answers, "__gristmill_deferred__", False):
+        return True
+    if isinstance(answers, type) and isinstance(reply, type):
+        return issubclass(answers, reply)
+    return get_origin(answers) is not None and get_origin(answers) == get_origin(reply)
+
+
+def _is_union(annotation: Any) -> bool:  # noqa: ANN401 - a type expression
+    return get_origin(annotation) in (Union, types.UnionType)
+
+
+def _name(kind: Any) -> str:  # noqa: ANN401 - a type expression
+    return kind.__qualname__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+
+
+def check_reply(handler: Handler, owner: type, value: object) -> str:
+    """Say what is wrong with a reply, or nothing if it is what the request declares."""
+    expected = handler.reply_class
+    if expected is not None:
+        if expected is float and isinstance(value, int) and not isinstance(value, bool):
+            return ""
+        fits = isinstance(value, expected)
+    else:
+        try:
+            msgspec.convert(value, handler.reply, from_attributes=False)
+            fits = True
+        except (msgspec.ValidationError, TypeError):
+            fits = _structurally(value, handler.reply)
+    if fits:
+        return ""
+    return (
+        f"{owner.__qualname__}.{handler.name} answered {handler.message.__qualname__} with a "
+        f"{type(value).__qualname__}, but it declares {_name(handler.reply)}"
+    )
+
+
+def _structurally(value: object, reply: Any) -> bool:  # noqa: ANN401 - a type expression
+    """Check containers that msgspec.convert does not take as they are, by their outer class."""
+    if _is_union(reply):
+        return any(_structurally(value, part) for part in get_args(reply))
+    kind = get_origin(reply) or reply
+    return isinstance(kind, type) and isinstance(value, kind)

@@ -1,0 +1,193 @@
+"""Every error of gristmill's own, one hierarchy, each class one meaning.
+
+Errors that cross a process boundary travel as data (:class:`ErrorData`), never pickled: an
+exception class that the asker does not have can't silence it.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import ClassVar
+
+import msgspec
+
+
+class ErrorData(msgspec.Struct, frozen=True, array_like=True):
+    """A raised exception as data: what it was, what it said, where, and what caused it."""
+
+    type: str
+    """Qualified name of the exception's class, ``module.Class``."""
+    message: str
+    traceback: str = ""
+    """The formatted remote traceback, causes included."""
+    cause: ErrorData | None = None
+
+    @classmethod
+    def of(cls, error: BaseException) -> ErrorData:
+        """Describe ``error`` with its traceback and its chain of explicit causes."""
+        kind = type(error)
+        name = kind.__qualname__ if kind.__module__ == "builtins" else _qualified(kind)
+        text = "".join(traceback.format_exception(error))
+        cause = error.__cause__
+        return cls(name, str(error), text, cls.of(cause) if cause is not None else None)
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.message}" if self.message else self.type
+
+
+def _qualified(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+class GristmillError(Exception):
+    """The base of every error that gristmill raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+    """What the command line exits with when this error ends it."""
+
+
+class ConfigError(GristmillError):
+    """A configuration value, key or file is wrong. Names the source, the key and the remedy."""
+
+    exit_code = 2
+
+
+class UsageError(GristmillError, TypeError):
+    """The API was called in a way that can't work. Says what to write instead."""
+
+    exit_code = 2
+
+
+class ProtocolError(UsageError):
+    """The handlers of an actor class contradict each other; raised when the class is created."""
+
+
+class MessageTypeError(UsageError):
+    """A message class can't be used as one; raised when the class is created."""
+
+
+class ActorTypeError(UsageError):
+    """An actor type is unknown, or can't be imported by a worker."""
+
+
+class PayloadTooLargeError(GristmillError, ValueError):
+    """A message is larger than the limit. Nothing was sent."""
+
+
+class UnknownMessageError(GristmillError):
+    """The actor has no handler for the message. The actor is unharmed."""
+
+
+class DecodeError(GristmillError):
+    """Bytes from the wire are no valid message of the expected type."""
+
+
+class ReplyTypeError(GristmillError):
+    """A handler answered with a value that is not of the request's reply type."""
+
+
+class Reject(GristmillError):  # noqa: N818 - a refusal is an answer and not an error
+    """Raised by a handler to refuse a message without crashing. Reaches the asker as it is."""
+
+    def __init__(self, reason: str, *, code: str = "rejected") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class AskTimeoutError(GristmillError, TimeoutError):
+    """The callee is alive and did not answer in time. A late answer is dropped."""
+
+
+class ActorError(GristmillError):
+    """A message could not be answered because of its target's fate."""
+
+
+class ActorNotFoundError(ActorError):
+    """There is no such actor: it never was, or it has stopped for good (OTP's noproc)."""
+
+
+class ActorCrashed(ActorError):  # noqa: N818 - the name says what happened
+    """The handler raised. Carries the remote error as data."""
+
+    def __init__(self, message: str, error: ErrorData | None = None) -> None:
+        super().__init__(message)
+        self.error = error
+        if error is not None and error.traceback:
+            self.add_note(f"remote traceback:\n{error.traceback.rstrip()}")
+
+
+class ActorDied(ActorError):  # noqa: N818 - the name says what happened
+    """The actor's worker died while the message was there: it may or may not have been handled."""
+
+
+class MailboxFullError(ActorError):
+    """The target's mailbox has no room and its policy is to fail."""
+
+
+class AlreadyStartedError(ActorError):
+    """The name is taken by a living actor."""
+
+
+class StartFailedError(ActorError):
+    """The actor's constructor or ``on_start`` raised; it is not running."""
+
+    def __init__(self, message: str, error: ErrorData | None = None) -> None:
+        super().__init__(message)
+        self.error = error
+        if error is not None and error.traceback:
+            self.add_note(f"remote traceback:\n{error.traceback.rstrip()}")
+
+
+class NodeError(GristmillError):
+    """The node as a whole failed or is gone."""
+
+
+class NodeStoppedError(NodeError):
+    """The node has stopped, or was stopped under a waiting call."""
+
+
+class NodeStartError(NodeError):
+    """The node could not start."""
+
+    exit_code = 2
+
+
+class WorkerBootError(NodeStartError):
+    """A worker could not start: the user's module failed to import, or the process died at boot."""
+
+
+class NodeConnectError(NodeError):
+    """There is no such node, or it does not answer."""
+
+    exit_code = 3
+
+
+class RestartIntensityError(NodeStoppedError):
+    """A supervisor gave up: more restarts in its window than it allows. Carries the causes."""
+
+    exit_code = 5
+
+
+class InvalidStateTransition(GristmillError):  # noqa: N818 - named by the order application's contract
+    """A transition that the declared table does not have; nothing has changed."""
+
+    def __init__(self, source: str, target: str, *, detail: str = "") -> None:
+        super().__init__(f"no transition from {source} to {target}{detail and f' ({detail})'}")
+        self.source = source
+        self.target = target
+
+
+class CircuitOpenError(GristmillError):
+    """The circuit breaker does not let the call through."""
+
+    def __init__(self, name: str, retry_after: float, last_cause: str = "") -> None:
+        cause = f"; last cause: {last_cause}" if last_cause else ""
+        super().__init__(f"circuit {name!r} is open, retry in {retry_after:.3g} s{cause}")
+        self.name = name
+        self.retry_after = retry_after
+        self.last_cause = last_cause
+
+
+class IdempotencyConflictError(GristmillError):
+    """The key is in use: its first request is still running, or had another payload."""

@@ -1,0 +1,31 @@
+"""Facets as data: what an actor is given at its start, and takes with it across processes."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gristmill.facets.breaker_spec import CircuitBreakerSpec
+
+
+class Durable(msgspec.Struct, frozen=True, tag="durable"):
+    """The actor's events are journaled, and replayed when it starts again."""
+
+
+class Breaker(msgspec.Struct, frozen=True, tag="breaker"):
+    """A circuit breaker, reached as ``ctx.facets.breaker(name)``."""
+
+    name: str
+    spec: CircuitBreakerSpec = CircuitBreakerSpec()
+
+
+class Idempotency(msgspec.Struct, frozen=True, tag="idempotency"):
+    """A table of idempotency keys, reached as ``ctx.facets.idempotency``.
+
+    With :class:`Durable` the keys are journaled together with the state.
+    """
+
+    ttl: float = 86_400.0
+    """Seconds for which a completed key is remembered."""
+
+
+FacetSpec = Durable | Breaker | Idempotency

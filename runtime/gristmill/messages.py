@@ -1,0 +1,110 @@
+"""Typed messages: ``Command`` (tell), ``Request[R]`` (ask, answered by an ``R``), ``Event``.
+
+A message class is a frozen, tagged ``msgspec.Struct`` that lies on the wire as a MessagePack array
+``["module:Qualname", field, ...]``. Fields may only be appended to a published message type.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform, get_args, get_origin
+
+import msgspec
+
+from gristmill.errors import MessageTypeError, UsageError
+from gristmill.importing import canonical_module
+
+R = TypeVar("R")
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
+class MessageMeta(msgspec.StructMeta):
+    """Makes every message class frozen, array-like and tagged with its import path."""
+
+    def __new__(
+        mcls,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        **options: Any,  # noqa: ANN401 - msgspec's own class options
+    ) -> MessageMeta:
+        """Create the class, and refuse one that no other process could find."""
+        module, qualname = namespace["__module__"], namespace["__qualname__"]
+        try:
+            tag = f"{canonical_module(module)}:{qualname}"
+        except UsageError as error:
+            raise MessageTypeError(f"message type {name}: {error}") from None
+        namespace["__idempotent__"] = options.pop("idempotent", False)
+        chosen: dict[str, Any] = {"frozen": True, "array_like": True, "tag": tag} | options
+        return super().__new__(mcls, name, bases, namespace, **chosen)
+
+
+class Message(msgspec.Struct, metaclass=MessageMeta):
+    """The base of the three kinds of message; subclass one of those."""
+
+
+class Command(Message):
+    """An order to an actor, sent with ``tell``; nothing comes back."""
+
+
+class Event(Message):
+    """A notice that something has happened, published to a channel."""
+
+
+class Request(Message, Generic[R]):
+    """A question to an actor, sent with ``ask`` and answered by an ``R``.
+
+    Declare the reply's type when subclassing: ``class GetQuote(Request[Quote])``. With the class
+    keyword ``idempotent=True`` the request may be retried when its worker dies.
+    """
+
+    __idempotent__: ClassVar[bool]
+
+    def __init_subclass__(cls) -> None:
+        """Refuse a request without a declared reply type."""
+        super().__init_subclass__()
+        if _reply_argument(cls) is None:
+            raise MessageTypeError(
+                f"request {cls.__qualname__} does not say what answers it; "
+                f"write class {cls.__name__}(Request[ReplyType])"
+            )
+
+
+def _reply_argument(cls: type) -> Any:  # noqa: ANN401 - a type expression
+    for klass in cls.__mro__:
+        for base in klass.__dict__.get("__orig_bases__", ()):
+            if get_origin(base) is Request:
+                (argument,) = get_args(base)
+                return argument
+    return None
+
+
+def reply_type(request: type[Request[Any]]) -> Any:  # noqa: ANN401 - a type expression
+    """Give the declared reply type of a request class, forward references resolved.
+
+    Raises:
+        MessageTypeError: the forward reference names nothing in the request's module.
+    """
+    argument = _reply_argument(request)
+    name = getattr(argument, "__forward_arg__", argument)
+    if not isinstance(name, str):
+        return argument
+    scope = vars(sys.modules[request.__module__])
+    try:
+        return eval(name, scope)  # the annotation stands in the user's own module
+    except NameError as error:
+        raise MessageTypeError(
+            f"request {request.__qualname__}: reply type {name!r} is unknown: {error}"
+        ) from None
+
+
+def tag_of(message: type[msgspec.Struct]) -> str:
+    """Give the tag by which the wire and the journal know a message type."""
+    return str(message.__struct_config__.tag)
+
+
+def schema_hash(message: type[msgspec.Struct]) -> str:
+    """Hash the fields' names and types, so that two versions of a type can be told apart."""
+    info = msgspec.inspect.type_info(message)
+    return hashlib.blake2b(repr(info).encode(), digest_size=8).hexdigest()

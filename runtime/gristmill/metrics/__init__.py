@@ -1,0 +1,38 @@
+"""Accounting of time, and the granularity report: how much is compute, how much coordination."""
+
+from __future__ import annotations
+
+from gristmill.metrics.classes import TimeClass
+from gristmill.metrics.meter import Calibration, Meter, calibrate
+from gristmill.metrics.ratios import Verdict
+from gristmill.metrics.report import build_report, merge
+from gristmill.metrics.schema import Report, ReportFormatError, RunInfo, decode, encode
+from gristmill.metrics.shared_page import CounterPage, CounterPageError
+from gristmill.metrics.snapshot import Coordination, TypeSnapshot, WorkerSnapshot
+from gristmill.metrics.text import render
+from gristmill.metrics.tracker import CoordinationComputeTracker, TrackerSummary
+from gristmill.metrics.type_stats import TypeStats
+
+__all__ = [
+    "Calibration",
+    "Coordination",
+    "CoordinationComputeTracker",
+    "CounterPage",
+    "CounterPageError",
+    "Meter",
+    "Report",
+    "ReportFormatError",
+    "RunInfo",
+    "TimeClass",
+    "TrackerSummary",
+    "TypeSnapshot",
+    "TypeStats",
+    "Verdict",
+    "WorkerSnapshot",
+    "build_report",
+    "calibrate",
+    "decode",
+    "encode",
+    "merge",
+    "render",
+]

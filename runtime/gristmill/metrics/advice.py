@@ -1,0 +1,168 @@
+"""Rules that say what to change. Each works on figures that the report itself shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+from gristmill.metrics.classes import BUSY, TimeClass, total, unnamed
+from gristmill.metrics.meter import Calibration
+from gristmill.metrics.ratios import GOLDEN, IDEAL, MIN_MESSAGES, quotient
+from gristmill.metrics.schema import Advice, Fit, Report, TypeRow, WorkerRow
+from gristmill.metrics.snapshot import TypeSnapshot
+from gristmill.metrics.units import duration, multiple
+
+MAX_BATCH: Final = 4096
+"""Larger batches are no advice: then the cost per item is what matters."""
+ASK_WAIT_SHARE: Final = 0.2
+BOTTLENECK_SHARE: Final = 0.7
+CONTENDED: Final = 0.95
+_SMALL_BYTES: Final = 256
+
+BATCH, PAYLOAD, OVERLAP, SHARD, CONTENTION = 1, 2, 4, 5, 8
+"""The numbers of the rules."""
+
+
+def label(row: TypeRow | TypeSnapshot) -> str:
+    """Give the short name of a type row: class names without their modules."""
+    return f"{row.actor.rpartition(':')[2]}.{row.message.rpartition(':')[2]}"
+
+
+def fit(row: TypeSnapshot) -> Fit:
+    """Split the coordination of a type into a fixed part a message and a part an item.
+
+    Decoding and encoding count as the part that grows with the items. For messages of one item
+    that is an upper bound, so the batches advised are rather too large than too small.
+    """
+    variable = row.coord_ns.deser + row.coord_ns.ser
+    return Fit(
+        o_f_ns=quotient(row.coord_ns.total() - variable, row.messages),
+        o_v_ns_per_item=quotient(variable, row.items),
+    )
+
+
+def for_type(row: TypeSnapshot, model: Fit, calibration: Calibration) -> tuple[Advice, ...]:
+    """Give the advice for one type below 10x, if its messages suffice to judge it."""
+    fixed, per_item = model.o_f_ns, model.o_v_ns_per_item
+    if row.messages < MIN_MESSAGES or fixed is None or per_item is None:
+        return ()
+    if row.compute_ns >= GOLDEN * row.coord_ns.total():
+        return ()
+    grain = row.compute_ns / row.items
+    cold = (calibration.cold_fixed_ns or 0) + row.coord_ns.dispatch / row.messages
+    k_lo = _batch(grain, fixed, per_item)
+    k_hi = _batch(grain, max(fixed, cold), per_item)
+    if k_lo is None or k_hi is None:
+        return (_payload(row, grain, per_item),)
+    predicted = k_hi * grain / (fixed + k_hi * per_item)
+    batch = f"{k_lo}-{k_hi}" if k_hi > k_lo else f"{k_lo}"
+    text = (
+        f"{_finding(row)}: batch {batch} items per message to reach {GOLDEN}x (predicted "
+        f"{multiple(predicted)}; fixed {duration(fixed)}, {duration(per_item)} per item; adds "
+        f"about {duration((k_hi - 1) * grain)}). {_beyond(grain, fixed, per_item)}"
+    )
+    return (Advice(BATCH, text, k_lo, k_hi, predicted),)
+
+
+def _batch(grain: float, fixed: float, per_item: float) -> int | None:
+    margin = grain - GOLDEN * per_item
+    items = GOLDEN * fixed / margin if margin > 0 else math.inf
+    return max(math.ceil(items), 1) if items <= MAX_BATCH else None
+
+
+def _beyond(grain: float, fixed: float, per_item: float) -> str:
+    margin = grain - IDEAL * per_item
+    if margin > 0:
+        return f"{IDEAL}x needs {math.ceil(IDEAL * fixed / margin):,}."
+    return f"{IDEAL}x is out of reach by batching (cap {multiple(grain / per_item)})."
+
+
+def _payload(row: TypeSnapshot, grain: float, per_item: float) -> Advice:
+    costs = f"compute {duration(grain)}, decode and encode {duration(per_item)} per item"
+    small = row.bytes_in + row.bytes_out < _SMALL_BYTES * row.items
+    if small or grain >= GOLDEN * per_item:
+        remedy = "too little work for a message: call it inline, or let one message ask for more"
+        return Advice(PAYLOAD, f"{_finding(row)}: {remedy} ({costs}).")
+    cap = grain / per_item
+    text = (
+        f"{_finding(row)}: payload-bound, at most {multiple(cap)} by batching ({costs}): pass a "
+        "reference, use shared memory or a smaller dtype."
+    )
+    return Advice(PAYLOAD, text, predicted_ratio=cap)
+
+
+def _finding(row: TypeSnapshot) -> str:
+    ratio = quotient(row.compute_ns, row.coord_ns.total())
+    return f"{label(row)} {multiple(ratio)} over {row.messages:,} messages"
+
+
+def ranked(report: Report, limit: int = 5) -> list[Advice]:
+    """Give the advice for types and for the run, the most time to be won first."""
+    found = [
+        (row.coord_ns.total() - row.compute_ns / GOLDEN, advice)
+        for row in report.types
+        for advice in row.advice
+    ]
+    found += [*_overlap(report), *_shard(report.workers), *_contention(report.workers)]
+    found.sort(key=lambda entry: -entry[0])
+    return [advice for _, advice in found[:limit]]
+
+
+def _overlap(report: Report) -> Iterable[tuple[float, Advice]]:
+    waiting = [
+        row
+        for row in report.workers
+        if row.classes["ask_wait"] > ASK_WAIT_SHARE * row.wall_ns and row.kind == "worker"
+    ]
+    if not waiting:
+        return
+    lost = sum(row.classes["ask_wait"] for row in waiting)
+    share = lost / sum(row.wall_ns for row in waiting)
+    most = max(report.types, key=lambda row: row.ask_wait_ns, default=None)
+    culprit = f", most in {label(most)}" if most is not None and most.ask_wait_ns else ""
+    text = (
+        f"ask_wait is {share:.0%} of {_listed(waiting)}{culprit}: gather() the asks of a handler "
+        "instead of awaiting one by one."
+    )
+    yield lost, Advice(OVERLAP, text)
+
+
+def _shard(rows: Iterable[WorkerRow]) -> Iterable[tuple[float, Advice]]:
+    for row in rows:
+        busy = busy_share(row)
+        if row.kind != "worker" and busy > BOTTLENECK_SHARE:
+            text = (
+                f"{row.id} is {busy:.0%} busy and the next bottleneck: shard what it does, or let "
+                "actors send to each other directly."
+            )
+            yield busy * row.wall_ns, Advice(SHARD, text)
+
+
+def busy_share(row: WorkerRow) -> float:
+    """Give the part of its wall time in which a process did anything."""
+    return (quotient(total(unnamed(row.classes), BUSY), row.wall_ns)) or 0.0
+
+
+def _contention(rows: Iterable[WorkerRow]) -> Iterable[tuple[float, Advice]]:
+    hit = [row for row in rows if contended(row)]
+    if hit:
+        lost = sum(
+            (1 - (row.contention or 0)) * total(unnamed(row.classes), {*BUSY, TimeClass.OTHER})
+            for row in hit
+        )
+        text = (
+            f"CPU contended on {_listed(hit)}: run fewer workers, or limit the threads of "
+            "BLAS and the like to one."
+        )
+        yield lost, Advice(CONTENTION, text)
+
+
+def contended(row: WorkerRow) -> bool:
+    """Tell whether other threads took the core of a worker while it was busy."""
+    return row.kind == "worker" and row.contention is not None and row.contention < CONTENDED
+
+
+def _listed(rows: list[WorkerRow], limit: int = 4) -> str:
+    names = ", ".join(row.id for row in rows[:limit])
+    return f"{names} and {len(rows) - limit} more" if len(rows) > limit else names

@@ -1,0 +1,292 @@
+"""Builds granularity reports from snapshots, and merges reports.
+
+Times and counts are added as integers; ratios are computed from the sums and never averaged.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from gristmill.errors import UsageError
+from gristmill.metrics import advice, ratios
+from gristmill.metrics.classes import (
+    BUSY,
+    COORD,
+    COUNT,
+    WAIT,
+    TimeClass,
+    named,
+    total,
+    unnamed,
+)
+from gristmill.metrics.meter import Calibration, move_probes
+from gristmill.metrics.schema import (
+    Checks,
+    Edge,
+    Histograms,
+    Pop,
+    Report,
+    RunInfo,
+    Totals,
+    TypeRow,
+    WorkerRow,
+)
+from gristmill.metrics.snapshot import TypeSnapshot, WorkerSnapshot, merge_types
+from gristmill.metrics.snapshot import merge as merge_snapshots
+
+_MIN_BUSY_NS: Final = 10_000_000  # below it, the CPU clock's ticks drown the contention figure
+_UNCONTENDED: Final = WAIT | {TimeClass.STARTUP}
+_LOSSES: Final = {
+    "ask_wait": {TimeClass.ASK_WAIT},
+    "io_wait": {TimeClass.IO_WAIT},
+    "idle": {TimeClass.IDLE},
+    "gc": {TimeClass.GC_USER},
+}
+_KIND_ORDER: Final = ("worker", "supervisor", "client")
+
+
+def build_report(
+    run: RunInfo, snapshots: Iterable[WorkerSnapshot], calibration: Calibration | None = None
+) -> Report:
+    """Build the report of one run.
+
+    Args:
+        run: which run.
+        snapshots: the last one of every incarnation of every process.
+        calibration: what measuring cost.
+    """
+    workers = [_without_probes(row) for row in merge_snapshots(snapshots)]
+    types = merge_types(row for worker in workers for row in worker.types)
+    return _assemble(run, calibration or Calibration(), workers, types, ())
+
+
+def _without_probes(row: WorkerSnapshot) -> WorkerSnapshot:
+    classes = move_probes(row.classes, row.probe_ns)
+    return msgspec.structs.replace(row, classes=classes, probe_ns=classes[TimeClass.PROBE])
+
+
+def merge(reports: Sequence[Report]) -> Report:
+    """Merge reports: of parts of one run (by its id), or of runs one after the other.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if not reports:
+        raise UsageError("there is no report to merge; give at least one")
+    workers = [_worker_snapshot(row) for report in reports for row in report.workers]
+    types = [_type_snapshot(row) for report in reports for row in report.types]
+    return _assemble(
+        _merge_runs([report.run for report in reports]),
+        _merge_calibrations([report.calibration for report in reports]),
+        merge_snapshots(workers),
+        merge_types(types),
+        _merge_edges(edge for report in reports for edge in report.edges),
+    )
+
+
+def _assemble(
+    run: RunInfo,
+    calibration: Calibration,
+    workers: list[WorkerSnapshot],
+    types: list[TypeSnapshot],
+    edges: tuple[Edge, ...],
+) -> Report:
+    rows = tuple(_worker_row(worker) for worker in sorted(workers, key=_process_order))
+    ordered = sorted(types, key=lambda row: (-row.coord_ns.total(), row.actor, row.message))
+    return Report(
+        run=run,
+        calibration=calibration,
+        totals=_totals(run, workers),
+        workers=rows,
+        types=tuple(_type_row(row, calibration) for row in ordered),
+        checks=_checks(rows, types),
+        edges=edges,
+    )
+
+
+def _process_order(row: WorkerSnapshot) -> tuple[int, list[tuple[int, str]]]:
+    parts = re.split(r"(\d+)", row.id)
+    natural = [(int(p), "") if p.isdecimal() else (-1, p) for p in parts]
+    return _KIND_ORDER.index(row.kind), natural
+
+
+def _worker_row(row: WorkerSnapshot) -> WorkerRow:
+    working = sum(row.classes) - total(row.classes, _UNCONTENDED)
+    # What a client does outside of our calls is not metered, so its busy time is unknown.
+    known = row.kind != "client" and working >= _MIN_BUSY_NS
+    return WorkerRow(
+        id=row.id,
+        pid=row.pid,
+        kind=row.kind,
+        wall_ns=row.wall_ns,
+        cpu_ns=row.cpu_ns,
+        classes=named(row.classes),
+        transitions=row.transitions,
+        probe_ns=row.probe_ns,
+        messages=row.messages,
+        ratio=ratios.quotient(row.classes[TimeClass.COMPUTE], total(row.classes, COORD)),
+        contention=row.cpu_ns / working if known else None,
+        untracked_cpu_ns=max(0, row.cpu_ns - working),
+        complete=row.complete,
+    )
+
+
+def _type_row(row: TypeSnapshot, calibration: Calibration) -> TypeRow:
+    coord = row.coord_ns.total()
+    fit = advice.fit(row)
+    return TypeRow(
+        actor=row.actor,
+        message=row.message,
+        messages=row.messages,
+        items=row.items,
+        compute_ns=row.compute_ns,
+        coord_ns=row.coord_ns,
+        ask_wait_ns=row.ask_wait_ns,
+        gc_ns=row.gc_ns,
+        bytes_in=row.bytes_in,
+        bytes_out=row.bytes_out,
+        ratio=ratios.quotient(row.compute_ns, coord),
+        strict_ratio=ratios.quotient(row.compute_ns, coord + row.ask_wait_ns),
+        grain_ns=ratios.quotient(row.compute_ns, row.messages),
+        fit=fit,
+        hist=Histograms(row.compute_hist, row.wait_hist),
+        advice=advice.for_type(row, fit, calibration),
+    )
+
+
+def _totals(run: RunInfo, processes: list[WorkerSnapshot]) -> Totals:
+    classes = _add(row.classes for row in processes)
+    compute, coord = classes[TimeClass.COMPUTE], total(classes, COORD)
+    workers = [row for row in processes if row.kind == "worker"]
+    return Totals(
+        classes=named(classes),
+        messages=sum(row.messages for row in workers),
+        ratio=ratios.quotient(compute, coord),
+        strict_ratio=ratios.quotient(compute, coord + classes[TimeClass.ASK_WAIT]),
+        efficiency=ratios.quotient(compute, compute + coord),
+        pop=_pop(run, workers),
+    )
+
+
+def _add(vectors: Iterable[Sequence[int]]) -> tuple[int, ...]:
+    return tuple(map(sum, zip(*vectors, strict=True))) or (0,) * COUNT
+
+
+def _pop(run: RunInfo, workers: list[WorkerSnapshot]) -> Pop | None:
+    wall = max([run.wall_ns, *(row.wall_ns for row in workers)])
+    if not workers or wall <= 0:
+        return None
+    classes = _add(row.classes for row in workers)
+    computes = [row.classes[TimeClass.COMPUTE] for row in workers]
+    area = len(workers) * wall
+    efficiency = sum(computes) / area
+    loss = {"coord": total(classes, COORD) / area}
+    loss |= {name: total(classes, which) / area for name, which in _LOSSES.items()}
+    # Startup, other, and the time in which a worker was not there.
+    loss["other"] = 1 - efficiency - sum(loss.values())
+    return Pop(
+        lb=ratios.quotient(sum(computes) / len(workers), max(computes)),
+        comm_e=max(computes) / wall,
+        pe=efficiency,
+        loss=loss,
+    )
+
+
+def _checks(rows: Sequence[WorkerRow], types: list[TypeSnapshot]) -> Checks:
+    classes = _add(unnamed(row.classes) for row in rows)
+    sums = [sum(row.classes.values()) / row.wall_ns for row in rows if row.wall_ns > 0]
+    unattributed = total(classes, COORD) - sum(row.coord_ns.total() for row in types)
+    return Checks(
+        sum_over_wall=max(sums, key=lambda value: abs(value - 1), default=None),
+        unattributed_pct=_percent(unattributed, total(classes, BUSY)),
+        probe_pct=_percent(classes[TimeClass.PROBE], sum(row.wall_ns for row in rows)),
+        contention_ok=not any(advice.contended(row) for row in rows),
+    )
+
+
+def _percent(part: int, whole: int) -> float | None:
+    return ratios.quotient(100 * part, whole)
+
+
+def _worker_snapshot(row: WorkerRow) -> WorkerSnapshot:
+    return WorkerSnapshot(
+        id=row.id,
+        pid=row.pid,
+        kind=row.kind,
+        wall_ns=row.wall_ns,
+        cpu_ns=row.cpu_ns,
+        classes=unnamed(row.classes),
+        transitions=row.transitions,
+        probe_ns=row.probe_ns,
+        messages=row.messages,
+        complete=row.complete,
+    )
+
+
+def _type_snapshot(row: TypeRow) -> TypeSnapshot:
+    return TypeSnapshot(
+        actor=row.actor,
+        message=row.message,
+        messages=row.messages,
+        items=row.items,
+        compute_ns=row.compute_ns,
+        coord_ns=row.coord_ns,
+        ask_wait_ns=row.ask_wait_ns,
+        gc_ns=row.gc_ns,
+        bytes_in=row.bytes_in,
+        bytes_out=row.bytes_out,
+        compute_hist=row.hist.compute,
+        wait_hist=row.hist.mailbox_wait,
+    )
+
+
+def _merge_runs(runs: list[RunInfo]) -> RunInfo:
+    walls: dict[str, int] = {}
+    cpus: dict[str, int] = {}
+    for run in runs:
+        walls[run.id] = max(walls.get(run.id, 0), run.wall_ns)
+        cpus[run.host] = max(cpus.get(run.host, 0), run.cpus)
+    return RunInfo(
+        id=_joined(run.id for run in runs),
+        t0_unix_ns=min(run.t0_unix_ns for run in runs),
+        wall_ns=sum(walls.values()),
+        host=_joined(run.host for run in runs),
+        cpus=sum(cpus.values()),
+        python=_joined(run.python for run in runs),
+        runtime_version=_joined(run.runtime_version for run in runs),
+        git=_joined(run.git for run in runs if run.git) or None,
+        mode="sampled" if any(run.mode == "sampled" for run in runs) else "on",
+        sample_n=max(run.sample_n for run in runs),
+    )
+
+
+def _joined(values: Iterable[str]) -> str:
+    return "+".join(dict.fromkeys(values))
+
+
+def _merge_calibrations(calibrations: list[Calibration]) -> Calibration:
+    # The dearest of each: an error bar that covers them all.
+    fields = Calibration.__struct_fields__
+    measured = {
+        field: [value for c in calibrations if (value := getattr(c, field)) is not None]
+        for field in fields
+    }
+    return Calibration(**{field: max(values) for field, values in measured.items() if values})
+
+
+def _merge_edges(edges: Iterable[Edge]) -> tuple[Edge, ...]:
+    sums: dict[tuple[str, str], Edge] = {}
+    for edge in edges:
+        key = (edge.source, edge.target)
+        before = sums.get(key, Edge(*key, 0, 0, 0))
+        sums[key] = Edge(
+            *key,
+            before.messages + edge.messages,
+            before.bytes + edge.bytes,
+            before.coord_ns + edge.coord_ns,
+        )
+    return tuple(sums.values())

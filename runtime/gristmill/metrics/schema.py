@@ -1,0 +1,207 @@
+"""The report as data: the JSON schema ``granularity/1``.
+
+All times are ints in ns. Everything but the ratios adds up, so reports can be merged.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from gristmill.errors import GristmillError
+from gristmill.metrics.histogram import SCHEME
+from gristmill.metrics.meter import Calibration
+from gristmill.metrics.snapshot import Coordination, Kind
+
+SCHEMA: Final = "granularity/1"
+
+
+class ReportFormatError(GristmillError):
+    """A file is no granularity report that this version can read."""
+
+    exit_code = 2
+
+
+class RunInfo(msgspec.Struct, frozen=True):
+    """Which run a report is about."""
+
+    id: str
+    t0_unix_ns: int
+    """When it began, by the calendar."""
+    wall_ns: int
+    host: str
+    cpus: int
+    """Cores that the run could use."""
+    python: str
+    runtime_version: str
+    git: str | None = None
+    """Revision of the user's code."""
+    mode: Literal["on", "sampled"] = "on"
+    sample_n: int = 1
+    """One message in so many was timed."""
+
+
+class Pop(msgspec.Struct, frozen=True):
+    """The POP metrics of the workers; None where no worker computed."""
+
+    lb: float | None
+    """Load balance: mean over maximum of compute."""
+    comm_e: float
+    """Communication efficiency: maximum of compute over wall."""
+    pe: float
+    """Parallel efficiency: mean of compute over wall."""
+    loss: dict[str, float]
+    """What the rest of the wall went into; adds up to 1 - ``pe``."""
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """The whole run: times over all processes, messages as handled by the workers."""
+
+    classes: dict[str, int]
+    messages: int
+    ratio: float | None
+    strict_ratio: float | None
+    """With the time in which actors wait for answers counted as coordination."""
+    efficiency: float | None
+    pop: Pop | None
+
+
+class WorkerRow(msgspec.Struct, frozen=True):
+    """One process."""
+
+    id: str
+    pid: int
+    kind: Kind
+    wall_ns: int
+    cpu_ns: int
+    classes: dict[str, int]
+    transitions: int
+    probe_ns: int
+    messages: int
+    ratio: float | None
+    contention: float | None
+    """CPU time over busy wall time; below 0.95 others took the core. None: too little to say."""
+    untracked_cpu_ns: int
+    """CPU time of threads that are not metered."""
+    complete: bool = True
+    """False: it was killed, and this is what it last wrote down."""
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """The cost model of a message: fixed part, and part per item. None where unknown."""
+
+    o_f_ns: float | None = None
+    o_v_ns_per_item: float | None = None
+    o_v_ns_per_byte: float | None = None
+    r2: float | None = None
+    """Goodness of the regression; None if the parts are means of the classes."""
+
+
+class Histograms(msgspec.Struct, frozen=True):
+    """Durations in sparse log-linear buckets."""
+
+    compute: dict[int, int] = {}
+    mailbox_wait: dict[int, int] = {}
+    scheme: Literal["loglin8"] = SCHEME
+
+
+class Advice(msgspec.Struct, frozen=True):
+    """What to change, and what it should bring."""
+
+    rule: int
+    text: str
+    k_lo: int | None = None
+    """Items per message, if the receiver stays awake."""
+    k_hi: int | None = None
+    """Items per message, if the receiver sleeps between messages."""
+    predicted_ratio: float | None = None
+
+
+class TypeRow(msgspec.Struct, frozen=True):
+    """One (actor type, message type), with what it cost at both ends."""
+
+    actor: str
+    message: str
+    messages: int
+    items: int
+    compute_ns: int
+    coord_ns: Coordination
+    ask_wait_ns: int
+    gc_ns: int
+    bytes_in: int
+    bytes_out: int
+    ratio: float | None
+    strict_ratio: float | None
+    grain_ns: float | None
+    """Compute per message."""
+    fit: Fit
+    hist: Histograms
+    advice: tuple[Advice, ...] = ()
+    compute_cpu_ns: int | None = None
+
+
+class Edge(msgspec.Struct, frozen=True, rename={"source": "from", "target": "to"}):
+    """Messages from one actor type to another."""
+
+    source: str
+    target: str
+    messages: int
+    bytes: int
+    coord_ns: int
+
+
+class Checks(msgspec.Struct, frozen=True):
+    """Whether the figures can be trusted."""
+
+    sum_over_wall: float | None
+    """Sum of the classes over wall time, of the process where it is farthest from 1."""
+    unattributed_pct: float | None
+    """Coordination that belongs to no message type, in percent of busy time."""
+    probe_pct: float | None
+    """Cost of the accounting, in percent of wall time."""
+    contention_ok: bool
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """A granularity report."""
+
+    schema: Literal["granularity/1"] = SCHEMA
+    run: RunInfo
+    calibration: Calibration
+    totals: Totals
+    workers: tuple[WorkerRow, ...]
+    types: tuple[TypeRow, ...]
+    checks: Checks
+    edges: tuple[Edge, ...] = ()
+
+
+class _Head(msgspec.Struct):
+    schema: str = ""
+
+
+def encode(report: Report) -> bytes:
+    """Give the report as JSON."""
+    return msgspec.json.encode(report)
+
+
+def decode(data: bytes) -> Report:
+    """Read a report from JSON.
+
+    Raises:
+        ReportFormatError: it is no JSON, another schema, or a field is missing or wrong.
+    """
+    try:
+        schema = msgspec.json.decode(data, type=_Head).schema
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ReportFormatError(f"this is no {SCHEMA} report: {error}") from None
+    if schema != SCHEMA:
+        found = f"its schema is {schema!r}" if schema else "it has no schema field"
+        raise ReportFormatError(
+            f"this is no {SCHEMA} report: {found}; "
+            "give a JSON file that a granularity report was saved to"
+        )
+    try:
+        return msgspec.json.decode(data, type=Report)
+    except (msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise ReportFormatError(f"this {SCHEMA} report is damaged: {error}") from None

@@ -1,0 +1,244 @@
+"""The granularity report as plain text: the verdict first, then where the time went."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from gristmill.metrics import advice, histogram
+from gristmill.metrics.classes import COORD, OVERHEAD, TimeClass, total, unnamed
+from gristmill.metrics.ratios import GOLDEN, IDEAL, Verdict, quotient, verdict
+from gristmill.metrics.schema import Report, TypeRow, WorkerRow
+from gristmill.metrics.units import duration, multiple, short, shortened
+
+MIN_WIDTH: Final = 80
+_FULL_WIDTH: Final = 96  # below it, the table of workers leaves out the message rate
+_MAX_TYPES: Final = 20
+_MIN_NAME: Final = 10
+_VERDICTS: Final = {
+    Verdict.IDEAL: f"IDEAL, {IDEAL}x or more",
+    Verdict.OK: f"OK, {GOLDEN}x or more",
+    Verdict.FINE_GRAINED: f"BELOW {GOLDEN}x",
+    Verdict.COORDINATION_BOUND: "COORDINATION-BOUND, below 1x",
+    Verdict.INSUFFICIENT_DATA: "INSUFFICIENT DATA",
+}
+
+
+def render(report: Report, width: int = 100) -> str:
+    """Give the report as text.
+
+    Args:
+        report: what to show.
+        width: columns of the text; below 80 it is taken as 80.
+    """
+    width = max(width, MIN_WIDTH)
+    lines = [
+        *_flowed(_headline(report), width, "  "),
+        *_flowed(_trust(report), width, "    "),
+        *_banners(report),
+        *_pop(report, width),
+        *_workers(report, width),
+        *_types(report, width),
+        *_advice(report, width),
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _flowed(parts: Iterable[str], width: int, indent: str) -> list[str]:
+    """Set the parts behind one another; a part that does not fit begins a new line."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + 2 + len(part) <= width:
+            lines[-1] += f"  {part}"
+        else:
+            lines.append(f"{indent}{part}" if lines else part)
+    return lines
+
+
+def _headline(report: Report) -> list[str]:
+    totals = report.totals
+    counts = dict.fromkeys(("worker", "supervisor", "client"), 0)
+    for row in report.workers:
+        counts[row.kind] += 1
+    others = "".join(
+        f" + {kind}" if count == 1 else f" + {count} {kind}s"
+        for kind, count in counts.items()
+        if count and kind != "worker"
+    )
+    coord = total(unnamed(totals.classes), COORD)
+    judged = verdict(totals.classes["compute"], coord, totals.messages)
+    return [
+        "GRANULARITY",
+        f"wall {duration(report.run.wall_ns)}",
+        f"workers {counts['worker']}{others}",
+        f"messages {totals.messages:,}",
+        f"compute/coordinate = {multiple(totals.ratio)} (strict {multiple(totals.strict_ratio)})",
+        _VERDICTS[judged],
+    ]
+
+
+def _trust(report: Report) -> list[str]:
+    checks = report.checks
+    contentions = [r.contention for r in report.workers if r.contention is not None]
+    worst = f"{min(contentions):.2f} " if contentions else ""
+    sampled = f"1/{report.run.sample_n}" if report.run.mode == "sampled" else "no"
+    probe = "-" if checks.probe_pct is None else f"{checks.probe_pct:.1f}%"
+    parts = [
+        f"  accounting: classes/wall {_percent(checks.sum_over_wall, 3)}",
+        f"probe {probe}",
+        f"contention {worst}{'ok' if checks.contention_ok else 'CONTENDED'}",
+        f"sampled: {sampled}",
+    ]
+    killed = [row.id for row in report.workers if not row.complete]
+    if killed:
+        more = f" and {len(killed) - 4} more" if len(killed) > 4 else ""
+        parts.append(f"killed, last flush kept: {', '.join(killed[:4])}{more}")
+    return parts
+
+
+def _banners(report: Report) -> list[str]:
+    if report.checks.contention_ok:
+        return []
+    return ["  CPU contended: wall-based compute is inflated"]
+
+
+def _pop(report: Report, width: int) -> list[str]:
+    pop = report.totals.pop
+    if pop is None:
+        return ["  POP: no workers"]
+    balance = "-" if pop.lb is None else f"{pop.lb:.2f}"
+    first, *others = (f"{name} {abs(value):.3f}" for name, value in pop.loss.items())
+    return [
+        f"  POP: parallel eff {pop.pe:.2f} = load balance {balance} x comm eff {pop.comm_e:.2f}",
+        *_flowed([f"       lost: {first}", *others], width, "             "),
+    ]
+
+
+def _workers(report: Report, width: int) -> list[str]:
+    if not report.workers:
+        return []
+    head = ("PER WORKER", "compute", "coord", "ask", "io", "idle", "gc", "other", "|", "ratio",
+            "msgs", "msgs/s", "top coord")  # fmt: skip
+    rows = [head, *map(_worker_cells, report.workers)]
+    if width >= _FULL_WIDTH:
+        return _table(rows, "<>>>>>>><>>><", width)
+    rate = head.index("msgs/s")
+    return _table([(*row[:rate], *row[rate + 1 :]) for row in rows], "<>>>>>>><>><", width)
+
+
+def _worker_cells(row: WorkerRow) -> tuple[str, ...]:
+    classes = unnamed(row.classes)
+    shares = [
+        [TimeClass.COMPUTE],
+        COORD,
+        [TimeClass.ASK_WAIT],
+        [TimeClass.IO_WAIT],
+        [TimeClass.IDLE],
+        [TimeClass.GC_USER],
+        OVERHEAD,
+    ]
+    top = max(COORD, key=lambda member: (classes[member], -member))
+    busy = advice.busy_share(row)
+    bottleneck = row.kind != "worker" and busy > advice.BOTTLENECK_SHARE
+    rate = quotient(row.messages * 1e9, row.wall_ns)
+    return (
+        f"  {row.id}",
+        *(_percent(quotient(total(classes, which), row.wall_ns), 1) for which in shares),
+        "|",
+        multiple(row.ratio) if row.classes["compute"] else "-",
+        short(row.messages),
+        "-" if rate is None else short(rate),
+        (
+            f"{top.name.lower()} {_percent(quotient(classes[top], row.wall_ns), 1)}"
+            if classes[top]
+            else "-"
+        )
+        + (f" <- {busy:.0%} busy" if bottleneck else ""),
+    )
+
+
+def _types(report: Report, width: int) -> list[str]:
+    if not report.types:
+        return ["PER TYPE  no messages"]
+    head = ("PER TYPE (full cost)", "msgs", "grain us", "coord us", "ratio", "p50/p99 us",
+            "wait p99", f"need {GOLDEN}x / {IDEAL}x")  # fmt: skip
+    shown = report.types[:_MAX_TYPES]
+    lines = _table([head, *map(_type_cells, shown)], "<>>>>>>>", width)
+    rest = report.types[_MAX_TYPES:]
+    if rest:
+        coord = sum(row.coord_ns.total() for row in rest)
+        lines.append(f"  ({len(rest)} more types, coord {duration(coord)} in all; see the JSON)")
+    unattributed = report.checks.unattributed_pct
+    if unattributed is not None:
+        lines.append(f"  (unattributed)  {unattributed:.1f}% of busy")
+    return lines
+
+
+def _type_cells(row: TypeRow) -> tuple[str, ...]:
+    coord = quotient(row.coord_ns.total(), row.messages)
+    wait = histogram.percentile(row.hist.mailbox_wait, 99)
+    median, tail = (histogram.percentile(row.hist.compute, p) for p in (50, 99))
+    spread = "-" if median is None or tail is None else f"{_us_short(median)}/{_us_short(tail)}"
+    return (
+        f"  {advice.label(row)}",
+        f"{row.messages:,}" if row.messages < 10_000_000 else short(row.messages),
+        _us(row.grain_ns),
+        _us(coord),
+        multiple(row.ratio) if row.messages else "-",
+        spread,
+        "-" if wait is None else duration(wait),
+        " / ".join(_need(row.grain_ns, coord, target) for target in (GOLDEN, IDEAL)),
+    )
+
+
+def _need(grain: float | None, coord: float | None, target: int) -> str:
+    if grain is None or coord is None:
+        return "-"
+    return "ok" if grain >= target * coord else duration(target * coord)
+
+
+def _us(ns: float | None) -> str:
+    if ns is None:
+        return "-"
+    return f"{ns / 1000:,.1f}" if ns < 1e8 else f"{ns / 1000:,.0f}"
+
+
+def _us_short(ns: int) -> str:
+    return short(ns / 1000)
+
+
+def _percent(share: float | None, digits: int) -> str:
+    return "-" if share is None else f"{share:.{digits}%}"
+
+
+def _advice(report: Report, width: int) -> list[str]:
+    lines: list[str] = []
+    for number, found in enumerate(advice.ranked(report), 1):
+        lines += textwrap.wrap(
+            found.text,
+            width,
+            initial_indent=f"  {number} ",
+            subsequent_indent="    ",
+            break_on_hyphens=False,
+        )
+    return ["ADVICE", *lines] if lines else []
+
+
+def _table(rows: Sequence[Sequence[str]], aligns: str, width: int) -> list[str]:
+    """Align the cells; the first column gives way if the table is too wide."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    gaps = len(widths) - 1
+    gap = 2 if sum(widths) + 2 * gaps <= width else 1
+    widths[0] = max(_MIN_NAME, min(widths[0], width - sum(widths[1:]) - gap * gaps))
+    title = rows[0][0]
+    names = [
+        title if len(title) <= widths[0] else title.partition(" (")[0],
+        *(shortened(row[0], widths[0]) for row in rows[1:]),
+    ]
+    lines = []
+    for name, row in zip(names, rows, strict=True):
+        cells = zip((name, *row[1:]), aligns, widths, strict=True)
+        line = (" " * gap).join(f"{cell:{align}{size}}" for cell, align, size in cells).rstrip()
+        lines.append(line if len(line) <= width else f"{line[: width - 1]}\u2026")
+    return lines

@@ -1,0 +1,120 @@
+"""What one worker counts for one (actor type, message type); on the hot path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gristmill.metrics import histogram
+from gristmill.metrics.snapshot import Coordination, TypeSnapshot
+
+
+class TypeStats:
+    """Counts and times of one message type at one actor type, in ns and bytes.
+
+    The receiver calls :meth:`record` once a message. The other counters are added to directly,
+    where the time is spent. A process at the other end of a message (the sender, or the asker that
+    reads the reply) keeps a row of the same names, in which it only adds to ``peer_ns``: so
+    merging the rows of all processes gives the full cost, and each message is counted once.
+    """
+
+    __slots__ = ("actor", "ask_wait_ns", "bytes_in", "bytes_out", "compute_hist", "compute_ns",
+                 "deser_ns", "dispatch_ns", "extra_items", "gc_ns", "message", "messages",
+                 "peer_ns", "recv_ns", "send_ns", "ser_ns", "wait_hist")  # fmt: skip
+
+    def __init__(self, actor: str, message: str) -> None:
+        self.actor = actor
+        self.message = message
+        self.messages = 0
+        self.extra_items = 0
+        """Items beyond one a message, for messages that carry several."""
+        self.compute_ns = self.deser_ns = self.dispatch_ns = self.ser_ns = 0
+        self.send_ns = self.recv_ns = self.peer_ns = self.ask_wait_ns = self.gc_ns = 0
+        self.bytes_in = self.bytes_out = 0
+        self.compute_hist = histogram.empty()
+        self.wait_hist = histogram.empty()
+
+    def record(  # noqa: PLR0917 - keywords would cost time on the hot path
+        self,
+        compute_ns: int,
+        deser_ns: int,
+        dispatch_ns: int,
+        ser_ns: int,
+        bytes_in: int,
+        wait_ns: int,
+    ) -> None:
+        """Count one handled message; no argument may be negative.
+
+        Args:
+            compute_ns: time in the handler.
+            deser_ns: time to decode the message.
+            dispatch_ns: time to find and call the handler.
+            ser_ns: time to encode the reply.
+            bytes_in: size of the message.
+            wait_ns: time in the mailbox; latency, and in no time class.
+        """
+        self.messages += 1
+        self.compute_ns += compute_ns
+        self.deser_ns += deser_ns
+        self.dispatch_ns += dispatch_ns
+        self.ser_ns += ser_ns
+        self.bytes_in += bytes_in
+        # histogram.bucket, written out: two calls would cost as much as all the rest
+        shift = compute_ns.bit_length() - 4
+        self.compute_hist[(shift << 3) + (compute_ns >> shift) if shift > 0 else compute_ns] += 1
+        shift = wait_ns.bit_length() - 4
+        self.wait_hist[(shift << 3) + (wait_ns >> shift) if shift > 0 else wait_ns] += 1
+
+    def record_batch(  # noqa: PLR0917 - the same order as record
+        self,
+        compute_ns: int,
+        deser_ns: int,
+        dispatch_ns: int,
+        ser_ns: int,
+        bytes_in: int,
+        waits_ns: Sequence[int],
+    ) -> None:
+        """Count the messages that one call of a batch handler took.
+
+        Args:
+            compute_ns: time of the whole call; each message counts as an equal part of it.
+            deser_ns: time to decode all of them.
+            dispatch_ns: time to collect them and call the handler.
+            ser_ns: time to encode all replies.
+            bytes_in: size of all of them.
+            waits_ns: time in the mailbox, one for each message.
+        """
+        count = len(waits_ns)
+        self.messages += count
+        self.compute_ns += compute_ns
+        self.deser_ns += deser_ns
+        self.dispatch_ns += dispatch_ns
+        self.ser_ns += ser_ns
+        self.bytes_in += bytes_in
+        if count:
+            self.compute_hist[histogram.bucket(compute_ns // count)] += count
+        for wait_ns in waits_ns:
+            self.wait_hist[histogram.bucket(wait_ns)] += 1
+
+    def snapshot(self) -> TypeSnapshot:
+        """Give what was counted so far."""
+        return TypeSnapshot(
+            actor=self.actor,
+            message=self.message,
+            messages=self.messages,
+            items=self.messages + self.extra_items,
+            compute_ns=self.compute_ns,
+            coord_ns=Coordination(
+                deser=self.deser_ns,
+                dispatch=self.dispatch_ns,
+                ser=self.ser_ns,
+                send=self.send_ns,
+                recv=self.recv_ns,
+                peer=self.peer_ns,
+            ),
+            ask_wait_ns=self.ask_wait_ns,
+            gc_ns=self.gc_ns,
+            bytes_in=self.bytes_in,
+            bytes_out=self.bytes_out,
+            compute_hist=histogram.sparse(self.compute_hist),
+            wait_hist=histogram.sparse(self.wait_hist),
+        )

@@ -1,0 +1,164 @@
+"""``Connection``: a client's end of the control plane, and the refs that it makes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+
+from gristmill import errors
+from gristmill.errors import GristmillError, NodeConnectError, NodeError, NodeStoppedError
+from gristmill.node.post import ClientPost
+from gristmill.transport import control as c
+
+_ERRORS: dict[int, type[NodeError]] = {
+    2: errors.WorkerBootError,
+    5: errors.RestartIntensityError,
+}
+
+
+class Connection:
+    """One client of one node: its data plane and its control link."""
+
+    def __init__(self, run_dir: Path, control: str, *, owner: bool) -> None:
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        name = "client" if owner else f"client-{os.getpid()}-{os.urandom(2).hex()}"
+        self.post = ClientPost(self._context, f"ipc://{run_dir}/{name}")
+        self._link = c.ControlLink(self._context, control, self._on_control)
+        self._numbers = itertools.count(1)
+        self._calls: dict[int, _Pending] = {}
+        self._welcome = threading.Event()
+        self._ended = threading.Event()
+        self._error: GristmillError | None = None
+        self.node_id = ""
+        self.address = 0
+        self.subscribers: dict[str, tuple[tuple[int, int], ...]] = {}
+        self._link.start()
+        self._link.send(c.ClientHello(self.post.plane.endpoint, os.getpid(), owner))
+
+    def wait_until_welcome(self, timeout: float, is_alive: Callable[[], bool]) -> None:
+        """Wait for the node to be up.
+
+        Args:
+            timeout: seconds to wait.
+            is_alive: tells whether the supervisor process lives.
+
+        Raises:
+            NodeError: the node could not start; says why.
+            NodeConnectError: nobody answers.
+        """
+        waited = 0.0
+        while not self._welcome.wait(0.05):
+            if self._ended.is_set() or not is_alive():
+                self._ended.wait(0.5)
+                raise self._error or NodeError("the supervisor process died while it started")
+            waited += 0.05
+            if waited > timeout:
+                raise NodeConnectError(f"the node did not answer within {timeout:g} s")
+
+    def call(self, operation: c.Operation, kind: Any, timeout: float | None = 30.0) -> Any:  # noqa: ANN401
+        """Have the supervisor process do something; give the result, decoded as ``kind``.
+
+        Raises:
+            GristmillError: it refused; says why.
+            NodeStoppedError: the node has ended.
+        """
+        if self._error is not None:
+            raise self._error
+        number = next(self._numbers)
+        pending = self._calls[number] = _Pending()
+        self._link.send(c.Call(number, operation))
+        try:
+            if not pending.event.wait(timeout):
+                raise NodeConnectError(
+                    f"the supervisor process did not answer {type(operation).__name__} within "
+                    f"{timeout:g} s"
+                )
+        finally:
+            self._calls.pop(number, None)
+        if pending.result is None:
+            raise self._error or NodeStoppedError("the node has stopped")
+        if pending.result.error:
+            raise _to_exception(pending.result)
+        return msgspec.msgpack.decode(pending.result.value, type=kind)
+
+    def send(self, message: c.ControlMessage) -> None:
+        """Send a message to the supervisor process."""
+        self._link.send(message)
+
+    def _on_control(self, encoded: bytes) -> None:
+        match c.decode_from_supervisor(encoded):
+            case c.Welcome(address, node_id, peers, directory):
+                self.address = address
+                self.node_id = node_id
+                self.post.plane.identify(address, 1)
+                for peer in peers:
+                    self.post.peer_up(peer)
+                for target in directory:
+                    self.post.located(target)
+                self._welcome.set()
+            case c.PeerUp(peer):
+                self.post.peer_up(peer)
+            case c.PeerDown(address, _, name, reason):
+                self.post.peer_down(address, name, reason)
+            case c.Registered(address):
+                self.post.located(address)
+            case c.Subscribers(channel, targets):
+                self.subscribers[channel] = targets
+            case c.Result() as result:
+                pending = self._calls.get(result.number)
+                if pending is not None:
+                    pending.result = result
+                    pending.event.set()
+            case c.NodeStopped(exit_code, message):
+                kind = _ERRORS.get(exit_code, NodeStoppedError)
+                self.lost(kind(message))
+            case _:
+                pass  # names that are freed concern workers only
+
+    def lost(self, error: GristmillError) -> None:
+        """The node has ended: whatever waits is told."""
+        if self._error is None:
+            self._error = error
+        self._ended.set()
+        self.post.stopped(self._error)
+        for pending in list(self._calls.values()):
+            pending.event.set()
+
+    @property
+    def error(self) -> GristmillError | None:
+        """Why the node has ended, if it has."""
+        return self._error
+
+    def wait_until_ended(self, timeout: float | None) -> bool:
+        """Wait for the node's end; give whether it came."""
+        return self._ended.wait(timeout)
+
+    def close(self) -> None:
+        """Close everything."""
+        self._link.close()
+        self.post.close()
+        self._context.term()
+
+
+class _Pending:
+    __slots__ = ("event", "result")
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.result: c.Result | None = None
+
+
+def _to_exception(result: c.Result) -> GristmillError:
+    kind = getattr(errors, result.error, None)
+    if kind is errors.StartFailedError:
+        return errors.StartFailedError(result.message, result.detail)
+    if isinstance(kind, type) and issubclass(kind, GristmillError):
+        return kind(result.message)
+    return GristmillError(result.message)

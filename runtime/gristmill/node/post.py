@@ -1,0 +1,557 @@
+"""The client's post: asks and tells from any thread, without an event loop in the way.
+
+Whoever waits reads for all: one waiting thread leads and reads the socket, and hands over what is
+not its own; when it leaves, another waiting thread takes over. An asyncio loop reads when its
+socket is readable and no thread leads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import msgspec
+import zmq
+
+from gristmill.durability import JournalStore
+from gristmill.errors import (
+    ActorDied,
+    AskTimeoutError,
+    DecodeError,
+    GristmillError,
+    MailboxFullError,
+    NodeStoppedError,
+    UsageError,
+)
+from gristmill.messages import Command, Event, Request, reply_type
+from gristmill.ref import Address, DeliveryGuarantee, OverflowPolicy
+from gristmill.supervision import ExitReason, describe
+from gristmill.transport.codec import Codec
+from gristmill.transport.control import PeerInfo
+from gristmill.transport.credit import CreditBook
+from gristmill.transport.data import DataPlane, NoticeSender
+from gristmill.transport.envelope import (
+    ACK,
+    ASK,
+    CREDIT,
+    ERROR,
+    EVENT,
+    REPLY,
+    TELL,
+    ErrorReply,
+    FrameReader,
+    pack,
+    to_exception,
+)
+from gristmill.worker.outbox import Outbox
+
+R = TypeVar("R")
+
+_GRACE = 0.005
+"""Seconds for replies of a dead process that are still in the pipe."""
+_SEND_TIMEOUT = 30.0
+"""Seconds that a tell without a timeout of its own waits for room."""
+_BLOCKED_WAIT = 0.001
+
+
+class Waiter:
+    """One open request."""
+
+    __slots__ = ("done", "error", "event", "notify", "reply", "request", "to", "value")
+
+    def __init__(self, to: Address, request: str, reply: Any) -> None:  # noqa: ANN401 - a type
+        self.to = to
+        self.request = request
+        self.reply = reply
+        self.done = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.event: threading.Event | None = None
+        self.notify: Callable[[], None] | None = None
+
+    def settle(self, value: Any, error: BaseException | None) -> None:  # noqa: ANN401 - a reply
+        """Set the outcome; the first one counts."""
+        if self.done:
+            return
+        self.value, self.error = value, error
+        self.done = True
+        if self.event is not None:
+            self.event.set()
+        if self.notify is not None:
+            self.notify()
+
+    def result(self) -> Any:  # noqa: ANN401 - a reply
+        """Give the reply or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class ClientPost:
+    """Implements :class:`~gristmill.ref.Post` for a client."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
+        self._pid = os.getpid()
+        self.plane = DataPlane(context, endpoint, 0, 1)
+        self._wake = NoticeSender(context, self.plane)
+        self.codec = Codec(self)
+        self._reader = FrameReader()
+        self._send_lock = threading.RLock()
+        self._leader = threading.Lock()
+        self._followers: set[Waiter] = set()
+        self._pending: dict[int, Waiter] = {}
+        self._next_request = 1
+        self._credit = CreditBook()
+        self._loops: dict[asyncio.AbstractEventLoop, int] = {}
+        self._reply_types: dict[type, Any] = {}
+        self._store: JournalStore | None = None
+        self._outbox: Outbox | None = None
+        self._located: dict[str, tuple[Address, int]] = {}
+        self._stopped: GristmillError | None = None
+        self.subscriptions: dict[str, list[Callable[[bytes], None]]] = {}
+
+    # --- Post ---
+
+    def tell(self, to: Address, message: Command | Event, delivery: DeliveryGuarantee) -> None:
+        """Send a message; waits for room when there is none."""
+        self._check()
+        body = self.codec.encode(message)
+        if delivery is DeliveryGuarantee.AT_LEAST_ONCE:
+            self._tell_journaled(to, body)
+            return
+        with self._send_lock:
+            self._take_credit(to, time.monotonic() + _SEND_TIMEOUT)
+            self.plane.post(to.home, pack([TELL, to.key, 0, 0, body]))
+            if not self.plane.flush():
+                return
+        self._flush_fully(time.monotonic() + _SEND_TIMEOUT)
+
+    def ask(self, to: Address, request: Request[R], timeout: float | None) -> R:
+        """Send a request and wait for its reply."""
+        deadline = time.monotonic() + timeout if timeout is not None else None
+        number, waiter = self._send_request(to, request, deadline)
+        try:
+            self._lead_until(waiter, deadline)
+        finally:
+            self._pending.pop(number, None)
+        if not waiter.done:
+            raise self._timeout(waiter, timeout)
+        return waiter.result()  # type: ignore[no-any-return]  # decoded as the reply type
+
+    async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> R:
+        """Send a request and await its reply."""
+        deadline = time.monotonic() + timeout if timeout is not None else None
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._join_loop(loop)
+        number = 0
+        try:
+            number, waiter = self._send_request(to, request, deadline, wait=False)
+
+            def notify() -> None:
+                loop.call_soon_threadsafe(_finish, future)
+
+            waiter.notify = notify
+            if not waiter.done:
+                async with asyncio.timeout(timeout):
+                    await future
+        except TimeoutError:
+            raise self._timeout(waiter, timeout) from None
+        finally:
+            self._pending.pop(number, None)
+            self._leave_loop(loop)
+        return waiter.result()  # type: ignore[no-any-return]  # decoded as the reply type
+
+    def ask_many(
+        self, to: Address, requests: Iterable[Request[R]], window: int, timeout: float | None
+    ) -> Iterator[R]:
+        """Send requests to one actor, ``window`` open at once; replies in order."""
+        return self.ask_each(lambda _: to, requests, window, timeout)
+
+    def ask_each(
+        self,
+        choose: Callable[[Request[R]], Address],
+        requests: Iterable[Request[R]],
+        window: int,
+        timeout: float | None,
+    ) -> Iterator[R]:
+        """Send each request where ``choose`` says, ``window`` open at once; replies in order."""
+        if window < 1:
+            raise UsageError(f"window is {window}; it is how many requests may be open: 1 or more")
+        waiting: deque[tuple[int, Waiter, float | None]] = deque()
+        source = iter(requests)
+        more = True
+        try:
+            while True:
+                while more and len(waiting) < window:
+                    request = next(source, None)
+                    if request is None:
+                        more = False
+                        break
+                    deadline = time.monotonic() + timeout if timeout is not None else None
+                    to = choose(request)
+                    number, waiter = self._send_request(to, request, deadline, flush=False)
+                    waiting.append((number, waiter, deadline))
+                if not waiting:
+                    return
+                self._flush()
+                number, waiter, deadline = waiting[0]
+                self._lead_until(waiter, deadline)
+                if not waiter.done:
+                    raise self._timeout(waiter, timeout)
+                while waiting and waiting[0][1].done:
+                    yield waiting.popleft()[1].result()
+        finally:
+            for number, _, _ in waiting:
+                self._pending.pop(number, None)
+
+    def stop_actor(self, to: Address, timeout: float) -> None:
+        """Replaced by the node, which knows the control plane."""
+        raise UsageError("this ref's node is not connected")
+
+    def publish(self, channel: str, homes: dict[int, list[int]], event: Event) -> None:
+        """Publish an event to subscribers, given as keys by process."""
+        self._check()
+        body = self.codec.encode(event)
+        with self._send_lock:
+            for address, keys in homes.items():
+                self.plane.post(address, pack([EVENT, channel, keys, 0, body]))
+            if not self.plane.flush():
+                return
+        self._flush_fully(time.monotonic() + _SEND_TIMEOUT)
+
+    # --- sending ---
+
+    def _send_request(
+        self,
+        to: Address,
+        request: Request[Any],
+        deadline: float | None,
+        *,
+        flush: bool = True,
+        wait: bool = True,
+    ) -> tuple[int, Waiter]:
+        self._check()
+        kind = type(request)
+        reply = self._reply_types.get(kind)
+        if reply is None:
+            reply = self._reply_types[kind] = _reply_decoder(self.codec, kind)
+        body = self.codec.encode(request)
+        waiter = Waiter(to, kind.__qualname__, reply)
+        with self._send_lock:
+            if not self._credit.take(to):
+                self._wait_for_credit(to, deadline, wait=wait)
+            number = self._next_request
+            self._next_request += 1
+            self._pending[number] = waiter
+            self.plane.post(to.home, pack([ASK, to.key, 0, number, deadline or 0.0, body]))
+            if flush:
+                self.plane.flush()
+        return number, waiter
+
+    def _take_credit(self, to: Address, deadline: float | None) -> None:
+        if not self._credit.take(to):
+            self._wait_for_credit(to, deadline, wait=True)
+
+    def _wait_for_credit(self, to: Address, deadline: float | None, *, wait: bool) -> None:
+        if to.mailbox.overflow is OverflowPolicy.FAIL or not wait:
+            raise MailboxFullError(f"the mailbox of {_label(to)} has no room")
+        self.plane.flush()
+        while not self._credit.take(to):
+            self._check()
+            if deadline is not None and time.monotonic() > deadline:
+                raise MailboxFullError(f"the mailbox of {_label(to)} got no room in time")
+            self._send_lock.release()
+            try:
+                self._lead_once(0.01)
+            finally:
+                self._send_lock.acquire()
+
+    def _flush(self) -> None:
+        with self._send_lock:
+            self.plane.flush()
+
+    def _flush_fully(self, deadline: float) -> None:
+        """Flush until nothing is blocked: who tells and never waits has nobody to flush later."""
+        while True:
+            with self._send_lock:
+                if not self.plane.flush():
+                    return
+            self._check()
+            if time.monotonic() > deadline:
+                raise MailboxFullError("the workers take no messages: the wire is full")
+            self._lead_once(_BLOCKED_WAIT)
+
+    # --- at least once ---
+
+    def open_journal(self, store: JournalStore) -> None:
+        """Journal at-least-once messages from now on, and send what an earlier run left."""
+        with self._send_lock:
+            self._store = store
+            self._outbox = Outbox(store, self._transmit)
+            for target, incarnation in self._located.values():
+                self._outbox.located(target, incarnation)
+            self.plane.flush()
+
+    def _tell_journaled(self, to: Address, body: bytes) -> None:
+        with self._send_lock:
+            if self._outbox is None or self._store is None:
+                raise UsageError(
+                    "delivery='at_least_once' needs a journal; write Node(journal=DIRECTORY)"
+                )
+            if not to.name:
+                raise UsageError(
+                    f"delivery='at_least_once' needs a named target, and {_label(to)} has no name"
+                )
+            self._outbox.send(to, "", body)
+            self._store.commit()
+            self.plane.flush()
+
+    def _transmit(self, to: Address, sender: str, number: int, body: bytes) -> None:
+        del sender  # a client's messages come from no actor
+        self.plane.post(to.home, pack([TELL, to.key, 0, number, body]))
+
+    @property
+    def undelivered(self) -> int:
+        """How many at-least-once messages are not acknowledged yet."""
+        return len(self._outbox) if self._outbox is not None else 0
+
+    # --- receiving ---
+
+    def _lead_until(self, waiter: Waiter, deadline: float | None) -> None:
+        """Read for all until ``waiter`` is done, or wait while another thread reads."""
+        while not waiter.done:
+            if self._leader.acquire(blocking=False):
+                try:
+                    if not self._lead(waiter, deadline):
+                        return
+                finally:
+                    self._leader.release()
+                    self._hand_over()
+            elif not self._follow(waiter, deadline):
+                return
+
+    def _lead(self, waiter: Waiter, deadline: float | None) -> bool:
+        plane = self.plane
+        while not waiter.done:
+            frame = plane.receive()
+            if frame is not None:
+                self._on_frame(frame)
+                continue
+            with self._send_lock:
+                blocked = plane.flush()
+            remaining = None if deadline is None else deadline - time.monotonic()
+            if remaining is not None and remaining <= 0:
+                return False
+            if blocked:
+                remaining = min(remaining or _BLOCKED_WAIT, _BLOCKED_WAIT)
+            plane.wait(remaining)
+        return True
+
+    def _follow(self, waiter: Waiter, deadline: float | None) -> bool:
+        event = waiter.event = threading.Event()
+        self._followers.add(waiter)
+        try:
+            if waiter.done or not self._leader.locked():
+                return True
+            remaining = None if deadline is None else deadline - time.monotonic()
+            if remaining is not None and remaining <= 0:
+                return False
+            event.wait(remaining)
+        finally:
+            self._followers.discard(waiter)
+        return True
+
+    def _hand_over(self) -> None:
+        """Let another waiting thread, or a waiting loop, read from now on."""
+        for follower in list(self._followers):
+            event = follower.event
+            if not follower.done and event is not None:
+                event.set()
+                return
+        for loop in list(self._loops):
+            loop.call_soon_threadsafe(self.read_available)
+
+    def _lead_once(self, seconds: float) -> None:
+        """Read what comes within ``seconds``, unless another thread reads."""
+        if not self._leader.acquire(timeout=seconds):
+            return
+        try:
+            if self.plane.wait(seconds):
+                frame = self.plane.receive()
+                while frame is not None:
+                    self._on_frame(frame)
+                    frame = self.plane.receive()
+        finally:
+            self._leader.release()
+            self._hand_over()
+
+    def read_available(self) -> None:
+        """Read what is there, unless a thread is reading."""
+        if not self._leader.acquire(blocking=False):
+            return
+        try:
+            frame = self.plane.receive()
+            while frame is not None:
+                self._on_frame(frame)
+                frame = self.plane.receive()
+        finally:
+            self._leader.release()
+        self._flush()
+
+    def _join_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        users = self._loops.get(loop, 0)
+        self._loops[loop] = users + 1
+        if not users:
+            loop.add_reader(self.plane.fd, self.read_available)
+
+    def _leave_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loops[loop] -= 1
+        if not self._loops[loop]:
+            del self._loops[loop]
+            loop.remove_reader(self.plane.fd)
+
+    def _on_frame(self, frame: bytes) -> None:
+        try:
+            envelopes = self._reader.read(frame)
+        except DecodeError:
+            return  # nothing of ours; an asker gets its timeout
+        source = envelopes[0][1]
+        pending = self._pending
+        for envelope in envelopes[1:]:
+            kind = envelope[0]
+            if kind == REPLY:
+                waiter = pending.pop(envelope[1], None)
+                if waiter is not None:
+                    _settle(waiter, envelope[2])
+            elif kind == ERROR:
+                waiter = pending.pop(envelope[1], None)
+                if waiter is not None:
+                    reply = msgspec.msgpack.decode(envelope[2], type=ErrorReply)
+                    waiter.settle(None, to_exception(reply))
+            elif kind == EVENT:
+                for deliver in self.subscriptions.get(envelope[1], ()):
+                    deliver(envelope[4])
+            elif kind == CREDIT:
+                with self._send_lock:
+                    self._credit.give(source, envelope[1], envelope[2])
+            elif kind == ACK:
+                self._on_ack(envelope[1], envelope[2])
+
+    def _on_ack(self, target: str, number: int) -> None:
+        with self._send_lock:
+            if self._outbox is not None and self._store is not None:
+                self._outbox.acknowledged(target, number)
+                self._store.commit()
+                self.plane.flush()
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
+        """Read for all until ``condition`` holds, ``timeout`` seconds at most; give it."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not condition():
+            self._check()
+            remaining = 0.1 if deadline is None else deadline - time.monotonic()
+            if remaining <= 0:
+                return False
+            self._lead_once(min(remaining, 0.1))
+            self._flush()
+        return True
+
+    # --- what the control thread says ---
+
+    def peer_up(self, peer: PeerInfo) -> None:
+        """A process can be reached."""
+        with self._send_lock:
+            self.plane.connect(peer.address, peer.incarnation, peer.endpoint)
+            deadline = time.monotonic() + 1.0
+            while self.plane.flush() and time.monotonic() < deadline:
+                time.sleep(_BLOCKED_WAIT)  # the connection is made in the background
+
+    def peer_down(self, address: int, name: str, reason: ExitReason) -> None:
+        """A process has died: its credit is void, and asks to it fail."""
+        with self._send_lock:
+            self.plane.disconnect(address)
+            self._credit.reset(address)
+        asked = [(number, w) for number, w in list(self._pending.items()) if w.to.home == address]
+        if not asked:
+            return
+        time.sleep(_GRACE)  # replies that it sent before it died are still in the pipe
+        self.read_available()
+        for number, waiter in asked:
+            if self._pending.pop(number, None) is not None:
+                waiter.settle(
+                    None,
+                    ActorDied(
+                        f"{_label(waiter.to)} was asked {waiter.request} when its worker {name} "
+                        f"died ({describe(reason)}); it may or may not have been handled"
+                    ),
+                )
+        self._wake.send()
+
+    def located(self, target: Address) -> None:
+        """A named actor has started somewhere."""
+        with self._send_lock:
+            incarnation = self.plane.incarnation_of(target.home)
+            self._located[target.name] = (target, incarnation)
+            if self._outbox is not None:
+                self._outbox.located(target, incarnation)
+                self.plane.flush()
+
+    def stopped(self, error: GristmillError) -> None:
+        """The node has ended: everything that waits is told."""
+        self._stopped = error
+        for number, waiter in list(self._pending.items()):
+            self._pending.pop(number, None)
+            waiter.settle(None, error)
+        self._wake.send()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        if self._stopped is None:
+            self.stopped(NodeStoppedError("the node was closed"))
+        with self._send_lock:
+            if self._store is not None:
+                self._store.close()
+            self._wake.close()
+            self.plane.close()
+
+    def _check(self) -> None:
+        if self._stopped is not None:
+            raise self._stopped
+        if os.getpid() != self._pid:
+            raise UsageError(
+                "this process was forked from a client; refs and nodes can't be used in it. "
+                "Start a node of its own here"
+            )
+
+    def _timeout(self, waiter: Waiter, timeout: float | None) -> AskTimeoutError:
+        return AskTimeoutError(
+            f"{_label(waiter.to)} is alive and did not answer {waiter.request} in {timeout:g} s"
+        )
+
+
+def _reply_decoder(codec: Codec, kind: type[Request[Any]]) -> Callable[[bytes], Any]:
+    decode: Callable[[bytes], Any] = codec.decoder(reply_type(kind)).decode
+    return decode
+
+
+def _settle(waiter: Waiter, body: bytes) -> None:
+    try:
+        waiter.settle(waiter.reply(body), None)
+    except msgspec.MsgspecError as error:
+        text = f"{_label(waiter.to)} answered {waiter.request} with something else: {error}"
+        waiter.settle(None, to_exception(ErrorReply("ReplyTypeError", text)))
+
+
+def _finish(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _label(to: Address) -> str:
+    return to.name or f"{to.type.rpartition(':')[2] or 'actor'}#{to.key}"

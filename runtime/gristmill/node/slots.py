@@ -1,0 +1,108 @@
+"""Worker slots: the places for worker processes, and who goes where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from gristmill.errors import UsageError
+from gristmill.transport.control import ControlMessage, PeerInfo
+
+
+class SlotState(Enum):
+    """What stands in a slot."""
+
+    BOOTING = auto()
+    READY = auto()
+    ENDED = auto()
+
+
+@dataclass(slots=True)
+class Slot:
+    """A place for a worker; its name and address outlive the processes in it."""
+
+    address: int
+    name: str
+    shared: bool
+    """Whether actors without a wish of their own may go here."""
+    cpu: int = -1
+    incarnation: int = 0
+    state: SlotState = SlotState.BOOTING
+    pid: int = 0
+    identity: bytes = b""
+    peer: PeerInfo | None = None
+    keys: set[int] = field(default_factory=set)
+    """The actors that live here."""
+    waiting: list[ControlMessage] = field(default_factory=list)
+    """What to tell the worker once it is ready."""
+    failed_boots: int = 0
+    deaths: list[float] = field(default_factory=list)
+    """When processes died here, for a slot without actors."""
+
+
+class Slots:
+    """All slots of a node, and the rule of placement."""
+
+    def __init__(self, workers: int, cpus: Iterable[int]) -> None:
+        self._slots: dict[int, Slot] = {}
+        self._dedicated = 0
+        pins = list(cpus)
+        for number in range(1, workers + 1):
+            cpu = pins[(number - 1) % len(pins)] if pins else -1
+            self._add(f"w{number}", shared=True, cpu=cpu)
+
+    def all(self) -> list[Slot]:
+        """Give all slots in the order of their creation."""
+        return list(self._slots.values())
+
+    def ready(self) -> list[Slot]:
+        """Give the slots with a worker that can be talked to."""
+        return [slot for slot in self._slots.values() if slot.state is SlotState.READY]
+
+    def get(self, address: int) -> Slot | None:
+        """Give a slot by its address."""
+        return self._slots.get(address)
+
+    def by_pid(self, pid: int) -> Slot | None:
+        """Give the slot that a process stands in."""
+        return next((slot for slot in self._slots.values() if slot.pid == pid), None)
+
+    def by_identity(self, identity: bytes) -> Slot | None:
+        """Give the slot whose worker has this routing id."""
+        return next((slot for slot in self._slots.values() if slot.identity == identity), None)
+
+    def place(self, placement: str) -> tuple[Slot, bool]:
+        """Choose the slot for an actor; give whether it is new and needs a process.
+
+        Raises:
+            UsageError: the placement names no worker.
+        """
+        slots = self._slots.values()
+        if placement == "any":
+            return min(
+                (s for s in slots if s.shared), key=lambda s: (len(s.keys), s.address)
+            ), False
+        if placement == "io":
+            found = next((slot for slot in slots if slot.name == "io"), None)
+            return (found, False) if found else (self._add("io", shared=False), True)
+        if placement == "dedicated":
+            self._dedicated += 1
+            return self._add(f"dedicated-{self._dedicated}", shared=False), True
+        found = next((slot for slot in slots if slot.name == placement), None)
+        if found is None:
+            names = ", ".join(slot.name for slot in slots)
+            raise UsageError(
+                f"placement {placement!r} is unknown; write 'any', 'io', 'dedicated' or one of "
+                f"the workers: {names}"
+            )
+        return found, False
+
+    def remove(self, slot: Slot) -> None:
+        """Give up a slot."""
+        del self._slots[slot.address]
+
+    def _add(self, name: str, *, shared: bool, cpu: int = -1) -> Slot:
+        address = max(self._slots, default=0) + 1
+        slot = self._slots[address] = Slot(address, name, shared, cpu)
+        return slot

@@ -1,0 +1,80 @@
+"""``Subscription``: a client's share of a channel's events."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gristmill.messages import Event
+
+if TYPE_CHECKING:
+    from gristmill.node.post import ClientPost
+
+
+class Subscription:
+    """Events of one channel, in the order in which each publisher sent them.
+
+    At most ``capacity`` wait here; beyond it the oldest is dropped, and counted.
+    """
+
+    def __init__(
+        self,
+        post: ClientPost,
+        channel: str,
+        kinds: tuple[type[Event], ...],
+        capacity: int,
+        cancel: Callable[[Subscription], None],
+    ) -> None:
+        self.channel = channel
+        self.dropped = 0
+        """How many events were dropped because nobody took them in time."""
+        self._post = post
+        self._decode = post.codec.decoder(reduce(or_, kinds)).decode
+        self._capacity = capacity
+        self._cancel = cancel
+        self._events: deque[Any] = deque()
+
+    def deliver(self, body: bytes) -> None:
+        """Take in an event; one of a type that was not asked for is passed over."""
+        try:
+            event = self._decode(body)
+        except msgspec.MsgspecError:
+            return
+        if len(self._events) >= self._capacity:
+            self._events.popleft()
+            self.dropped += 1
+        self._events.append(event)
+
+    def get(self, timeout: float | None = None) -> Any:  # noqa: ANN401 - one of the event types
+        """Give the next event, or None if none came within ``timeout`` seconds."""
+        if not self._events:
+            self._post.wait_until(lambda: bool(self._events), timeout)
+        return self._events.popleft() if self._events else None
+
+    def drain(self) -> list[Any]:
+        """Give all events that are there, without waiting."""
+        self._post.read_available()
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            event = self.get()
+            if event is not None:
+                yield event
+
+    def close(self) -> None:
+        """Get no more events."""
+        self._cancel(self)
+
+    def __enter__(self) -> Subscription:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

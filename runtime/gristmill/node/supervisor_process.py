@@ -1,0 +1,251 @@
+"""The supervisor process: the shell around its core. Started by the client, a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import logging
+import os
+import signal
+import struct
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import zmq
+
+from gristmill.metrics import CounterPage, CounterPageError
+from gristmill.node import forkserver as f
+from gristmill.node.linux import open_process
+from gristmill.node.rundir import NodeFacts, remove, write_facts
+from gristmill.node.slots import Slot
+from gristmill.node.supervisor_core import NodeConfig, SupervisorCore
+from gristmill.transport import control as c
+from gristmill.transport.wakeup import Wakeup
+from gristmill.worker.process import WorkerConfig
+
+_log = logging.getLogger("gristmill.supervisor")
+
+
+class SupervisorProcess:
+    """Implements :class:`~gristmill.node.supervisor_core.SupervisorShell` with real things."""
+
+    def __init__(self, config: NodeConfig, stdin: int) -> None:
+        self._config = config
+        self._wakeup = Wakeup()
+        self._signals: list[int] = []
+        self._timers: list[tuple[float, int, Callable[[], None]]] = []
+        self._cancelled: set[int] = set()
+        self._numbers = itertools.count(1)
+        self._watched: dict[int, int] = {}
+        self._poller = zmq.Poller()
+        self._finished: tuple[int, str] | None = None
+        self.now = time.monotonic
+        self.now_ns = time.perf_counter_ns
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda signum, _: self._signals.append(signum))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # before any thread or ZeroMQ context exists
+        run_dir = Path(config.run_dir)
+        close = (stdin, self._wakeup.fd, self._wakeup.write_fd)
+        self._fork_server, self._fork_server_pid = f.start(run_dir, close)
+        signal.set_wakeup_fd(self._wakeup.write_fd, warn_on_full_buffer=False)
+        self._client_fd = _watch_client(config.client_pid, stdin)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._router = self._context.socket(zmq.ROUTER)
+        self._router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        self._router.setsockopt(zmq.LINGER, 500)
+        self._router.setsockopt(zmq.SNDHWM, 0)
+        self._router.setsockopt(zmq.RCVHWM, 0)
+        control = f"ipc://{config.run_dir}/control"
+        self._router.bind(control)
+        facts = NodeFacts(config.node_id, os.getpid(), config.client_pid, control, time.time())
+        write_facts(run_dir, facts)
+        self._core = SupervisorCore(self, config, control)
+
+    def run(self) -> int:
+        """Serve until the node has ended; give the exit code."""
+        preload = f.Preload(self._config.main, self._config.preload)
+        self._fork_server.send(msgspec.msgpack.encode(preload))
+        poller = self._poller
+        poller.register(self._router, zmq.POLLIN)
+        poller.register(self._fork_server.fileno(), zmq.POLLIN)
+        poller.register(self._wakeup.fd, zmq.POLLIN)
+        poller.register(self._client_fd, zmq.POLLIN)
+        while self._finished is None:
+            ready = dict(poller.poll(self._wait_ms()))
+            self._wakeup.clear()
+            self._on_signals()
+            if self._client_fd in ready:
+                poller.unregister(self._client_fd)
+                self._core.owner_gone()
+            for descriptor in [fd for fd in ready if fd in self._watched]:
+                self._poller.unregister(descriptor)
+                os.close(descriptor)
+                self._core.client_gone(self._watched.pop(descriptor))
+            self._on_fork_server()
+            self._receive()
+            self._run_timers()
+        return self._close()
+
+    def _on_signals(self) -> None:
+        signals, self._signals = self._signals, []
+        for number in signals:
+            if number == signal.SIGTERM:
+                self._core.stop(self._config.drain)
+
+    def _on_fork_server(self) -> None:
+        for frame in self._fork_server.receive():
+            match f.decode_from_fork_server(frame):
+                case f.Loaded(threads):
+                    if threads:
+                        self.log(
+                            f"{threads} starts threads when it is imported, so workers can't be "
+                            "forked from it: each loads it anew, which takes longer"
+                        )
+                    self._core.begin()
+                case f.LoadFailed(module, error):
+                    self._core.load_failed(module, error)
+                case f.Forked(address, incarnation, pid):
+                    self._core.forked(address, incarnation, pid)
+                case f.Reaped(pid, status):
+                    self._core.reaped(pid, status)
+        if not self._fork_server.open and self._finished is None:
+            # its workers died with it
+            text = "the fork server died, and the workers with it"
+            self.log(text)
+            self._core.fork_server_died(text)
+
+    def _receive(self) -> None:
+        while True:
+            try:
+                identity, encoded = self._router.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            try:
+                message = c.decode_to_supervisor(encoded)
+            except msgspec.MsgspecError as error:
+                _log.error("undecodable control message: %s", error)
+                continue
+            self._core.on_message(identity, message)
+
+    def _wait_ms(self) -> int | None:
+        while self._timers and self._timers[0][1] in self._cancelled:
+            self._cancelled.discard(heapq.heappop(self._timers)[1])
+        if not self._timers:
+            return None
+        return max(0, round((self._timers[0][0] - self.now()) * 1000 + 0.5))
+
+    def _run_timers(self) -> None:
+        while self._timers and self._timers[0][0] <= self.now() and self._finished is None:
+            _, number, callback = heapq.heappop(self._timers)
+            if number in self._cancelled:
+                self._cancelled.discard(number)
+            else:
+                callback()
+
+    def _close(self) -> int:
+        assert self._finished is not None
+        code, message = self._finished
+        if code and message:
+            self.log(message)
+        self._router.close()
+        self._context.term()
+        self._fork_server.close()
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(self._fork_server_pid, 0)
+        remove(Path(self._config.run_dir))
+        return code
+
+    # --- SupervisorShell ---
+
+    def send(self, identity: bytes, message: c.ControlMessage) -> None:
+        """Send a message; to a process that has just died it is dropped, and its death is told."""
+        try:
+            self._router.send_multipart([identity, c.encode_control(message)], zmq.NOBLOCK)
+        except zmq.ZMQError as error:
+            if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
+                raise
+
+    def fork(self, config: WorkerConfig) -> None:
+        """Ask the fork server for a worker."""
+        self._fork_server.send(msgspec.msgpack.encode(f.Fork(config)))
+
+    def signal(self, pid: int, number: int) -> None:
+        """Have the fork server send a signal: it knows whether the process is still its child."""
+        self._fork_server.send(msgspec.msgpack.encode(f.Signal(pid, number)))
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> int:
+        """Call back at a monotonic time."""
+        number = next(self._numbers)
+        heapq.heappush(self._timers, (when, number, callback))
+        return number
+
+    def cancel(self, timer: int) -> None:
+        """Forget a timer."""
+        if any(number == timer for _, number, _ in self._timers):
+            self._cancelled.add(timer)
+
+    def read_page(self, slot: Slot) -> dict[str, int] | None:
+        """Read the counter page of a dead worker, its last wait counted up to its death."""
+        path = Path(self._config.run_dir) / f"{slot.name}.{slot.incarnation}.page"
+        try:
+            with CounterPage.open(path) as page:
+                values = page.read()
+        except (OSError, CounterPageError):
+            return None
+        path.unlink(missing_ok=True)
+        (Path(self._config.run_dir) / f"{slot.name}.{slot.incarnation}").unlink(missing_ok=True)
+        names = list(values)
+        since = self.now_ns() - values["last"]
+        values[names[values["current"]]] += since
+        values["last"] += since
+        return values
+
+    def watch(self, pid: int, address: int) -> None:
+        """Notice the end of a client."""
+        try:
+            descriptor = open_process(pid)
+        except ProcessLookupError:
+            self._core.client_gone(address)
+            return
+        if descriptor is not None:
+            self._watched[descriptor] = address
+            self._poller.register(descriptor, zmq.POLLIN)
+
+    def log(self, text: str) -> None:
+        """Show a line on the client's terminal."""
+        with contextlib.suppress(OSError):
+            os.write(2, f"[{self._config.node_id}] {text}\n".encode())
+
+    def finish(self, exit_code: int, message: str) -> None:
+        """End the loop."""
+        self._finished = (exit_code, message)
+
+
+def _watch_client(pid: int, stdin: int) -> int:
+    """Give a descriptor that becomes readable when the client is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = open_process(pid)
+        if descriptor is not None:
+            return descriptor
+    return stdin  # its other end closes with the client
+
+
+def main(arguments: list[str]) -> None:
+    """Read the configuration from stdin and be the supervisor process."""
+    del arguments
+    (length,) = struct.unpack("!I", os.read(0, 4))
+    data = b""
+    while len(data) < length:
+        data += os.read(0, length - len(data))
+    stdin = os.dup(0)
+    os.set_inheritable(stdin, False)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    config = msgspec.msgpack.decode(data, type=NodeConfig)
+    sys.exit(SupervisorProcess(config, stdin).run())

@@ -1,0 +1,165 @@
+"""``Ref``: the typed address of an actor, and ``Post``, what a process sends with.
+
+A ref names the actor and not its incarnation: it stays good across restarts. It may travel inside
+messages; the receiving process binds it to its own post.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from gristmill.messages import Command, Event, Request
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+DEFAULT_TIMEOUT = 5.0
+"""Seconds that an ask waits when nothing else is said, as in OTP."""
+
+
+class DeliveryGuarantee(StrEnum):
+    """What a sender is promised about a message."""
+
+    AT_MOST_ONCE = "at_most_once"
+    AT_LEAST_ONCE = "at_least_once"
+
+
+class OverflowPolicy(StrEnum):
+    """What happens to a message for a mailbox without room."""
+
+    WAIT = "wait"
+    """The sender waits for room: a client within its timeout, a handler in ``await ctx.tell``."""
+    FAIL = "fail"
+    """The sender gets :class:`~gristmill.errors.MailboxFullError`."""
+    DROP_OLDEST = "drop_oldest"
+    """The oldest waiting message becomes a dead letter."""
+
+
+class Mailbox(msgspec.Struct, frozen=True, array_like=True):
+    """The bound of a mailbox, counted per sending process, and what happens beyond it."""
+
+    capacity: int = 1024
+    overflow: OverflowPolicy = OverflowPolicy.WAIT
+
+
+class Address(msgspec.Struct, frozen=True, array_like=True):
+    """A ref as data: what travels on the wire."""
+
+    key: int
+    """The actor's number in its node; never reused."""
+    home: int
+    """The process that hosts it."""
+    type: str
+    """Import path of the actor's class."""
+    name: str = ""
+    mailbox: Mailbox = Mailbox()
+
+
+class Post(Protocol):
+    """The sending side of a process: a client, a worker, or both in one."""
+
+    def tell(self, to: Address, message: Command | Event, delivery: DeliveryGuarantee) -> None:
+        """Send a message that nobody answers."""
+
+    def ask(self, to: Address, request: Request[R], timeout: float | None) -> R:
+        """Send a request and wait for its reply."""
+
+    async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> R:
+        """Send a request and await its reply."""
+
+    def ask_many(
+        self, to: Address, requests: Iterable[Request[R]], window: int, timeout: float | None
+    ) -> Iterator[R]:
+        """Send requests with at most ``window`` of them open; give the replies in order."""
+
+    def stop_actor(self, to: Address, timeout: float) -> None:
+        """Stop the actor in order."""
+
+
+class Ref(Generic[A]):
+    """The address of an actor of class ``A``. Safe to use from any thread."""
+
+    __slots__ = ("_post", "address")
+
+    def __init__(self, address: Address, post: Post) -> None:
+        self.address = address
+        self._post = post
+
+    @property
+    def name(self) -> str:
+        """The actor's registered name, or an empty string."""
+        return self.address.name
+
+    def tell(
+        self,
+        message: Command | Event,
+        *,
+        delivery: DeliveryGuarantee | str = DeliveryGuarantee.AT_MOST_ONCE,
+    ) -> None:
+        """Send ``message``; nothing comes back.
+
+        Args:
+            message: the command or event.
+            delivery: ``"at_least_once"`` journals the message before it is sent and forgets it
+                when it was handled; the node needs a journal and the actor a name.
+
+        Raises:
+            MailboxFullError: the mailbox has no room and its policy is to fail.
+            PayloadTooLargeError: the message is over the size limit.
+        """
+        self._post.tell(self.address, message, DeliveryGuarantee(delivery))
+
+    def ask(self, request: Request[R], *, timeout: float | None = DEFAULT_TIMEOUT) -> R:
+        """Send ``request`` and wait for its reply.
+
+        Args:
+            request: the question; its type says what answers it.
+            timeout: seconds to wait; None waits for as long as the callee lives.
+
+        Raises:
+            AskTimeoutError: the callee is alive and did not answer in time.
+            ActorCrashed: the handler raised; carries the remote traceback.
+            ActorDied: the callee's worker died.
+            ActorNotFoundError: the actor has stopped.
+            Reject: the handler refused.
+            UsageError: called inside a handler, where it would stop the worker's core.
+        """
+        return self._post.ask(self.address, request, timeout)
+
+    async def ask_async(self, request: Request[R], *, timeout: float | None = DEFAULT_TIMEOUT) -> R:
+        """Do what :meth:`ask` does, without blocking the running event loop."""
+        return await self._post.ask_async(self.address, request, timeout)
+
+    def ask_many(
+        self,
+        requests: Iterable[Request[R]],
+        *,
+        window: int = 1024,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> Iterator[R]:
+        """Ask ``requests`` with up to ``window`` open at once; give the replies in order.
+
+        The first error is raised in its place; ``timeout`` holds for each request.
+        """
+        return self._post.ask_many(self.address, requests, window, timeout)
+
+    def stop(self, *, timeout: float = DEFAULT_TIMEOUT) -> None:
+        """Stop the actor in order and wait for its end, ``timeout`` seconds at most."""
+        self._post.stop_actor(self.address, timeout)
+
+    def __repr__(self) -> str:
+        kind = self.address.type.rpartition(":")[2]
+        return f"<Ref {kind} {self.address.name or f'#{self.address.key}'}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ref) and other.address.key == self.address.key
+
+    def __hash__(self) -> int:
+        return hash(self.address.key)
+
+
+AnyRef = Ref[Any]

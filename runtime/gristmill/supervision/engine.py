@@ -1,0 +1,382 @@
+"""The engine of the tree: decides what follows from an event, and carries out the plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from random import Random
+from typing import Final
+
+import msgspec
+
+from gristmill.supervision.actions import (
+    Action,
+    Decision,
+    Ending,
+    Failed,
+    Ignored,
+    KillActor,
+    StartActor,
+    Started,
+    StopActor,
+    Terminated,
+    TreeStarted,
+    TreeStopped,
+)
+from gristmill.supervision.members import Actor, Member, State, Supervisor
+from gristmill.supervision.reasons import (
+    ExitReason,
+    Killed,
+    Normal,
+    Shutdown,
+    describe,
+    is_ordered,
+)
+from gristmill.supervision.roster import Roster
+from gristmill.supervision.spec import (
+    BRUTAL_KILL,
+    INFINITY,
+    AutoShutdown,
+    Restart,
+    SupervisorSpec,
+)
+
+SIGKILL: Final = 9  # by number: the signal module of another platform may lack it
+
+
+class Engine(Roster):
+    """Keeps the members of one tree moving; :class:`SupervisionTree` is its face.
+
+    Use: ``begin``, then any of the other methods, then ``finish`` for the actions.
+    """
+
+    def __init__(self, root: SupervisorSpec, random: Random) -> None:
+        super().__init__(root)
+        self._random = random
+        self._event = 0
+
+    # -- one event ------------------------------------------------------------------------------
+
+    def begin(self, now: float) -> None:
+        """Start to handle an event at ``now``; all that follows from it counts as one failure."""
+        self.now = now
+        self._event += 1
+
+    def finish(self) -> list[Action]:
+        """Carry out all plans as far as they go, and give what is to be done, in order."""
+        while self._queue:
+            supervisor = self._queue.popleft()
+            supervisor.queued = False
+            self._advance(supervisor)
+        actions, self._actions = self._actions, []
+        return actions
+
+    # -- plans ----------------------------------------------------------------------------------
+
+    def _advance(self, supervisor: Supervisor) -> None:
+        if not supervisor.alive:
+            return
+        for child in _next_to_stop(supervisor):
+            self._ask_to_stop(child)
+        for child in _next_to_start(supervisor):
+            self._launch(child)
+        if not supervisor.idle:
+            return
+        if supervisor.ending is not None:
+            self._ended(supervisor)
+        elif supervisor.state is State.STARTING:
+            self.started(supervisor)
+
+    def launch_root(self) -> None:
+        """Start the tree."""
+        self._start_supervisor(self.root)
+
+    def _launch(self, child: Member) -> None:
+        child.owner.to_start.discard(child)
+        child.owner.starting.add(child)
+        if isinstance(child, Supervisor):
+            self._start_supervisor(child)
+            return
+        child.state = State.STARTING
+        child.incarnation += 1
+        child.started_at = None
+        child.kill_sent = child.kill_expected = False
+        self._actions.append(StartActor(child.key, child.incarnation, child.spec))
+        if child.spec.restart is Restart.TEMPORARY and not child.static:
+            # it is never started again, so its arguments need no memory
+            child.spec = msgspec.structs.replace(child.spec, start=None)
+
+    def _start_supervisor(self, supervisor: Supervisor) -> None:
+        supervisor.state = State.STARTING
+        supervisor.incarnation += 1
+        supervisor.ending, supervisor.causes = None, ()
+        self.renew(supervisor)
+        supervisor.to_start.update(supervisor.children.values())
+        self.wake(supervisor)
+
+    def started(self, member: Member) -> None:
+        """Take note that a member runs."""
+        member.state = State.RUNNING
+        member.fresh = False
+        if isinstance(member, Actor):
+            member.started_at = self.now
+        if member.parent is None:
+            self._actions.append(TreeStarted())
+            return
+        self.complete_start(member, Started(member.key, member.incarnation))
+        member.parent.starting.discard(member)
+        self.wake(member.parent)
+
+    def plan_stop(self, child: Member) -> None:
+        """Put the stop of a living child on the plan."""
+        if child not in child.owner.stopping:
+            child.owner.to_stop.add(child)
+        self.wake(child.owner)
+
+    def plan_start(self, child: Member) -> None:
+        """Put the start of a child on the plan."""
+        child.owner.to_start.add(child)
+        self.wake(child.owner)
+
+    def _ask_to_stop(self, child: Member) -> None:
+        self._mark_stopping(child)
+        policy = child.spec.shutdown
+        if policy == BRUTAL_KILL:
+            self.kill(child, expected=True)
+            return
+        timeout = None if policy == INFINITY else float(policy)
+        if timeout is not None:
+            self.arm(child, self.now + timeout)
+        if isinstance(child, Supervisor):
+            self.end(child, Ending.STOPPED, Shutdown())
+            return
+        child.state = State.STOPPING
+        self._actions.append(StopActor(child.key, child.incarnation, Shutdown(), timeout))
+
+    def _mark_stopping(self, child: Member) -> None:
+        child.owner.to_stop.discard(child)
+        child.owner.starting.discard(child)
+        child.owner.stopping.add(child)
+
+    def kill(self, member: Member, *, expected: bool) -> None:
+        """End a member at once, a supervisor with all that lives below it.
+
+        ``expected`` is False when it is killed for not having stopped in time.
+        """
+        self.disarm(member)
+        if isinstance(member, Supervisor):
+            self.end(member, Ending.STOPPED, Killed(SIGKILL))
+            member.exit = Killed(SIGKILL)
+            for child in _in_order(member.children.values(), backwards=True):
+                if child.alive:
+                    self._mark_stopping(child)
+                    self.kill(child, expected=expected)
+        elif not member.kill_sent:
+            member.state = State.STOPPING
+            member.kill_sent, member.kill_expected = True, expected
+            self._actions.append(KillActor(member.key, member.incarnation))
+
+    def end(
+        self,
+        supervisor: Supervisor,
+        ending: Ending,
+        reason: ExitReason,
+        causes: tuple[str, ...] = (),
+        event: int = 0,
+    ) -> None:
+        """Have a supervisor stop all its children and then end. The first ending counts."""
+        if supervisor.ending is not None:
+            return
+        supervisor.state = State.STOPPING
+        supervisor.ending, supervisor.exit, supervisor.causes = ending, reason, causes
+        supervisor.event = event
+        for child in _in_order(supervisor.to_start):
+            self.unschedule(child)
+            if not child.alive:
+                self.complete_start(child, Failed(Shutdown("its supervisor stops")))
+        for child in supervisor.children.values():
+            if child.alive and child not in supervisor.stopping:
+                supervisor.to_stop.add(child)
+        self.wake(supervisor)
+
+    def _ended(self, supervisor: Supervisor) -> None:
+        for child in list(supervisor.children.values()):
+            if not child.static:
+                self.drop(child)
+        if supervisor.parent is not None:
+            self.gone([supervisor], supervisor.exit, supervisor.event)
+            return
+        supervisor.state, supervisor.last_exit = State.STOPPED, supervisor.exit
+        ending = supervisor.ending or Ending.STOPPED
+        self._actions.append(TreeStopped(supervisor.exit, ending, supervisor.causes))
+
+    # -- ends -----------------------------------------------------------------------------------
+
+    def gone(
+        self,
+        members: list[Member],
+        reason: ExitReason,
+        event: int | None = None,
+        *,
+        collateral: bool = False,
+    ) -> None:
+        """Take note that members have ended, all through one event, and decide what follows.
+
+        ``event`` is an earlier event that led to this one, if there is one.
+        """
+        event = self._event if event is None else event
+        members = sorted(members, key=lambda member: member.position)
+        # all of them are dead before the first decision is made
+        asked = [self._bury(member, reason) for member in members]
+        for member, (expected, starting) in zip(members, asked, strict=True):
+            member.state = State.STOPPED
+            self.wake(member.owner)
+            if expected or member.owner.doomed:
+                self._end_expected(member, reason)
+            elif collateral and starting and member.spec.restart is not Restart.TEMPORARY:
+                member.state = State.RESTARTING
+                self.plan_start(member)
+            elif starting:
+                self._start_failed(member, reason, event)
+            else:
+                self._end_unexpected(member, reason, event, free=collateral)
+
+    def _bury(self, member: Member, reason: ExitReason) -> tuple[bool, bool]:
+        """Mark a member dead; tell whether its stop was planned and whether it was starting."""
+        owner = member.owner
+        expected = member in owner.stopping or member in owner.to_stop
+        starting = member in owner.starting
+        for plan in (owner.to_stop, owner.stopping, owner.starting):
+            plan.discard(member)
+        self.disarm(member)
+        # until its own end is decided on, it counts as a child that may come back
+        member.state = State.RESTARTING
+        member.last_exit = reason
+        return expected, starting
+
+    def _end_expected(self, child: Member, reason: ExitReason) -> None:
+        killed_by_policy = isinstance(child, Actor) and child.kill_expected
+        if isinstance(child, Actor) and not is_ordered(reason) and not killed_by_policy:
+            self.report(child, reason, Decision.STOPPING)
+        for operation in child.stop_operations:
+            self.complete(operation, Terminated())
+        child.stop_operations.clear()
+        if child in child.owner.to_start:
+            return
+        self.complete_start(child, Failed(Shutdown("stopped before it had started")))
+        if not child.owner.keeps(child):
+            self.drop(child)
+
+    def ignored(self, child: Member) -> None:
+        """Take note that a child chose not to run."""
+        expected, _ = self._bury(child, Normal())
+        child.state = State.STOPPED
+        self.wake(child.owner)
+        if expected or child.owner.doomed:
+            self._end_expected(child, Normal())
+            return
+        child.fresh = False
+        self.complete_start(child, Ignored())
+        if not child.owner.keeps(child):
+            self.drop(child)
+
+    def _start_failed(self, child: Member, reason: ExitReason, event: int) -> None:
+        owner = child.owner
+        if child.start_operation is not None:
+            self.complete_start(child, Failed(reason))
+            if child.fresh:
+                self.drop(child)
+        elif child.fresh and owner.state is State.STARTING:
+            self.report(child, reason, Decision.START_FAILED)
+            causes = (*_causes(child, reason), f"{owner.path}: failed to start")
+            self.end(owner, Ending.START_FAILED, reason, causes, event)
+        else:
+            self._restart(child, reason, event, free=False)
+
+    def _end_unexpected(self, child: Member, reason: ExitReason, event: int, *, free: bool) -> None:
+        owner = child.owner
+        if _is_restarted(child.spec.restart, reason):
+            self._restart(child, reason, event, free=free)
+            return
+        if not is_ordered(reason):
+            self.report(child, reason, Decision.NOT_RESTARTED)
+        if not owner.keeps(child):
+            self.drop(child)
+        if child.spec.significant and _shuts_down(owner):
+            text = f"{owner.path}: auto-shutdown, its significant child {child.id} has ended"
+            causes = (*_causes(child, reason), text)
+            self.end(owner, Ending.AUTO_SHUTDOWN, Shutdown("auto-shutdown"), causes, event)
+
+    def _restart(self, child: Member, reason: ExitReason, event: int, *, free: bool) -> None:
+        owner = child.owner
+        if not free and not owner.intensity.record(self.now, event):
+            self.report(child, reason, Decision.GAVE_UP)
+            used, most = owner.intensity.count(self.now), owner.spec.max_restarts
+            text = f"restart intensity exceeded ({used} restarts in {owner.spec.within:g} s"
+            text += f", {most} allowed)"
+            causes = (*_causes(child, reason), f"{owner.path}: {text}")
+            self.end(owner, Ending.INTENSITY, Shutdown(text), causes, event)
+            return
+        child.state = State.RESTARTING
+        self.report(child, reason, Decision.RESTART, self._back_off(child))
+        for sibling in owner.group(child):
+            if sibling.alive:
+                self.plan_stop(sibling)
+            if sibling.spec.restart is not Restart.TEMPORARY:
+                owner.to_start.add(sibling)
+
+    def _back_off(self, child: Member) -> float:
+        """Give the seconds to wait before a restart, and arm the timer for it."""
+        if isinstance(child, Supervisor) or child.spec.backoff is None:
+            return 0.0
+        backoff = child.spec.backoff
+        if child.started_at is not None and self.now - child.started_at >= backoff.maximum:
+            child.restarts_in_a_row = 0
+        delay = backoff.delay(child.restarts_in_a_row, self._random.random())
+        child.restarts_in_a_row += 1
+        self.arm(child, self.now + delay)
+        return delay
+
+
+def _in_order(members: Iterable[Member], *, backwards: bool = False) -> list[Member]:
+    return sorted(members, key=lambda member: member.rank, reverse=backwards)
+
+
+def _next_to_stop(supervisor: Supervisor) -> list[Member]:
+    """Give the children to ask now: one at a time, or all if they are independent."""
+    if not supervisor.independent and supervisor.stopping:
+        return []
+    due = _in_order(supervisor.to_stop, backwards=True)
+    return due if supervisor.independent else due[:1]
+
+
+def _next_to_start(supervisor: Supervisor) -> list[Member]:
+    """Give the children to start now: one at a time, or all if they are independent."""
+    busy = supervisor.to_stop or supervisor.stopping or supervisor.starting
+    if not supervisor.independent and busy:
+        return []
+    due = _in_order(supervisor.to_start)
+    if not supervisor.independent:
+        due = due[:1]
+    return [child for child in due if not child.alive and child.timer is None]
+
+
+def _causes(child: Member, reason: ExitReason) -> tuple[str, ...]:
+    if isinstance(child, Supervisor) and child.causes:
+        return child.causes
+    return (f"{child.path}: {describe(reason)}",)
+
+
+def _is_restarted(restart: Restart, reason: ExitReason) -> bool:
+    if restart is Restart.TRANSIENT:
+        return not is_ordered(reason)
+    return restart is Restart.PERMANENT
+
+
+def _shuts_down(supervisor: Supervisor) -> bool:
+    """Tell whether the end of a significant child just now ends the supervisor."""
+    if supervisor.spec.auto_shutdown is AutoShutdown.ALL_SIGNIFICANT:
+        return not any(
+            child.spec.significant and (child.state is not State.STOPPED or child.due)
+            for child in supervisor.children.values()
+        )
+    return supervisor.spec.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT

@@ -1,0 +1,392 @@
+"""The control plane: what the supervisor process and the others say to each other.
+
+A ROUTER in the supervisor process, a DEALER in each worker and client, on a thread of its own, so
+that a computing handler never delays control. Every message is one MessagePack-encoded Struct.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+import msgspec
+import zmq
+
+from gristmill.errors import ErrorData
+from gristmill.facets.specs import FacetSpec
+from gristmill.metrics import WorkerSnapshot
+from gristmill.ref import Address, Mailbox
+from gristmill.supervision import ChildSpec, ExitReason, SupervisorSpec
+from gristmill.transport.wakeup import Wakeup
+
+SUPERVISOR = 0
+"""The process number of the supervisor process; workers count from 1, clients from 1001."""
+FIRST_CLIENT = 1001
+
+
+class ControlMessage(msgspec.Struct, frozen=True, array_like=True):
+    """The base of everything on the control plane."""
+
+
+class ActorSpec(msgspec.Struct, frozen=True, array_like=True):
+    """How to make an actor: what a :class:`ChildSpec` carries in ``start``."""
+
+    type: str
+    args: bytes
+    """The positional and keyword arguments, an encoded ``[[...], {...}]``."""
+    name: str = ""
+    mailbox: Mailbox = Mailbox()
+    facets: tuple[FacetSpec, ...] = ()
+    placement: str = "any"
+    """``any``, ``io``, ``dedicated`` or a worker's name."""
+    on_restart: str = "keep"
+
+
+class DeadLetter(ControlMessage, tag="DeadLetter", frozen=True):
+    """A message that nobody handled, with the reason."""
+
+    reason: str
+    target: str
+    message_type: str
+    body: bytes
+    sender: str = ""
+    worker: str = ""
+    error: ErrorData | None = None
+
+
+class PeerInfo(msgspec.Struct, frozen=True, array_like=True):
+    """Where a living process is reached."""
+
+    address: int
+    incarnation: int
+    endpoint: str
+    name: str
+
+
+# --- to the supervisor process ---
+
+
+class WorkerReady(ControlMessage, tag="WorkerReady", frozen=True):
+    """A worker has bound its socket and can host actors."""
+
+    peer: PeerInfo
+    pid: int
+
+
+class WorkerFailed(ControlMessage, tag="WorkerFailed", frozen=True):
+    """A worker could not boot."""
+
+    address: int
+    error: ErrorData
+
+
+class ClientHello(ControlMessage, tag="ClientHello", frozen=True):
+    """A client wants to join. ``owner``: the node ends with it."""
+
+    endpoint: str
+    pid: int
+    owner: bool
+
+
+class ActorStarted(ControlMessage, tag="ActorStarted", frozen=True):
+    """An incarnation has started."""
+
+    key: int
+    incarnation: int
+
+
+class ActorFailed(ControlMessage, tag="ActorFailed", frozen=True):
+    """An incarnation could not start."""
+
+    key: int
+    incarnation: int
+    error: ErrorData
+
+
+class ActorExited(ControlMessage, tag="ActorExited", frozen=True):
+    """An incarnation has ended."""
+
+    key: int
+    incarnation: int
+    reason: ExitReason
+
+
+class Subscribe(ControlMessage, tag="Subscribe", frozen=True):
+    """An actor (or a client: key 0) wants a channel's events; ``wanted=False`` ends it."""
+
+    channel: str
+    address: int
+    key: int
+    wanted: bool = True
+
+
+class Metrics(ControlMessage, tag="Metrics", frozen=True):
+    """A process's accounting up to now."""
+
+    snapshot: WorkerSnapshot
+
+
+class SpawnActor(msgspec.Struct, frozen=True, array_like=True, tag="SpawnActor"):
+    """Start an actor under a supervisor (by path; empty: the root)."""
+
+    parent: str
+    child: ChildSpec
+    actor: ActorSpec
+
+
+class StartSupervisor(msgspec.Struct, frozen=True, array_like=True, tag="StartSupervisor"):
+    """Start a supervisor, with its children, under another one."""
+
+    parent: str
+    spec: SupervisorSpec
+
+
+class StopChild(msgspec.Struct, frozen=True, array_like=True, tag="StopChild"):
+    """Stop an actor or supervisor in order and forget it."""
+
+    key: int
+
+
+class Lookup(msgspec.Struct, frozen=True, array_like=True, tag="Lookup"):
+    """Find an actor by its name."""
+
+    name: str
+
+
+class GetStatus(msgspec.Struct, frozen=True, array_like=True, tag="GetStatus"):
+    """Describe the node: workers, tree, counters."""
+
+
+class CollectMetrics(msgspec.Struct, frozen=True, array_like=True, tag="CollectMetrics"):
+    """Ask every worker for its accounting."""
+
+
+class GetDeadLetters(msgspec.Struct, frozen=True, array_like=True, tag="GetDeadLetters"):
+    """Read the dead letters that are kept."""
+
+
+class StopNode(msgspec.Struct, frozen=True, array_like=True, tag="StopNode"):
+    """Stop the whole node: in order within ``timeout`` seconds, at once when it is 0."""
+
+    timeout: float
+
+
+Operation = (
+    SpawnActor
+    | StartSupervisor
+    | StopChild
+    | Lookup
+    | GetStatus
+    | CollectMetrics
+    | GetDeadLetters
+    | StopNode
+)
+
+
+class Call(ControlMessage, tag="Call", frozen=True):
+    """An operation that is answered by a :class:`Result` with the same number."""
+
+    number: int
+    operation: Operation
+
+
+# --- from the supervisor process ---
+
+
+class Welcome(ControlMessage, tag="Welcome", frozen=True):
+    """A client has joined."""
+
+    address: int
+    node_id: str
+    peers: tuple[PeerInfo, ...]
+    directory: tuple[Address, ...]
+
+
+class PeerUp(ControlMessage, tag="PeerUp", frozen=True):
+    """A process can be reached."""
+
+    peer: PeerInfo
+
+
+class PeerDown(ControlMessage, tag="PeerDown", frozen=True):
+    """A process has died."""
+
+    address: int
+    incarnation: int
+    name: str
+    reason: ExitReason
+
+
+class Registered(ControlMessage, tag="Registered", frozen=True):
+    """A name stands for an actor now."""
+
+    address: Address
+
+
+class Unregistered(ControlMessage, tag="Unregistered", frozen=True):
+    """A name is free again."""
+
+    key: int
+    name: str
+
+
+class Subscribers(ControlMessage, tag="Subscribers", frozen=True):
+    """Who gets the events of a channel, as (process, actor key) pairs."""
+
+    channel: str
+    targets: tuple[tuple[int, int], ...]
+
+
+class StartActor(ControlMessage, tag="StartActor", frozen=True):
+    """Start an incarnation."""
+
+    key: int
+    incarnation: int
+    path: str
+    spec: ActorSpec
+
+
+class StopActor(ControlMessage, tag="StopActor", frozen=True):
+    """End an incarnation in order, behind what was sent to it before."""
+
+    key: int
+    incarnation: int
+    reason: ExitReason
+
+
+class KillActor(ControlMessage, tag="KillActor", frozen=True):
+    """End an incarnation at once, without its ``terminate``."""
+
+    key: int
+    incarnation: int
+
+
+class ForgetActor(ControlMessage, tag="ForgetActor", frozen=True):
+    """There will be no further incarnation: what waits for it becomes dead letters."""
+
+    key: int
+
+
+class ReportMetrics(ControlMessage, tag="ReportMetrics", frozen=True):
+    """Send your :class:`Metrics` now."""
+
+
+class Exit(ControlMessage, tag="Exit", frozen=True):
+    """Flush, send a last :class:`Metrics`, and end the process."""
+
+
+class Result(ControlMessage, tag="Result", frozen=True):
+    """The answer to a :class:`Call`: an encoded value or an error."""
+
+    number: int
+    value: bytes = b""
+    error: str = ""
+    message: str = ""
+    detail: ErrorData | None = None
+
+
+class NodeStopped(ControlMessage, tag="NodeStopped", frozen=True):
+    """The node has ended; ``exit_code`` is 0 for an ordered stop."""
+
+    exit_code: int
+    message: str
+
+
+ToSupervisor = (
+    WorkerReady
+    | WorkerFailed
+    | ClientHello
+    | ActorStarted
+    | ActorFailed
+    | ActorExited
+    | Subscribe
+    | Metrics
+    | DeadLetter
+    | Call
+)
+FromSupervisor = (
+    Welcome
+    | PeerUp
+    | PeerDown
+    | Registered
+    | Unregistered
+    | Subscribers
+    | StartActor
+    | StopActor
+    | KillActor
+    | ForgetActor
+    | ReportMetrics
+    | Exit
+    | Result
+    | NodeStopped
+)
+
+encode_control = msgspec.msgpack.Encoder().encode
+decode_to_supervisor = msgspec.msgpack.Decoder(ToSupervisor).decode
+decode_from_supervisor = msgspec.msgpack.Decoder(FromSupervisor).decode
+
+
+class ControlLink:
+    """A process's end of the control plane, on a thread of its own.
+
+    ``deliver`` is called on that thread with every encoded message from the supervisor process.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        deliver: Callable[[bytes], None],
+    ) -> None:
+        self._context = context
+        self._endpoint = endpoint
+        self._deliver = deliver
+        self._outgoing: deque[bytes] = deque()
+        self._wakeup = Wakeup()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="gristmill-control", daemon=True)
+
+    def start(self) -> None:
+        """Connect and start delivering."""
+        self._thread.start()
+
+    def send(self, message: ControlMessage) -> None:
+        """Send a message to the supervisor process. Safe from any thread; never blocks."""
+        self._outgoing.append(encode_control(message))
+        self._wakeup.set()
+
+    def close(self) -> None:
+        """Send what waits and end the thread."""
+        self._closing = True
+        self._wakeup.set()
+        if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            self._thread.join(timeout=2.0)
+        self._wakeup.close()
+
+    def _run(self) -> None:
+        socket = self._context.socket(zmq.DEALER)
+        socket.setsockopt(zmq.LINGER, 500)
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.connect(self._endpoint)
+        poller = zmq.Poller()
+        poller.register(socket, zmq.POLLIN)
+        poller.register(self._wakeup.fd, zmq.POLLIN)
+        try:
+            while not self._closing or self._outgoing:
+                poller.poll()
+                self._wakeup.clear()
+                while self._outgoing:
+                    socket.send(self._outgoing.popleft(), zmq.NOBLOCK)
+                self._receive(socket)
+        finally:
+            socket.close()
+
+    def _receive(self, socket: zmq.Socket[bytes]) -> None:
+        while True:
+            try:
+                encoded = socket.recv(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._deliver(encoded)

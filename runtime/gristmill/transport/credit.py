@@ -1,0 +1,49 @@
+"""Credit: how a sender knows that a mailbox has room, without asking.
+
+Each sending process may have as many messages on the way to a mailbox (wire, outbox and mailbox
+together) as the mailbox has places. The receiver gives places back in lots, when messages are
+taken out; replies, control and credit itself need none.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from gristmill.ref import Address, OverflowPolicy
+
+
+class CreditBook:
+    """The credit that one process has with mailboxes elsewhere. Pure."""
+
+    def __init__(self) -> None:
+        self._used: defaultdict[int, dict[int, int]] = defaultdict(dict)
+
+    def take(self, to: Address) -> bool:
+        """Take one place in the mailbox of ``to``; give whether there was one."""
+        mailbox = to.mailbox
+        if mailbox.overflow is OverflowPolicy.DROP_OLDEST:
+            return True  # the receiver makes room by itself
+        used = self._used[to.home]
+        now = used.get(to.key, 0)
+        if now >= mailbox.capacity:
+            return False
+        used[to.key] = now + 1
+        return True
+
+    def give(self, home: int, key: int, places: int) -> None:
+        """Take back places that a receiver has freed."""
+        used = self._used[home]
+        left = used.get(key, 0) - places
+        if left > 0:
+            used[key] = left
+        else:
+            used.pop(key, None)
+
+    def reset(self, home: int) -> None:
+        """Forget what was on the way to a process that has died."""
+        self._used.pop(home, None)
+
+
+def lot(capacity: int) -> int:
+    """How many places a receiver frees before it says so."""
+    return max(1, capacity // 2)

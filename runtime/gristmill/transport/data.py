@@ -1,0 +1,218 @@
+"""The data plane of one process: one PULL socket bound, one PUSH socket for each peer.
+
+ZeroMQ loses messages silently unless told not to, so: a peer is connected only after it announced
+a bound endpoint, PUSH sockets are IMMEDIATE (nothing is queued for a peer that is not there),
+EAGAIN keeps the frame, every incarnation has an endpoint of its own, and nothing here ever blocks
+in send. All that a process has to say to one peer in one turn leaves as one frame.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import zmq
+
+from gristmill.errors import GristmillError
+from gristmill.transport.envelope import HEADER, pack
+
+MAX_FRAME = 512 * 1024
+"""Coalesce envelopes into frames of about this many bytes."""
+
+_HIGH_WATER = 1000
+_LINGER_MS = 250
+
+
+@dataclass(slots=True)
+class Peer:
+    """What waits for one peer, and the socket to it while it lives."""
+
+    address: int
+    incarnation: int = 0
+    socket: zmq.Socket[bytes] | None = None
+    envelopes: list[bytes] = field(default_factory=list)
+    frames: list[bytes] = field(default_factory=list)
+    sent: int = 0
+
+
+class DataPlane:
+    """Sends envelopes to peers and receives frames from them. One thread at a time."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, address: int, incarnation: int
+    ) -> None:
+        self._context = context
+        self._address = address
+        self._incarnation = incarnation
+        self._peers: dict[int, Peer] = {}
+        self._dirty: list[Peer] = []
+        self._blocked: set[int] = set()
+        self.endpoint = endpoint
+        self._pull = context.socket(zmq.PULL)
+        self._pull.setsockopt(zmq.LINGER, 0)
+        self._pull.setsockopt(zmq.RCVHWM, _HIGH_WATER)
+        try:
+            self._pull.bind(endpoint)
+        except zmq.ZMQError as error:
+            self._pull.close()
+            raise GristmillError(f"can't listen on {endpoint}: {error}") from None
+        self._pull.bind(self.notice_endpoint)
+
+    def identify(self, address: int, incarnation: int) -> None:
+        """Take the address that was given to this process."""
+        self._address = address
+        self._incarnation = incarnation
+
+    @property
+    def notice_endpoint(self) -> str:
+        """Where other threads of this process send frames to this loop."""
+        return f"inproc://notices-{id(self):x}"
+
+    @property
+    def fd(self) -> int:
+        """The edge-triggered descriptor that becomes readable when frames may have arrived."""
+        return int(self._pull.getsockopt(zmq.FD))
+
+    def receive(self) -> bytes | None:
+        """Take the next frame, or None when there is none now."""
+        try:
+            return self._pull.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+
+    def wait(self, timeout: float | None) -> bool:
+        """Block until a frame is there, ``timeout`` seconds at most."""
+        return bool(self._pull.poll(None if timeout is None else max(0, round(timeout * 1000))))
+
+    def connect(self, address: int, incarnation: int, endpoint: str) -> None:
+        """Open the way to a peer that has announced ``endpoint``."""
+        peer = self._peer(address)
+        if peer.socket is not None:
+            self._close(peer)
+        peer.incarnation = incarnation
+        peer.sent = 0
+        socket = self._context.socket(zmq.PUSH)
+        socket.setsockopt(zmq.IMMEDIATE, 1)
+        socket.setsockopt(zmq.SNDHWM, _HIGH_WATER)
+        socket.setsockopt(zmq.LINGER, _LINGER_MS)
+        socket.connect(endpoint)
+        peer.socket = socket
+        if peer.envelopes:
+            self._dirty.append(peer)
+
+    def disconnect(self, address: int) -> int:
+        """Close the way to a dead peer; give how many envelopes were still waiting for it."""
+        peer = self._peer(address)
+        waiting = len(peer.envelopes) + len(peer.frames)
+        peer.envelopes.clear()
+        peer.frames.clear()
+        self._blocked.discard(address)
+        if peer.socket is not None:
+            self._close(peer)
+        return waiting
+
+    def incarnation_of(self, address: int) -> int:
+        """Give the incarnation of the peer that envelopes for ``address`` go to."""
+        return self._peer(address).incarnation
+
+    def waiting(self, address: int) -> int:
+        """Count the envelopes that wait for a peer."""
+        peer = self._peers.get(address)
+        return len(peer.envelopes) if peer is not None else 0
+
+    def post(self, address: int, envelope: bytes) -> None:
+        """Put an envelope into the next frame for a peer."""
+        peer = self._peers.get(address) or self._peer(address)
+        if not peer.envelopes and peer.socket is not None:
+            self._dirty.append(peer)
+        peer.envelopes.append(envelope)
+
+    def flush(self) -> bool:
+        """Send what waits; give whether some of it must be flushed again later."""
+        if self._blocked:
+            for address in tuple(self._blocked):
+                if self._send_frames(self._peers[address]):
+                    self._blocked.discard(address)
+        if self._dirty:
+            dirty, self._dirty = self._dirty, []
+            for peer in dirty:
+                if peer.socket is None:
+                    continue
+                self._make_frames(peer)
+                if not self._send_frames(peer):
+                    self._blocked.add(peer.address)
+        return bool(self._blocked)
+
+    def close(self, linger: float = _LINGER_MS / 1000) -> None:
+        """Close every socket; what can't be sent within ``linger`` seconds is lost."""
+        for peer in self._peers.values():
+            if peer.socket is not None:
+                peer.socket.setsockopt(zmq.LINGER, round(linger * 1000))
+                self._close(peer)
+        self._pull.close()
+
+    def _peer(self, address: int) -> Peer:
+        peer = self._peers.get(address)
+        if peer is None:
+            peer = self._peers[address] = Peer(address)
+        return peer
+
+    def _close(self, peer: Peer) -> None:
+        assert peer.socket is not None
+        peer.socket.close()
+        peer.socket = None
+
+    def _make_frames(self, peer: Peer) -> None:
+        envelopes = peer.envelopes
+        size = sum(map(len, envelopes)) if len(envelopes) > 1 else 0
+        if size <= MAX_FRAME:
+            peer.frames.append(self._frame(peer, envelopes))
+        else:
+            batch: list[bytes] = []
+            room = MAX_FRAME
+            for envelope in envelopes:
+                if batch and len(envelope) > room:
+                    peer.frames.append(self._frame(peer, batch))
+                    batch, room = [], MAX_FRAME
+                batch.append(envelope)
+                room -= len(envelope)
+            peer.frames.append(self._frame(peer, batch))
+        envelopes.clear()
+
+    def _frame(self, peer: Peer, envelopes: list[bytes]) -> bytes:
+        count = len(envelopes)
+        now = time.perf_counter_ns()
+        header: bytes = pack([HEADER, self._address, self._incarnation, peer.sent + 1, count, now])
+        peer.sent += count
+        return header + b"".join(envelopes)
+
+    def _send_frames(self, peer: Peer) -> bool:
+        if peer.socket is None:
+            return True
+        frames = peer.frames
+        try:
+            while frames:
+                peer.socket.send(frames[0], zmq.NOBLOCK)
+                del frames[0]
+        except zmq.Again:
+            return False
+        return True
+
+
+class NoticeSender:
+    """Sends frames to a data plane's loop from another thread of the same process."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], plane: DataPlane) -> None:
+        self._socket = context.socket(zmq.PUSH)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, 0)
+        self._socket.connect(plane.notice_endpoint)
+
+    def send(self, *envelopes: bytes) -> None:
+        """Send envelopes as one frame; never blocks."""
+        header = pack([HEADER, 0, 0, 0, len(envelopes), time.perf_counter_ns()])
+        self._socket.send(header + b"".join(envelopes), zmq.NOBLOCK)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()

@@ -1,0 +1,118 @@
+"""Envelopes: what the data plane carries. A frame is a header and envelopes, one after another.
+
+Each is a MessagePack array whose first item is its kind:
+
+========  ==========================================================================
+HEADER    process, incarnation, number of the first envelope, envelopes, sent at (ns)
+TELL      target, sender, number, body       (number: at-least-once, else 0)
+ASK       target, sender, request, deadline, body   (monotonic seconds, 0: none)
+REPLY     request, body
+ERROR     request, body                      (an :class:`ErrorReply`)
+EVENT     channel, [targets], sender, body
+CREDIT    target, messages                   (room in a mailbox, given back)
+ACK       target name, number                (at-least-once: handled up to here)
+NOTICE    body                               (from this process's own control thread)
+========  ==========================================================================
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+import msgspec
+
+from gristmill.errors import (
+    ActorCrashed,
+    ActorDied,
+    ActorError,
+    ActorNotFoundError,
+    AskTimeoutError,
+    DecodeError,
+    ErrorData,
+    GristmillError,
+    MailboxFullError,
+    Reject,
+    ReplyTypeError,
+    UnknownMessageError,
+    UsageError,
+)
+
+HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
+
+Envelope = list[Any]
+
+pack = msgpack.Packer(autoreset=True).pack
+"""Pack one envelope. Not safe for threads: the sender holds its lock."""
+
+
+class FrameReader:
+    """Splits frames into envelopes. A bad frame is reported and never spoils the next one."""
+
+    def __init__(self) -> None:
+        self._unpacker = _fresh_unpacker()
+
+    def read(self, frame: bytes) -> list[Envelope]:
+        """Give the envelopes of a frame, its header first.
+
+        Raises:
+            DecodeError: the frame is truncated, no MessagePack, or has no header.
+        """
+        try:
+            self._unpacker.feed(frame)
+            envelopes: list[Envelope] = list(self._unpacker)
+            header = envelopes[0]
+            complete = header[0] == HEADER and header[4] == len(envelopes) - 1
+        except (ValueError, TypeError, LookupError, msgpack.exceptions.UnpackException) as error:
+            self._unpacker = _fresh_unpacker()
+            raise DecodeError(f"a frame of {len(frame)} bytes can't be read: {error!r}") from None
+        if not complete:
+            self._unpacker = _fresh_unpacker()
+            raise DecodeError(f"a frame of {len(frame)} bytes is truncated")
+        return envelopes
+
+
+def _fresh_unpacker() -> msgpack.Unpacker:
+    return msgpack.Unpacker(raw=False, max_buffer_size=2**31 - 1)
+
+
+class ErrorReply(msgspec.Struct, frozen=True, array_like=True):
+    """Why an ask has no reply, as data."""
+
+    kind: str
+    message: str
+    code: str = ""
+    error: ErrorData | None = None
+
+
+_KINDS: dict[str, type[GristmillError]] = {
+    kind.__name__: kind
+    for kind in (
+        ActorCrashed,
+        ActorDied,
+        ActorNotFoundError,
+        AskTimeoutError,
+        DecodeError,
+        MailboxFullError,
+        ReplyTypeError,
+        UnknownMessageError,
+        UsageError,
+    )
+}
+
+
+def error_reply(error: GristmillError) -> ErrorReply:
+    """Turn one of our errors into data."""
+    if isinstance(error, Reject):
+        return ErrorReply("Reject", error.reason, error.code)
+    return ErrorReply(type(error).__name__, str(error), error=getattr(error, "error", None))
+
+
+def to_exception(reply: ErrorReply) -> GristmillError:
+    """Turn an error reply back into the exception that the asker gets."""
+    if reply.kind == "Reject":
+        return Reject(reply.message, code=reply.code)
+    kind = _KINDS.get(reply.kind, ActorError)
+    if kind is ActorCrashed:
+        return ActorCrashed(reply.message, reply.error)
+    return kind(reply.message)

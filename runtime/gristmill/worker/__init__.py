@@ -1,0 +1,1 @@
+"""The worker: mailboxes, handler dispatch, and the process around them."""

@@ -1,0 +1,202 @@
+"""``CellHost``: what one actor's context is made of inside a worker."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from gristmill.behaviours.context import Timer
+from gristmill.behaviours.facet_set import FacetSet
+from gristmill.errors import UsageError
+from gristmill.importing import import_path
+from gristmill.messages import Command, Event, Request
+from gristmill.metrics import TimeClass
+from gristmill.ref import Address, AnyRef, DeliveryGuarantee, Ref
+from gristmill.supervision import Normal
+from gristmill.transport.control import Subscribe
+from gristmill.transport.envelope import ASK, REPLY, TELL, pack
+from gristmill.worker.cell import Cell, Entry
+
+if TYPE_CHECKING:
+    from gristmill.worker.core import WorkerCore
+
+R = TypeVar("R")
+
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class CellHost:
+    """One incarnation's way to the worker; refuses once the incarnation has ended."""
+
+    def __init__(self, core: WorkerCore, cell: Cell) -> None:
+        self._core = core
+        self._cell = cell
+        self._incarnation = cell.incarnation
+        shell = core.shell
+        assert cell.spec is not None
+        self.random = Random(_seed(shell.random, cell.label))
+        self.now = shell.now
+        self.wall_time = shell.wall_time
+        self.sleep = shell.sleep
+        self.facets = FacetSet(
+            cell.spec.facets,
+            owner=cell.label,
+            now=shell.now,
+            wall_time=shell.wall_time,
+            persist=self._journal,
+        )
+
+    def new_id(self) -> str:
+        """Make a ULID (github.com/ulid/spec): 48 bits of milliseconds, 80 random bits."""
+        number = int(self.wall_time() * 1000) << 80 | self.random.getrandbits(80)
+        return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+    def self_ref(self) -> AnyRef:
+        """Give the actor's own address."""
+        spec = self._cell.spec
+        assert spec is not None
+        address = Address(
+            self._cell.key, self._core.shell.address, spec.type, spec.name, spec.mailbox
+        )
+        return Ref(address, self._core.sending)
+
+    def sender_ref(self) -> AnyRef | None:
+        """Give the actor that sent the message in hand."""
+        entry = self._cell.current
+        if entry is None or not entry.sender:
+            return None
+        sending = self._core.sending
+        return Ref(sending.address_of(entry.sender, entry.source), sending)
+
+    def lookup(self, name: str) -> AnyRef | None:
+        """Find an actor by its name."""
+        address = self._core.sending.directory.get(name)
+        return Ref(address, self._core.sending) if address is not None else None
+
+    def tell(self, to: AnyRef, message: Command | Event, delivery: DeliveryGuarantee) -> None:
+        """Send a message."""
+        self._core.sending.tell(to.address, message, delivery)
+
+    async def tell_waiting(
+        self, to: AnyRef, message: Command | Event, delivery: DeliveryGuarantee
+    ) -> None:
+        """Send a message, waiting for room."""
+        await self._core.sending.tell_waiting(self._cell, to.address, message, delivery)
+
+    async def ask(self, to: AnyRef, request: Request[R], timeout: float | None) -> R:
+        """Send a request and await its reply."""
+        return await self._core.sending.ask_from(self._cell, to.address, request, timeout)
+
+    def publish(self, channel: str, event: Event, key: str) -> None:
+        """Publish an event."""
+        self._core.sending.publish(channel, event, key)
+
+    def subscribe(self, channel: str, *, wanted: bool) -> None:
+        """Begin or end a subscription."""
+        shell = self._core.shell
+        shell.control(Subscribe(channel, shell.address, self._cell.key, wanted))
+
+    def send_after(self, delay: float, message: Command | Event) -> Timer:
+        """Put a message into the actor's own mailbox after ``delay`` seconds."""
+        if not isinstance(delay, int | float) or isinstance(delay, bool) or not delay >= 0:
+            raise UsageError(f"a delay is a number of seconds from 0 on, not {delay!r}")
+        timer = _OwnTimer(self._core, self._cell, message)
+        timer.arm(delay)
+        return timer
+
+    def persist(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
+        """Apply an event to the actor, and journal it when the handler has finished."""
+        assert self._cell.actor is not None
+        self._journal(event)
+        self._cell.actor.apply(event)
+
+    def _journal(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
+        cell = self._cell
+        if not cell.durable:
+            raise UsageError(
+                f"{cell.label} is not durable, so there is nothing to persist to; start it with "
+                "facets=[Durable()] and a name, on a node with a journal"
+            )
+        meter = self._core.meter
+        previous = meter.switch(int(TimeClass.SER))
+        kind = import_path(type(event))
+        payload = msgspec.msgpack.encode(event)
+        cell.effects.append((self._core.sending.journal, kind, payload))
+        meter.switch(previous)
+
+    def stop(self) -> None:
+        """End the actor when its handler has finished."""
+        self._cell.stop_reason = Normal()
+
+    def defer(self) -> Callable[[Any], None]:
+        """Give the function that answers the request in hand later."""
+        entry = self._cell.current
+        if entry is None or entry.kind != ASK:
+            raise UsageError("there is no request in hand whose reply could be deferred")
+        return _LateReply(self._core, entry)
+
+    def switch_accounting(self, *, compute: bool) -> Callable[[], None]:
+        """Change the time class until the returned function is called."""
+        meter = self._core.meter
+        previous = meter.switch(int(TimeClass.COMPUTE if compute else TimeClass.DISPATCH))
+
+        def restore() -> None:
+            meter.switch(previous)
+
+        return restore
+
+
+class _LateReply:
+    """Answers a deferred request; only the first call counts."""
+
+    def __init__(self, core: WorkerCore, entry: Entry) -> None:
+        self._core = core
+        self._entry: Entry | None = entry
+
+    def __call__(self, value: Any) -> None:  # noqa: ANN401 - the reply
+        entry, self._entry = self._entry, None
+        if entry is None:
+            return
+        body = self._core.codec.encode(value)
+        self._core.sending.reply(entry.source, pack([REPLY, entry.number, body]))
+        self._core.shell.request_turn()
+
+
+class _OwnTimer:
+    """A message to oneself that is due later."""
+
+    __slots__ = ("_cell", "_core", "_message", "_timer")
+
+    def __init__(self, core: WorkerCore, cell: Cell, message: Command | Event) -> None:
+        self._core = core
+        self._cell = cell
+        self._message = message
+        self._timer: Timer | None = None
+
+    def arm(self, delay: float) -> None:
+        self._timer = self._core.shell.call_later(delay, self._fire)
+        self._cell.timers.add(self)
+
+    def _fire(self) -> None:
+        self._cell.timers.discard(self)
+        now = self._core.meter.last
+        entry = Entry(TELL, 0, self._cell.key, 0, 0.0, b"", self._message, now)
+        self._core.deliver(self._cell.key, entry)
+
+    def cancel(self) -> bool:
+        """Stop it; give whether it was still to fire."""
+        if self not in self._cell.timers:
+            return False
+        self._cell.timers.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        return True
+
+
+def _seed(source: Random, label: str) -> int:
+    digest = hashlib.blake2b(f"{source.random()}/{label}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")

@@ -1,0 +1,264 @@
+"""The lives of a worker's actors: start, replay, stop, crash; and the control plane's words."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gristmill.behaviours.actor import Actor
+from gristmill.behaviours.context import Context
+from gristmill.errors import ActorNotFoundError, ActorTypeError, ErrorData, UsageError
+from gristmill.facets import KeyCompleted
+from gristmill.importing import resolve
+from gristmill.metrics import TimeClass
+from gristmill.supervision import ExitReason, Killed, Shutdown
+from gristmill.transport import control as c
+from gristmill.worker.cell import Cell, State
+from gristmill.worker.host import CellHost
+
+if TYPE_CHECKING:
+    from gristmill.worker.core import WorkerCore
+
+_STARTUP = int(TimeClass.STARTUP)
+
+
+class Lifecycle:
+    """Carries out what the supervisor process decides about actors, and reports their ends."""
+
+    def __init__(self, core: WorkerCore) -> None:
+        self._core = core
+        self._shell = core.shell
+
+    def expect(self, key: int) -> None:
+        """Hold what comes for an actor that is going to be started here."""
+        self._core.cells.setdefault(key, Cell(key))
+
+    def on_control(self, encoded: bytes) -> None:
+        """Take in a message from the supervisor process."""
+        sending = self._core.sending
+        match c.decode_from_supervisor(encoded):
+            case c.StartActor(key, incarnation, path, spec):
+                self.start(key, incarnation, path, spec)
+            case c.StopActor(key, incarnation, reason):
+                self.stop(key, incarnation, reason)
+            case c.KillActor(key, incarnation):
+                cell = self._core.cells.get(key)
+                if cell is not None and cell.incarnation == incarnation:
+                    self.end(cell, Killed(9))
+            case c.ForgetActor(key):
+                self.forget(key)
+            case c.PeerUp(peer):
+                sending.peer_up(peer)
+            case c.PeerDown(address, _incarnation, name, reason):
+                sending.peer_down(address, name, reason)
+            case c.Registered(address):
+                sending.registered(address)
+            case c.Unregistered(key, name):
+                sending.unregistered(key, name)
+            case c.Subscribers(channel, targets):
+                sending.subscribers(channel, targets)
+            case c.ReportMetrics():
+                self._shell.report_metrics()
+            case c.Exit():
+                self._shell.exit()
+            case other:
+                raise ValueError(f"a worker does not understand {type(other).__name__}")
+
+    # --- start ---
+
+    def start(self, key: int, incarnation: int, path: str, spec: c.ActorSpec) -> None:
+        """Make an incarnation: construct, replay, ``on_start``; then let it take messages."""
+        cell = self._core.cells.get(key)
+        if cell is None:
+            cell = self._core.cells[key] = Cell(key)
+        if spec.on_restart == "drop":
+            self._drop_mailbox(cell, "dropped at the restart of its actor")
+        meter = self._core.meter
+        previous = meter.switch(_STARTUP)
+        cell.prepare(spec, path, incarnation)
+        self._shell.running(cell.label)
+        try:
+            starting = self._construct(cell, spec)
+        except Exception as error:  # whatever the user's constructor raises fails this start
+            self._start_failed(cell, error)
+        else:
+            if inspect.isawaitable(starting):
+                cell.busy = True
+                cell.task = self._shell.create_task(self._finish_start(cell, starting))
+            else:
+                self._started(cell)
+        finally:
+            self._shell.running("")
+            self._core.sending.origin = None
+            meter.switch(previous)
+
+    def _construct(self, cell: Cell, spec: c.ActorSpec) -> Any:  # noqa: ANN401 - None or awaitable
+        kind = resolve(spec.type)
+        if not (isinstance(kind, type) and issubclass(kind, Actor)):
+            raise ActorTypeError(f"{spec.type} is no actor; subclass gristmill.Actor")
+        positional, keywords = self._arguments(kind, spec)
+        host = CellHost(self._core, cell)
+        shell = self._shell
+        cell.context = Context(
+            host, name=spec.name, path=cell.path, worker=shell.name, node=shell.node_id
+        )
+        cell.actor = kind(*positional, **keywords)
+        protocol = kind.__protocol__
+        cell.handlers = dict(protocol.handlers)
+        cell.decode = self._core.codec.decoder(protocol.messages).decode
+        cell.stats = {}
+        if cell.durable:
+            self._replay(cell, host)
+        for channel in kind.channels:
+            host.subscribe(channel, wanted=True)
+        self._core.sending.origin = cell
+        return cell.actor.on_start(cell.context)
+
+    def _arguments(self, kind: type[Actor], spec: c.ActorSpec) -> tuple[list[Any], dict[str, Any]]:
+        decoder = self._core.codec.decoder
+        positional, keywords = msgspec.msgpack.decode(
+            spec.args, type=tuple[list[msgspec.Raw], dict[str, msgspec.Raw]]
+        )
+        signature = inspect.signature(kind)
+        try:
+            bound = signature.bind(*positional, **keywords)
+        except TypeError as error:
+            raise UsageError(f"{kind.__qualname__}{signature}: {error}") from None
+        hints = typing.get_type_hints(kind.__init__)
+        for name, value in bound.arguments.items():
+            expected = hints.get(name, Any)
+            match signature.parameters[name].kind:
+                case inspect.Parameter.VAR_POSITIONAL:
+                    bound.arguments[name] = tuple(decoder(expected).decode(v) for v in value)
+                case inspect.Parameter.VAR_KEYWORD:
+                    bound.arguments[name] = {
+                        k: decoder(expected).decode(v) for k, v in value.items()
+                    }
+                case _:
+                    bound.arguments[name] = decoder(expected).decode(value)
+        return list(bound.args), dict(bound.kwargs)
+
+    def _replay(self, cell: Cell, host: CellHost) -> None:
+        store = self._core.sending.store
+        assert cell.spec is not None
+        assert cell.actor is not None
+        if store is None or not cell.spec.name:
+            raise UsageError(
+                f"{cell.label} is durable: give it a name, and start its node with "
+                "journal=DIRECTORY"
+            )
+        decoders: dict[str, Any] = {}
+        for record in store.replay(cell.spec.name):
+            decoder = decoders.get(record.kind)
+            if decoder is None:
+                decoder = decoders[record.kind] = msgspec.msgpack.Decoder(resolve(record.kind))
+            event = decoder.decode(record.payload)
+            if isinstance(event, KeyCompleted):
+                host.facets.idempotency.apply(event)
+            else:
+                cell.actor.apply(event)
+        cell.marks = store.marks(cell.spec.name)
+
+    async def _finish_start(self, cell: Cell, starting: Any) -> None:  # noqa: ANN401 - awaitable
+        incarnation = cell.incarnation
+        sending = self._core.sending
+        try:
+            sending.origin = cell
+            await starting
+        except Exception as error:  # whatever on_start raises fails this start
+            if cell.incarnation == incarnation:
+                self._start_failed(cell, error)
+        else:
+            if cell.incarnation == incarnation:
+                cell.task = None
+                cell.busy = False
+                self._started(cell)
+        finally:
+            self._shell.request_turn()
+
+    def _started(self, cell: Cell) -> None:
+        self._release_effects(cell)
+        if cell.state is State.STARTING:
+            cell.state = State.RUNNING
+        self._shell.control(c.ActorStarted(cell.key, cell.incarnation))
+        self._core.schedule(cell)
+
+    def _start_failed(self, cell: Cell, error: Exception) -> None:
+        self._discard(cell)
+        data = ErrorData.of(error)
+        self._shell.control(c.ActorFailed(cell.key, cell.incarnation, data))
+
+    # --- end ---
+
+    def stop(self, key: int, incarnation: int, reason: ExitReason) -> None:
+        """End an incarnation behind what is in its mailbox."""
+        cell = self._core.cells.get(key)
+        if cell is None or cell.incarnation != incarnation or cell.state is State.HELD:
+            return
+        cell.stop_reason = reason
+        if cell.state is State.RUNNING:
+            cell.state = State.STOPPING
+        self._core.request_stop(cell)
+
+    def stop_all(self) -> None:
+        """End every actor at once, in order, as SIGTERM to this worker asks for."""
+        for cell in list(self._core.cells.values()):
+            if cell.state is not State.HELD:
+                self.end(cell, Shutdown("its worker was terminated"))
+
+    def end(self, cell: Cell, reason: ExitReason) -> None:
+        """End an incarnation now: ``terminate`` unless it is killed, then report it."""
+        if cell.actor is not None and not isinstance(reason, Killed):
+            self._terminate(cell, reason)
+        self._discard(cell)
+        self._shell.control(c.ActorExited(cell.key, cell.incarnation, reason))
+
+    def _terminate(self, cell: Cell, reason: ExitReason) -> None:
+        assert cell.actor is not None
+        assert cell.context is not None
+        self._core.sending.origin = cell
+        self._shell.running(cell.label)
+        try:
+            cell.actor.terminate(reason, cell.context)
+        except Exception:  # the actor ends anyway; its failure to clean up is logged
+            cell.context.log.exception("%s.terminate raised", type(cell.actor).__qualname__)
+        finally:
+            self._core.sending.origin = None
+            self._shell.running("")
+        self._release_effects(cell)
+
+    def _release_effects(self, cell: Cell) -> None:
+        effects, cell.effects = cell.effects, []
+        for act, *arguments in effects:
+            act(cell, *arguments)
+
+    def _discard(self, cell: Cell) -> None:
+        for timer in list(cell.timers):
+            timer.cancel()
+        if cell.task is not None:
+            cell.task.cancel()
+            cell.task = None
+        cell.state = State.HELD
+        cell.actor = None
+        cell.context = None
+        cell.current = None
+        cell.effects = []
+        cell.blocked.clear()
+        cell.busy = False
+        cell.queue = type(cell.queue)(entry for entry in cell.queue if entry.kind >= 0)
+
+    def forget(self, key: int) -> None:
+        """Give up an actor for good: what waits for it becomes dead letters."""
+        cell = self._core.cells.pop(key, None)
+        if cell is not None:
+            self._drop_mailbox(cell, f"{cell.label} has stopped")
+
+    def _drop_mailbox(self, cell: Cell, reason: str) -> None:
+        queue = list(cell.queue)
+        cell.queue.clear()
+        for entry in queue:
+            if entry.kind >= 0:
+                self._core.refuse(cell, entry, ActorNotFoundError(reason))

@@ -1,0 +1,86 @@
+"""What a worker prints and logs: whole lines, each with its worker and actor in front."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+
+
+class LabelledLines(io.TextIOBase):
+    """A text stream that writes each line at once, with ``[worker actor]`` in front.
+
+    Lines go out with one ``write`` each, so those of several processes never mix.
+    """
+
+    def __init__(self, descriptor: int, worker: str) -> None:
+        self._descriptor = descriptor
+        self._worker = worker
+        self._rest = ""
+        self.actor = ""
+        """The actor whose handler runs."""
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # typeshed has a plain attribute
+        """Always UTF-8."""
+        return "utf-8"
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def fileno(self) -> int:
+        """Give the descriptor that lines go to."""
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        """It is no terminal, whatever the descriptor is: lines are labelled, not drawn."""
+        return False
+
+    def write(self, text: str) -> int:
+        """Write whole lines; keep an unfinished one back."""
+        lines = (self._rest + text).split("\n")
+        self._rest = lines.pop()
+        for line in lines:
+            self._emit(line)
+        return len(text)
+
+    def finish(self) -> None:
+        """Write an unfinished line."""
+        if self._rest:
+            rest, self._rest = self._rest, ""
+            self._emit(rest)
+
+    def _emit(self, line: str) -> None:
+        label = f"{self._worker} {self.actor}" if self.actor else self._worker
+        data = f"[{label}] {line}\n".encode(errors="backslashreplace")
+        try:
+            os.write(self._descriptor, data)
+        except OSError:
+            pass  # the terminal is gone; the worker is not
+
+
+class WorkerOutput:
+    """Puts labelled streams and a log handler in place of the process's own."""
+
+    def __init__(self, worker: str) -> None:
+        self._streams = (LabelledLines(1, worker), LabelledLines(2, worker))
+        sys.stdout, sys.stderr = self._streams
+        handler = logging.StreamHandler(self._streams[1])
+        handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        root = logging.getLogger()
+        root.handlers = [handler]
+        root.setLevel(os.environ.get("GRISTMILL_LOG_LEVEL", "WARNING").upper())
+
+    def running(self, actor: str) -> None:
+        """Note whose handler runs."""
+        for stream in self._streams:
+            if stream.actor != actor:
+                stream.finish()
+                stream.actor = actor
+
+    def finish(self) -> None:
+        """Write what is left."""
+        for stream in self._streams:
+            stream.finish()

@@ -1,0 +1,357 @@
+"""The process around a worker's core: sockets, clock, event loop, signals."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import selectors
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from random import Random, SystemRandom
+from typing import Any
+
+import msgspec
+import zmq
+
+from gristmill.behaviours.context import Timer
+from gristmill.durability import Durability, JournalError, open_store
+from gristmill.errors import ErrorData
+from gristmill.metrics import Calibration, CounterPage, Meter, TimeClass, WorkerSnapshot
+from gristmill.transport.control import (
+    ControlLink,
+    ControlMessage,
+    Metrics,
+    PeerInfo,
+    WorkerFailed,
+    WorkerReady,
+)
+from gristmill.transport.data import DataPlane, NoticeSender
+from gristmill.transport.envelope import NOTICE, pack
+from gristmill.worker import counters
+from gristmill.worker.core import WorkerCore
+from gristmill.worker.output import WorkerOutput
+
+_IDLE, _ASK_WAIT, _IO_WAIT, _POLL, _RECV, _DISPATCH, _SEND = map(
+    int,
+    (
+        TimeClass.IDLE,
+        TimeClass.ASK_WAIT,
+        TimeClass.IO_WAIT,
+        TimeClass.POLL,
+        TimeClass.RECV,
+        TimeClass.DISPATCH,
+        TimeClass.SEND,
+    ),
+)
+_FRAMES_A_TURN = 64
+_RETRY_SECONDS = 0.001
+_PAGE_EVERY_NS = 20_000_000
+_METRICS_EVERY = 1.0
+
+_log = logging.getLogger("gristmill.worker")
+
+
+class WorkerConfig(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker process is told at its birth."""
+
+    address: int
+    incarnation: int
+    name: str
+    node_id: str
+    run_dir: str
+    control: str
+    """Endpoint of the supervisor process."""
+    journal: str
+    """Directory of the journal, or empty."""
+    durability: Durability
+    cpu: int
+    """The core to run on, or -1."""
+    expected: tuple[int, ...]
+    """Actors that are going to be started here: what comes for them is held."""
+    asked_ns: int
+    """When it was asked for, perf_counter ns."""
+
+
+class WorkerProcess:
+    """Drives a :class:`WorkerCore`; implements :class:`~gristmill.worker.shell.Shell`."""
+
+    def __init__(self, config: WorkerConfig, calibration: Calibration) -> None:
+        self.config = config
+        self.address = config.address
+        self.incarnation = config.incarnation
+        self.name = config.name
+        self.node_id = config.node_id
+        self.random: Random = SystemRandom()
+        self.now = time.monotonic
+        self.wall_time = time.time
+        self.sleep = asyncio.sleep
+        self._probe_ns = calibration.probe_ns or 0
+        self._output = WorkerOutput(config.name)
+        self.running = self._output.running
+        self.meter = Meter(start_ns=config.asked_ns)
+        self._page = CounterPage.create(page_path(config), counters.NAMES)
+        self._page_at = 0
+        self._cpu_start = 0
+        self._turn_requested = False
+        self._retrying = False
+        self._exiting = False
+        self._selector = MeteredSelector(self)
+        self.loop = asyncio.SelectorEventLoop(self._selector)
+        asyncio.set_event_loop(self.loop)
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        endpoint = f"ipc://{config.run_dir}/{config.name}.{config.incarnation}"
+        self.plane = DataPlane(self.context, endpoint, config.address, config.incarnation)
+        self.post = self.plane.post
+        self.waiting = self.plane.waiting
+        self.disconnect = self.plane.disconnect
+        self._notices = NoticeSender(self.context, self.plane)
+        self._control = ControlLink(self.context, config.control, self._on_control)
+        self.control = self._control.send
+        self._store = (
+            open_store(config.journal, config.name, durability=config.durability)
+            if config.journal
+            else None
+        )
+        self.core = WorkerCore(self, self.meter, self._store)
+        for key in config.expected:
+            self.core.lifecycle.expect(key)
+
+    # --- the loop ---
+
+    def run(self) -> None:
+        """Serve until told to exit."""
+        self.meter.install_gc()
+        self._control.start()
+        self.loop.add_reader(self.plane.fd, self._drain)
+        self.loop.add_signal_handler(signal.SIGTERM, self._terminate)
+        self.loop.call_soon(self._drain)
+        self.loop.call_later(_METRICS_EVERY, self._report_regularly)
+        peer = PeerInfo(self.address, self.incarnation, self.plane.endpoint, self.name)
+        self._cpu_start = time.process_time_ns()
+        self.meter.switch(_POLL)
+        self.control(WorkerReady(peer, os.getpid()))
+        try:
+            self.loop.run_forever()
+        finally:
+            self._close()
+
+    def _drain(self) -> None:
+        meter = self.meter
+        for _ in range(_FRAMES_A_TURN):
+            meter.switch(_RECV)
+            frame = self.plane.receive()
+            meter.switch(_DISPATCH)
+            if frame is None:
+                break
+            self.core.on_frame(frame)
+        else:
+            self.loop.call_soon(self._drain)  # the descriptor is edge-triggered
+        self._turn()
+
+    def _turn(self) -> None:
+        self._turn_requested = False
+        self.meter.switch(_DISPATCH)
+        self.core.turn()
+        self.meter.switch(_POLL)
+        if self._exiting:
+            self.loop.stop()
+
+    def _on_control(self, encoded: bytes) -> None:
+        # on the control thread: hand it to the loop in the order of arrival
+        self._notices.send(pack([NOTICE, encoded]))
+
+    def _terminate(self) -> None:
+        self.core.lifecycle.stop_all()
+        self.exit()
+        self._turn()
+
+    def _close(self) -> None:
+        self.flush()
+        self.write_page()
+        self.report_metrics()
+        self._control.close()
+        self.plane.close()
+        self._notices.close()
+        if self._store is not None:
+            self._store.close()
+        self._output.finish()
+        self.context.term()
+
+    # --- Shell ---
+
+    def request_turn(self) -> None:
+        """Take a turn soon."""
+        if not self._turn_requested:
+            self._turn_requested = True
+            self.loop.call_soon(self._turn)
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        """Call back after ``delay`` seconds, then take a turn."""
+
+        def fire() -> None:
+            self.meter.switch(_DISPATCH)
+            callback()
+            self._turn()
+
+        return _LoopTimer(self.loop.call_later(delay, fire))
+
+    def create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine on the loop."""
+        return self.loop.create_task(coroutine)
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """Make a future of the loop."""
+        return self.loop.create_future()
+
+    def connect(self, peer: PeerInfo) -> None:
+        """Open the way to a process."""
+        if peer.address != self.address:
+            self.plane.connect(peer.address, peer.incarnation, peer.endpoint)
+
+    def flush(self) -> None:
+        """Commit the journal, then send what waits; try again soon if a peer has no room."""
+        meter = self.meter
+        previous = meter.switch(_SEND)
+        try:
+            if self._store is not None and self._store.dirty:
+                self._store.commit()
+            again = self.plane.flush()
+        except JournalError as error:
+            _log.error("%s; nothing leaves this worker until it can be written", error)
+            again = True
+        if again and not self._retrying:
+            self._retrying = True
+            self.loop.call_later(_RETRY_SECONDS, self._retry)
+        if meter.last - self._page_at > _PAGE_EVERY_NS:
+            self.write_page()
+        meter.switch(previous)
+
+    def _retry(self) -> None:
+        self._retrying = False
+        self.flush()
+
+    def exit(self) -> None:
+        """End the process after this turn."""
+        self._exiting = True
+
+    # --- accounting ---
+
+    def idle_class(self) -> int:
+        """Say what it means when the loop blocks now."""
+        if self.core.sending.waiting_asks:
+            return _ASK_WAIT
+        if any(cell.task is not None for cell in self.core.cells.values()):
+            return _IO_WAIT
+        return _IDLE
+
+    def write_page(self) -> None:
+        """Publish times and counters where they outlive this process."""
+        meter = self.meter
+        self._page_at = meter.last
+        cells = self._page.counters
+        for position, value in enumerate(self.core.counters):
+            cells[position] = value
+        self._page.write(
+            (
+                *meter.classes,
+                meter.current,
+                meter.last,
+                meter.start,
+                meter.transitions,
+                meter.transitions * self._probe_ns,
+                time.process_time_ns() - self._cpu_start,
+                self.core.counters[counters.HANDLED],
+            )
+        )
+
+    def report_metrics(self) -> None:
+        """Send the accounting so far to the supervisor process."""
+        meter = self.meter
+        classes = meter.read()
+        snapshot = WorkerSnapshot(
+            id=self.name,
+            pid=os.getpid(),
+            kind="worker",
+            wall_ns=time.perf_counter_ns() - meter.start,
+            cpu_ns=time.process_time_ns() - self._cpu_start,
+            classes=classes,
+            transitions=meter.transitions,
+            probe_ns=meter.transitions * self._probe_ns,
+            messages=self.core.counters[counters.HANDLED],
+            types=tuple(stats.snapshot() for stats in self.core.stats.values()),
+        )
+        self.control(Metrics(snapshot))
+
+    def _report_regularly(self) -> None:
+        handled = self.core.counters[counters.HANDLED]
+        if handled != self._reported:
+            self._reported = handled
+            self.report_metrics()
+        self.loop.call_later(_METRICS_EVERY, self._report_regularly)
+
+    _reported = 0
+
+
+class MeteredSelector(selectors.DefaultSelector):
+    """Tells the meter when the loop blocks, and why."""
+
+    def __init__(self, process: WorkerProcess) -> None:
+        super().__init__()
+        self._process = process
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for descriptors; the wait is accounted as idle, ask_wait or io_wait."""
+        if timeout is not None and timeout <= 0:
+            return super().select(timeout)
+        process = self._process
+        process.meter.switch(process.idle_class())
+        process.write_page()
+        ready = super().select(timeout)
+        process.meter.switch(_POLL)
+        return ready
+
+
+class _LoopTimer:
+    __slots__ = ("_handle",)
+
+    def __init__(self, handle: asyncio.TimerHandle) -> None:
+        self._handle = handle
+
+    def cancel(self) -> bool:
+        """Stop it; give whether it was still to fire."""
+        live = not self._handle.cancelled()
+        self._handle.cancel()
+        return live
+
+
+def page_path(config: WorkerConfig) -> Path:
+    """Give where a worker's counter page is."""
+    return Path(config.run_dir) / f"{config.name}.{config.incarnation}.page"
+
+
+def run_worker(config: WorkerConfig, calibration: Calibration) -> int:
+    """Be a worker until told to exit; give the exit status."""
+    if config.cpu >= 0 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {config.cpu})
+    try:
+        process = WorkerProcess(config, calibration)
+    except Exception as error:  # whatever prevents the start is told to the supervisor process
+        _report_failure(config, error)
+        return 1
+    process.run()
+    return 0
+
+
+def _report_failure(config: WorkerConfig, error: Exception) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    link = ControlLink(context, config.control, lambda _: None)
+    link.start()
+    message: ControlMessage = WorkerFailed(config.address, ErrorData.of(error))
+    link.send(message)
+    link.close()
+    context.term()
+    print(f"worker {config.name} can't start: {error}", file=sys.stderr)

@@ -1,0 +1,69 @@
+"""What the worker's core needs from the process around it, real or simulated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any, Protocol
+
+from gristmill.behaviours.context import Timer
+from gristmill.transport.control import ControlMessage, PeerInfo
+
+
+class Shell(Protocol):
+    """Clock, timers, tasks and wires of one process. The core has none of its own."""
+
+    address: int
+    incarnation: int
+    name: str
+    node_id: str
+    random: Random
+
+    def now(self) -> float:
+        """Give monotonic time in seconds, the same clock for all processes of a node."""
+
+    def wall_time(self) -> float:
+        """Give the seconds since 1970."""
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        """Call ``callback`` on the loop after ``delay`` seconds, and take a turn after it."""
+
+    def create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run a coroutine on the loop."""
+
+    def create_future(self) -> asyncio.Future[Any]:
+        """Make a future of the loop."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+
+    def post(self, address: int, envelope: bytes) -> None:
+        """Send an envelope to another process with the next flush."""
+
+    def waiting(self, address: int) -> int:
+        """Count the envelopes that wait for a process."""
+
+    def connect(self, peer: PeerInfo) -> None:
+        """Open the way to a process."""
+
+    def disconnect(self, address: int) -> int:
+        """Close the way to a dead process; give how many envelopes still waited for it."""
+
+    def report_metrics(self) -> None:
+        """Send the process's accounting to the supervisor process."""
+
+    def exit(self) -> None:
+        """End the process after this turn."""
+
+    def control(self, message: ControlMessage) -> None:
+        """Send a message to the supervisor process."""
+
+    def request_turn(self) -> None:
+        """Have :meth:`WorkerCore.turn` called soon; called from outside a turn."""
+
+    def flush(self) -> None:
+        """Commit the journal, then send what waits."""
+
+    def running(self, label: str) -> None:
+        """Note whose handler runs, for what it prints; empty for none."""

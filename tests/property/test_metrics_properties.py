@@ -1,0 +1,136 @@
+"""What holds for any account: conservation, additivity, bounded error."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gristmill.metrics import (
+    Meter,
+    RunInfo,
+    TypeSnapshot,
+    TypeStats,
+    WorkerSnapshot,
+    build_report,
+    decode,
+    encode,
+    histogram,
+    merge,
+    render,
+)
+from gristmill.metrics.classes import COUNT
+from gristmill.metrics.meter import move_probes
+
+durations = st.integers(0, 2**50)
+vectors = st.lists(st.integers(0, 10**12), min_size=COUNT, max_size=COUNT).map(tuple)
+
+
+@given(st.lists(st.tuples(st.integers(0, COUNT - 1), st.integers(0, 10**9)), max_size=50))
+def test_the_classes_always_add_up_to_wall_time(steps: list[tuple[int, int]]) -> None:
+    now = 1000
+    meter = Meter(lambda: now)
+    expected = [0] * COUNT
+    for state, lasts in steps:
+        meter.switch(state)
+        now += lasts
+        expected[state] += lasts
+        assert sum(meter.read()) == now - 1000
+    assert meter.read() == tuple(expected)
+
+
+@given(vectors, st.integers(0, 10**13))
+def test_moving_probes_keeps_the_sum_and_makes_nothing_negative(
+    classes: tuple[int, ...], probe_ns: int
+) -> None:
+    moved = move_probes(classes, probe_ns)
+    assert sum(moved) == sum(classes)
+    assert min(moved) >= 0
+
+
+@given(durations)
+def test_a_bucket_holds_its_durations_and_is_narrow(ns: int) -> None:
+    index = histogram.bucket(ns)
+    low, high = histogram.lower(index), histogram.lower(index + 1)
+    assert low <= ns < high
+    assert high - low <= max(1, low / 8)
+
+
+def test_buckets_are_contiguous() -> None:
+    edges = [histogram.lower(index) for index in range(histogram.BUCKETS)]
+    assert all(a < b for a, b in pairwise(edges))
+    assert [histogram.bucket(edge) for edge in edges] == list(range(histogram.BUCKETS))
+
+
+@given(st.lists(durations, min_size=1), st.integers(1, 100))
+def test_a_percentile_is_near_the_exact_one(values: list[int], percent: int) -> None:
+    counts = histogram.empty()
+    for value in values:
+        counts[histogram.bucket(value)] += 1
+    found = histogram.percentile(histogram.sparse(counts), percent)
+    exact = sorted(values)[-(-len(values) * percent // 100) - 1]
+    assert found is not None
+    assert abs(found - exact) <= exact / 8
+
+
+@given(st.lists(st.tuples(*[durations] * 6), max_size=20))
+def test_the_hot_path_agrees_with_the_histogram(calls: list[tuple[int, ...]]) -> None:
+    stats = TypeStats("a", "m")
+    for call in calls:
+        stats.record(*call)
+    found = stats.snapshot()
+    assert found.messages == len(calls)
+    assert found.compute_ns == sum(call[0] for call in calls)
+    assert found.coord_ns.total() == sum(sum(call[1:4]) for call in calls)
+    for column, counted in ((0, found.compute_hist), (5, found.wait_hist)):
+        single = ({histogram.bucket(call[column]): 1} for call in calls)
+        assert counted == histogram.merged(single)
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> WorkerSnapshot:
+    classes = draw(vectors)
+    types = draw(
+        st.lists(
+            st.builds(
+                TypeSnapshot,
+                st.sampled_from(["a:A", "b:B"]),
+                st.sampled_from(["m:M", "m:N"]),
+                st.integers(0, 10**6),
+                st.integers(0, 10**6),
+                durations,
+                compute_hist=st.dictionaries(st.integers(0, 479), st.integers(1, 99), max_size=3),
+            ),
+            max_size=3,
+        )
+    )
+    return WorkerSnapshot(
+        draw(st.sampled_from(["w0", "w1", "x"])),
+        1,
+        draw(st.sampled_from(["worker", "supervisor", "client"])),
+        sum(classes),
+        draw(durations),
+        classes,
+        draw(st.integers(0, 10**6)),
+        draw(st.integers(0, 10**9)),
+        draw(st.integers(0, 10**6)),
+        draw(st.booleans()),
+        tuple(types),
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(snapshots(), max_size=3), min_size=1, max_size=3))
+def test_reports_add_up_in_any_grouping(parts: list[list[WorkerSnapshot]]) -> None:
+    run = RunInfo("r", 0, 10**10, "h", 2, "3.11", "0.1")
+    reports = [build_report(run, part) for part in parts]
+    whole = merge(reports)
+    assert merge([merge(reports[:1]), *reports[1:]]) == whole
+    assert decode(encode(whole)) == whole
+    rows = [row for report in reports for row in report.workers]
+    for name, value in whole.totals.classes.items():
+        assert value == sum(row.classes[name] for row in rows)
+    messages = sum(row.messages for report in reports for row in report.types)
+    assert sum(row.messages for row in whole.types) == messages
+    assert render(whole)

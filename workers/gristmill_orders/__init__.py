@@ -1,0 +1,1 @@
+"""A complete order-processing service on gristmill."""

@@ -1,0 +1,1 @@
+"""The order service's compute kernels: pure functions, the same answer in every process."""

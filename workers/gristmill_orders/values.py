@@ -1,0 +1,77 @@
+"""The values that messages and events of the order service are made of."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gristmill_orders.states import OrderState
+
+
+class OrderItem(msgspec.Struct, frozen=True, array_like=True):
+    """One line of an order. Prices are integer cents."""
+
+    sku: str
+    description: str
+    quantity: int
+    unit_price_cents: int
+
+
+class Address(msgspec.Struct, frozen=True, array_like=True):
+    """Where an order goes. Only the country is always known."""
+
+    country: str
+    name: str = ""
+    street: str = ""
+    city: str = ""
+    postcode: str = ""
+
+
+class StockLine(msgspec.Struct, frozen=True, array_like=True):
+    """A quantity of one product, whatever its price; a product stands on one line at most."""
+
+    sku: str
+    quantity: int
+
+
+class StockMove(msgspec.Struct, frozen=True, array_like=True):
+    """A quantity of one product at one warehouse, numbered from 0."""
+
+    sku: str
+    warehouse: int
+    quantity: int
+
+
+class RefundLine(msgspec.Struct, frozen=True, array_like=True):
+    """A quantity of one product to be refunded at the price that was paid for it, in cents."""
+
+    sku: str
+    quantity: int
+    unit_price_cents: int
+
+
+class OrderView(msgspec.Struct, frozen=True, array_like=True):
+    """An order as a reader sees it."""
+
+    order_id: str
+    order_key: str
+    customer_id: str
+    state: OrderState
+    items: tuple[OrderItem, ...]
+    fees_cents: int
+    total_cents: int
+    charged_cents: int
+    refunded_cents: int
+    payment_attempts: int
+    carrier: str
+    tracking_number: str
+    reason: str
+    """Why it was cancelled or failed; empty otherwise."""
+
+
+class OrderSummary(msgspec.Struct, frozen=True, array_like=True):
+    """An order in one line of a list."""
+
+    order_id: str
+    order_key: str
+    state: OrderState
+    total_cents: int
