@@ -273,6 +273,14 @@ def test_an_actor_is_asked_to_stop_once() -> None:
     assert isinstance(actions[-1], sv.TreeStopped)
 
 
+def test_a_dynamic_child_is_asked_to_stop_once() -> None:
+    tree = boot(supervisor("root", strategy=Strategy.DYNAMIC))
+    key, _, _ = tree.add_child(tree.root, actor("a"), 0)
+    tree.actor_started(key, 1, 0)
+    assert keys(sv.StopActor, tree.terminate_child(key, 0).actions) == [key]
+    assert tree.stop(0) == []
+
+
 def test_keys_are_not_reused_and_statics_keep_theirs() -> None:
     inner = supervisor("inner", actor("a"), max_restarts=0)
     tree = boot(supervisor("root", inner, max_restarts=9))

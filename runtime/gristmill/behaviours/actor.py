@@ -41,4 +41,7 @@ class Actor:
 
     def apply(self, event: Any) -> None:  # noqa: ANN401 - the application's own events
         """Change the state by a journaled event; pure. Durable actors define it."""
-        raise UsageError(f"{type(self).__qualname__} is durable; define apply(self, event)")
+        raise UsageError(
+            f"{type(self).__qualname__} is durable and can't apply {type(event).__qualname__}; "
+            "define apply(self, event)"
+        )

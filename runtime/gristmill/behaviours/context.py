@@ -31,25 +31,58 @@ class ActorHost(Protocol):
     facets: FacetSet
     random: Random
 
-    def now(self) -> float: ...
-    def wall_time(self) -> float: ...
-    def new_id(self) -> str: ...
-    async def sleep(self, seconds: float) -> None: ...
-    def self_ref(self) -> AnyRef: ...
-    def sender_ref(self) -> AnyRef | None: ...
-    def lookup(self, name: str) -> AnyRef | None: ...
-    def tell(self, to: AnyRef, message: Command | Event, delivery: DeliveryGuarantee) -> None: ...
+    def now(self) -> float:
+        """Give monotonic seconds."""
+
+    def wall_time(self) -> float:
+        """Give the seconds since 1970."""
+
+    def new_id(self) -> str:
+        """Make a ULID."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+
+    def self_ref(self) -> AnyRef:
+        """Give the actor's own address."""
+
+    def sender_ref(self) -> AnyRef | None:
+        """Give the sender of the message in hand."""
+
+    def lookup(self, name: str) -> AnyRef | None:
+        """Find an actor by its name."""
+
+    def tell(self, to: AnyRef, message: Command | Event, delivery: DeliveryGuarantee) -> None:
+        """Send a message."""
+
     async def tell_waiting(
         self, to: AnyRef, message: Command | Event, delivery: DeliveryGuarantee
-    ) -> None: ...
-    async def ask(self, to: AnyRef, request: Request[R], timeout: float | None) -> R: ...
-    def publish(self, channel: str, event: Event, key: str) -> None: ...
-    def subscribe(self, channel: str, *, wanted: bool) -> None: ...
-    def send_after(self, delay: float, message: Command | Event) -> Timer: ...
-    def persist(self, event: Any) -> None: ...  # noqa: ANN401 - any tagged Struct
-    def stop(self) -> None: ...
-    def defer(self) -> Callable[[Any], None]: ...
-    def switch_accounting(self, *, compute: bool) -> Callable[[], None]: ...
+    ) -> None:
+        """Send a message, waiting for room."""
+
+    async def ask(self, to: AnyRef, request: Request[R], timeout: float | None) -> R:
+        """Send a request and await its reply."""
+
+    def publish(self, channel: str, event: Event, key: str) -> None:
+        """Publish an event."""
+
+    def subscribe(self, channel: str, *, wanted: bool) -> None:
+        """Begin or end a subscription."""
+
+    def send_after(self, delay: float, message: Command | Event) -> Timer:
+        """Send to oneself later."""
+
+    def persist(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
+        """Journal and apply an event."""
+
+    def stop(self) -> None:
+        """End after the handler."""
+
+    def defer(self) -> Callable[[Any], None]:
+        """Answer later."""
+
+    def switch_accounting(self, *, compute: bool) -> Callable[[], None]:
+        """Change the time class until the returned function is called."""
 
 
 class Context:

@@ -33,7 +33,7 @@ class TypeStats:
         self.compute_hist = histogram.empty()
         self.wait_hist = histogram.empty()
 
-    def record(  # noqa: PLR0917 - keywords would cost time on the hot path
+    def record(
         self,
         compute_ns: int,
         deser_ns: int,
@@ -64,7 +64,7 @@ class TypeStats:
         shift = wait_ns.bit_length() - 4
         self.wait_hist[(shift << 3) + (wait_ns >> shift) if shift > 0 else wait_ns] += 1
 
-    def record_batch(  # noqa: PLR0917 - the same order as record
+    def record_batch(
         self,
         compute_ns: int,
         deser_ns: int,

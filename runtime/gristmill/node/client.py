@@ -15,6 +15,7 @@ import zmq
 from gristmill import errors
 from gristmill.errors import GristmillError, NodeConnectError, NodeError, NodeStoppedError
 from gristmill.node.post import ClientPost
+from gristmill.ref import Address
 from gristmill.transport import control as c
 
 _ERRORS: dict[int, type[NodeError]] = {
@@ -29,7 +30,8 @@ class Connection:
     def __init__(self, run_dir: Path, control: str, *, owner: bool) -> None:
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         name = "client" if owner else f"client-{os.getpid()}-{os.urandom(2).hex()}"
-        self.post = ClientPost(self._context, f"ipc://{run_dir}/{name}")
+        endpoint = f"ipc://{run_dir}/{name}"
+        self.post = ClientPost(self._context, endpoint, self.stop_actor)
         self._link = c.ControlLink(self._context, control, self._on_control)
         self._numbers = itertools.count(1)
         self._calls: dict[int, _Pending] = {}
@@ -87,6 +89,10 @@ class Connection:
         if pending.result.error:
             raise _to_exception(pending.result)
         return msgspec.msgpack.decode(pending.result.value, type=kind)
+
+    def stop_actor(self, to: Address, timeout: float) -> None:
+        """Stop an actor in order and wait for its end, ``timeout`` seconds at most."""
+        self.call(c.StopChild(to.key), type(None), timeout=timeout)
 
     def send(self, message: c.ControlMessage) -> None:
         """Send a message to the supervisor process."""

@@ -164,7 +164,6 @@ class Node:
         except BaseException:
             self.stop(0)
             raise
-        connection.post.stop_actor = self._stop_actor  # type: ignore[method-assign]  # needs control
         return self
 
     def stop(self, timeout: float = DRAIN) -> None:
@@ -379,9 +378,6 @@ class Node:
                     self._runners.append(ref.address)
             return self._runners
 
-    def _stop_actor(self, to: Address, timeout: float) -> None:
-        self._connected().call(c.StopChild(to.key), type(None), timeout=timeout)
-
     # --- channels ---
 
     def subscribe(self, channel: str, *kinds: type[Event], capacity: int = 100_000) -> Subscription:
@@ -427,8 +423,8 @@ class Node:
 
     def dead_letters(self) -> list[c.DeadLetter]:
         """Give the last messages that nobody handled, with the reasons."""
-        found = self._connected().call(c.GetDeadLetters(), list[c.DeadLetter])
-        return found  # type: ignore[no-any-return]  # decoded as that type
+        letters: list[c.DeadLetter] = self._connected().call(c.GetDeadLetters(), list[c.DeadLetter])
+        return letters
 
     def granularity(self) -> Report:
         """Account for the whole time of every worker, up to now."""

@@ -28,8 +28,8 @@ class Pool(Generic[A]):
         self.members: tuple[Ref[A], ...] = tuple(Ref(member, post) for member in members)
         self._names = [ref.name for ref in self.members]
         self._ring = HashRing(self._names)
-        self._open = [0] * len(self.members)
-        self._next = 0
+        self._open: list[int] = [0] * len(members)
+        self._next: int = 0
         self._lock = threading.Lock()
 
     def member(self, key: str | None = None) -> Ref[A]:
@@ -49,13 +49,9 @@ class Pool(Generic[A]):
         with self._lock:
             self._next += 1
             if self.routing is Routing.LEAST_LOADED:
-                turn = self._next % len(self._open)
-                order = [*range(turn, len(self._open)), *range(turn)]
-                return min(order, key=self._load)
+                size = len(self._open)
+                return min(range(size), key=lambda i: (self._open[i], (i - self._next) % size))
             return self._next % len(self.members)
-
-    def _load(self, position: int) -> int:
-        return self._open[position]
 
     def tell(
         self,

@@ -95,7 +95,13 @@ class Waiter:
 class ClientPost:
     """Implements :class:`~gristmill.ref.Post` for a client."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        stop: Callable[[Address, float], None],
+    ) -> None:
+        self._stop = stop
         self._pid = os.getpid()
         self.plane = DataPlane(context, endpoint, 0, 1)
         self._wake = NoticeSender(context, self.plane)
@@ -211,8 +217,8 @@ class ClientPost:
                 self._pending.pop(number, None)
 
     def stop_actor(self, to: Address, timeout: float) -> None:
-        """Replaced by the node, which knows the control plane."""
-        raise UsageError("this ref's node is not connected")
+        """Stop the actor in order, over the control plane."""
+        self._stop(to, timeout)
 
     def publish(self, channel: str, homes: dict[int, list[int]], event: Event) -> None:
         """Publish an event to subscribers, given as keys by process."""

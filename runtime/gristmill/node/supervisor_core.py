@@ -557,7 +557,8 @@ class SupervisorCore:
         root = self._config.root.id
         if not path:
             return self._tree.root
-        return self._tree.by_path(path if path.split("/", maxsplit=1)[0] == root else f"{root}/{path}")
+        inside = path.split("/", maxsplit=1)[0] == root
+        return self._tree.by_path(path if inside else f"{root}/{path}")
 
     def _check_spawn(self, actor: c.ActorSpec) -> None:
         if self._phase != "running":

@@ -1,4 +1,4 @@
-"""The supervisor process: the shell around its core. Started by the client, a process of its own."""
+"""The supervisor process: the shell around its core, in a process of its own."""
 
 from __future__ import annotations
 

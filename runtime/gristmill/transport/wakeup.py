@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 
@@ -18,18 +19,14 @@ class Wakeup:
         """Make :attr:`fd` readable."""
         if self._closed:
             return
-        try:
+        with contextlib.suppress(BlockingIOError):  # a full pipe is readable already
             os.write(self.write_fd, b"\0")
-        except BlockingIOError:
-            pass  # a full pipe is readable already
 
     def clear(self) -> None:
         """Make :attr:`fd` unreadable until the next :meth:`set`."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             while os.read(self.fd, 4096):
                 pass
-        except BlockingIOError:
-            pass
 
     def close(self) -> None:
         """Close both ends."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -55,10 +56,8 @@ class LabelledLines(io.TextIOBase):
     def _emit(self, line: str) -> None:
         label = f"{self._worker} {self.actor}" if self.actor else self._worker
         data = f"[{label}] {line}\n".encode(errors="backslashreplace")
-        try:
+        with contextlib.suppress(OSError):  # the terminal is gone; the worker is not
             os.write(self._descriptor, data)
-        except OSError:
-            pass  # the terminal is gone; the worker is not
 
 
 class WorkerOutput:
