@@ -125,8 +125,10 @@ class Connection:
             case c.NodeStopped(exit_code, message):
                 kind = _ERRORS.get(exit_code, NodeStoppedError)
                 self.lost(kind(message))
-            case _:
-                pass  # names that are freed concern workers only
+            case c.Unregistered(_, name):
+                self.post.unlocated(name)
+            case other:
+                raise ValueError(f"a client does not understand {type(other).__name__}")
 
     def lost(self, error: GristmillError) -> None:
         """The node has ended: whatever waits is told."""

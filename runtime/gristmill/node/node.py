@@ -149,6 +149,7 @@ class Node:
             durability=self._durability,
             main=main_script() or "",
             preload=self._preload,
+            started_ns=self._started_at,
             drain=DRAIN,
         )
         self._process = launch(config, self._run_dir.lock, self._blas_threads)

@@ -483,6 +483,8 @@ class ClientPost:
         with self._send_lock:
             self.plane.disconnect(address)
             self._credit.reset(address)
+            if self._outbox is not None:
+                self._outbox.lost(address)
         asked = [(number, w) for number, w in list(self._pending.items()) if w.to.home == address]
         if not asked:
             return
@@ -507,6 +509,13 @@ class ClientPost:
             if self._outbox is not None:
                 self._outbox.located(target, incarnation)
                 self.plane.flush()
+
+    def unlocated(self, name: str) -> None:
+        """A name stands for nobody any more."""
+        with self._send_lock:
+            self._located.pop(name, None)
+            if self._outbox is not None:
+                self._outbox.unlocated(name)
 
     def stopped(self, error: GristmillError) -> None:
         """The node has ended: everything that waits is told."""

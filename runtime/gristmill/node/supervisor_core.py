@@ -78,6 +78,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
     durability: Durability = "process"
     main: str = ""
     preload: tuple[str, ...] = ()
+    started_ns: int = 0
+    """When the client began to start it, perf_counter ns: workers account from here on."""
     drain: float = 25.0
     """Seconds that SIGTERM leaves for an ordered stop."""
 
@@ -197,6 +199,7 @@ class SupervisorCore:
         slot.identity = b""
         slot.peer = None
         config = self._config
+        first = self._phase == "boot" and slot.incarnation == 1
         self._shell.fork(
             WorkerConfig(
                 address=slot.address,
@@ -209,7 +212,7 @@ class SupervisorCore:
                 durability=config.durability,
                 cpu=slot.cpu,
                 expected=tuple(slot.keys),
-                asked_ns=self._shell.now_ns(),
+                asked_ns=config.started_ns if first else self._shell.now_ns(),
             )
         )
 
@@ -231,6 +234,7 @@ class SupervisorCore:
         slot.state = SlotState.ENDED
         slot.pid = 0
         slot.identity = b""
+        slot.waiting.clear()  # it was for the process that has died
         self._keep_last_words(slot, pid)
         if was_ready:
             down = c.PeerDown(slot.address, slot.incarnation, slot.name, reason)

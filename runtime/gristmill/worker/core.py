@@ -197,20 +197,32 @@ class WorkerCore:
         if entry.kind == _STOP:
             self.lifecycle.end(cell, cell.stop_reason or Normal())
             return
-        if entry.source and cell.spec is not None:
-            self._give_credit(cell, entry.source, cell.spec.mailbox)
+        numbered = entry.kind == TELL and entry.number
+        if entry.source and not numbered:
+            self.free_place(cell, entry.source)
         if entry.deadline and entry.deadline < self.shell.now():
             self.dead_letter(cell, "", entry.body, "expired: its asker no longer waits")
             return
-        sender = self.sending.process_name(entry.source)
-        if entry.kind == TELL and entry.number and entry.number <= cell.marks.get(sender, 0):
-            self.sending.acknowledge(cell, entry.source, entry.number)
-            return
-        self._handle(cell, entry)
+        if not numbered or self._is_next(cell, entry):
+            self._handle(cell, entry)
 
-    def _give_credit(self, cell: Cell, source: int, mailbox: Mailbox) -> None:
+    def _is_next(self, cell: Cell, entry: Entry) -> bool:
+        """Tell whether an at-least-once message is new; a durable actor knows by its marks."""
+        done = cell.marks.get(self.sending.process_name(entry.source), 0)
+        if entry.number <= done:
+            self.sending.acknowledge(cell, entry.source, entry.number)
+            return False
+        if done and entry.number > done + 1:
+            # would mark what is missing as handled; its sender sends all again when it can
+            _log.error("%s: message %d came before %d", cell.label, entry.number, done + 1)
+            return False
+        return True
+
+    def free_place(self, cell: Cell, source: int) -> None:
+        """A message has left the mailbox: give its place back, with others, to its sender."""
+        capacity = cell.spec.mailbox.capacity if cell.spec else Mailbox().capacity
         owed = cell.owed.get(source, 0) + 1
-        if owed >= lot(mailbox.capacity):
+        if owed >= lot(capacity):
             self.sending.give_credit(source, cell.key, owed)
             owed = 0
         cell.owed[source] = owed

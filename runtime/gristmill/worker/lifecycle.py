@@ -16,6 +16,7 @@ from gristmill.importing import resolve
 from gristmill.metrics import TimeClass
 from gristmill.supervision import ExitReason, Killed, Shutdown
 from gristmill.transport import control as c
+from gristmill.transport.envelope import TELL
 from gristmill.worker.cell import Cell, State
 from gristmill.worker.host import CellHost
 
@@ -261,4 +262,6 @@ class Lifecycle:
         cell.queue.clear()
         for entry in queue:
             if entry.kind >= 0:
+                if entry.source and not (entry.kind == TELL and entry.number):
+                    self._core.free_place(cell, entry.source)
                 self._core.refuse(cell, entry, ActorNotFoundError(reason))

@@ -90,6 +90,20 @@ class Outbox:
             lane.sent = lane.acknowledged
         self._advance(target.name, lane)
 
+    def unlocated(self, target: str) -> None:
+        """A target has gone, with or without its process: keep what comes until it is back.
+
+        Sending on would let a later number overtake those that must be sent again.
+        """
+        if self._targets.pop(target, None) is not None:
+            self._lane(target).home = (0, 0)
+
+    def lost(self, home: int) -> None:
+        """A process has died, and with it every target there."""
+        gone = [name for name, address in self._targets.items() if address.home == home]
+        for name in gone:
+            self.unlocated(name)
+
     def acknowledged(self, target: str, number: int) -> None:
         """Forget everything up to ``number``, and send what waited for room."""
         lane = self._lane(target)

@@ -101,6 +101,8 @@ class Sending:
         lost = self._shell.disconnect(address)
         self._core.counters[counters.DROPPED] += lost
         self._credit.reset(address)
+        if self._outbox is not None:
+            self._outbox.lost(address)
         if address >= FIRST_CLIENT:
             self._gone.add(address)
         for key in [key for key, waiters in self._starved.items() if waiters]:
@@ -129,6 +131,8 @@ class Sending:
         """A name is free again."""
         if self._by_key.pop(key, None) is not None:
             self.directory.pop(name, None)
+            if self._outbox is not None:
+                self._outbox.unlocated(name)
 
     def address_of(self, key: int, home: int) -> Address:
         """Give the address of the actor that sent a message."""

@@ -1,0 +1,8 @@
+"""What the bench scripts share: the raw floor, rounds of pairs, the table and the JSON."""
+
+from __future__ import annotations
+
+from harness.floor import RawPair
+from harness.report import Bench, Pairs, Result, arguments, two_cores
+
+__all__ = ["Bench", "Pairs", "RawPair", "Result", "arguments", "two_cores"]

@@ -1,0 +1,166 @@
+"""Rounds of pairs (ours, floor), and what is told about them: a table, and ``bench/1`` JSON."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import msgspec
+import zmq
+from rich.console import Console
+from rich.table import Table
+
+_PACKAGES = ("gristmill", "pyzmq", "msgspec", "msgpack", "numpy")
+
+
+class Result(msgspec.Struct, frozen=True):
+    """One figure. ``ratio`` is the median of ours / floor over the rounds, whatever the unit."""
+
+    name: str
+    unit: str
+    median: float
+    min: float
+    max: float
+    floor: float | None
+    """The floor's median in the same unit; None where nothing is compared with."""
+    ratio: float | None
+
+
+class Host(msgspec.Struct, frozen=True):
+    """Where it was measured."""
+
+    cpu: str
+    cores: int
+    python: str
+    kernel: str
+    versions: dict[str, str]
+
+
+class Bench(msgspec.Struct, frozen=True, rename={"kind": "schema"}):
+    """What a bench script found."""
+
+    bench: str
+    host: Host
+    results: tuple[Result, ...]
+    kind: str = "bench/1"
+
+    @classmethod
+    def of(cls, bench: str, results: Sequence[Result]) -> Bench:
+        """Make it for this host."""
+        return cls(bench, _host(), tuple(results))
+
+    def write(self, path: Path) -> None:
+        """Write the JSON."""
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
+
+    def show(self, notes: Sequence[str]) -> None:
+        """Print the table, the host, and what there is to know about the figures."""
+        table = Table(title=f"bench {self.bench}", title_justify="left", title_style="bold")
+        table.add_column("")
+        for heading in ("median", "min", "max", "floor", "ours / floor"):
+            table.add_column(heading, justify="right")
+        table.add_column("unit")
+        for row in self.results:
+            ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
+            cells = map(_number, (row.median, row.min, row.max, row.floor))
+            table.add_row(row.name, *cells, ratio, row.unit)
+        host = self.host
+        versions = ", ".join(f"{name} {number}" for name, number in host.versions.items())
+        console = Console(width=100 if not sys.stdout.isatty() else None, highlight=False)
+        console.print(table)
+        for note in notes:
+            console.print(f"  {note}")
+        console.print(f"  {host.cpu}, {host.cores} cores, Linux {host.kernel}, {host.python}")
+        console.print(f"  {versions}")
+
+
+class Pairs:
+    """Measures ours and the floor in turns, so that what disturbs one disturbs the other.
+
+    Args:
+        name: the result's name.
+        unit: of what both functions give.
+        ours: measures us once.
+        floor: measures the floor once.
+    """
+
+    def __init__(
+        self, name: str, unit: str, ours: Callable[[], float], floor: Callable[[], float]
+    ) -> None:
+        self._name = name
+        self._unit = unit
+        self._ours = ours
+        self._floor = floor
+        self._measured: list[tuple[float, float]] = []
+
+    def warm_up(self) -> None:
+        """Measure once for nothing."""
+        self._ours()
+        self._floor()
+
+    def round(self) -> None:
+        """Measure both once; who goes first changes from round to round."""
+        if len(self._measured) % 2:
+            ours, floor = self._ours(), self._floor()
+        else:
+            floor, ours = self._floor(), self._ours()
+        self._measured.append((ours, floor))
+
+    def result(self) -> Result:
+        """Give the medians of the rounds."""
+        ours = [pair[0] for pair in self._measured]
+        return Result(
+            self._name,
+            self._unit,
+            median=median(ours),
+            min=min(ours),
+            max=max(ours),
+            floor=median(pair[1] for pair in self._measured),
+            ratio=median(mine / theirs for mine, theirs in self._measured),
+        )
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """Read ``--quick`` and ``--json FILE``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as bench/1")
+    return parser.parse_args()
+
+
+def two_cores() -> tuple[int, int]:
+    """Give two cores that this process may use, or exit with status 2."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        sys.exit("two processes are measured on a core each, and only one core may be used here")
+        sys.exit(2)
+    return cores[0], cores[1]
+
+
+def _host() -> Host:
+    return Host(
+        cpu=_cpu_model(),
+        cores=len(os.sched_getaffinity(0)),
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        kernel=platform.release(),
+        versions={name: version(name) for name in _PACKAGES} | {"libzmq": zmq.zmq_version()},
+    )
+
+
+def _cpu_model() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:,.1f}"
