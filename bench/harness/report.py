@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
+from typing import Literal, Self
 
 import msgspec
 import zmq
@@ -42,18 +43,18 @@ class Host(msgspec.Struct, frozen=True):
     versions: dict[str, str]
 
 
-class Bench(msgspec.Struct, frozen=True, rename={"kind": "schema"}):
+class Bench(msgspec.Struct, frozen=True):
     """What a bench script found."""
 
+    schema: Literal["bench/1"]
     bench: str
     host: Host
     results: tuple[Result, ...]
-    kind: str = "bench/1"
 
     @classmethod
-    def of(cls, bench: str, results: Sequence[Result]) -> Bench:
+    def of(cls, bench: str, results: Sequence[Result]) -> Self:
         """Make it for this host."""
-        return cls(bench, _host(), tuple(results))
+        return cls("bench/1", bench, _host(), tuple(results))
 
     def write(self, path: Path) -> None:
         """Write the JSON."""
@@ -138,7 +139,7 @@ def two_cores() -> tuple[int, int]:
     """Give two cores that this process may use, or exit with status 2."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
-        sys.exit("two processes are measured on a core each, and only one core may be used here")
+        print("this measures two processes on a core each; give it two cores", file=sys.stderr)
         sys.exit(2)
     return cores[0], cores[1]
 

@@ -57,12 +57,16 @@ _GRACE = 0.005
 _SEND_TIMEOUT = 30.0
 """Seconds that a tell without a timeout of its own waits for room."""
 _BLOCKED_WAIT = 0.001
+_MAX_TRIES = 3
+"""How often an idempotent request is sent before its callee's deaths are the answer."""
 
 
 class Waiter:
     """One open request."""
 
-    __slots__ = ("done", "error", "event", "notify", "reply", "request", "to", "value")
+    __slots__ = (
+        "done", "envelope", "error", "event", "notify", "reply", "request", "to", "tries", "value",
+    )  # fmt: skip
 
     def __init__(self, to: Address, request: str, reply: Any) -> None:  # noqa: ANN401 - a type
         self.to = to
@@ -73,6 +77,9 @@ class Waiter:
         self.error: BaseException | None = None
         self.event: threading.Event | None = None
         self.notify: Callable[[], None] | None = None
+        self.envelope: bytes | None = None
+        """What to send again when the callee's worker dies: only of an idempotent request."""
+        self.tries = 1
 
     def settle(self, value: Any, error: BaseException | None) -> None:  # noqa: ANN401 - a reply
         """Set the outcome; the first one counts."""
@@ -255,7 +262,10 @@ class ClientPost:
             number = self._next_request
             self._next_request += 1
             self._pending[number] = waiter
-            self.plane.post(to.home, pack([ASK, to.key, 0, number, deadline or 0.0, body]))
+            envelope = pack([ASK, to.key, 0, number, deadline or 0.0, body])
+            if kind.__idempotent__:
+                waiter.envelope = envelope
+            self.plane.post(to.home, envelope)
             if flush:
                 self.plane.flush()
         return number, waiter
@@ -485,21 +495,29 @@ class ClientPost:
             self._credit.reset(address)
             if self._outbox is not None:
                 self._outbox.lost(address)
-        asked = [(number, w) for number, w in list(self._pending.items()) if w.to.home == address]
+            pending = list(self._pending.items())
+        asked = [(number, waiter) for number, waiter in pending if waiter.to.home == address]
         if not asked:
             return
         time.sleep(_GRACE)  # replies that it sent before it died are still in the pipe
         self.read_available()
+        died = f"its worker {name} died ({describe(reason)})"
         for number, waiter in asked:
-            if self._pending.pop(number, None) is not None:
-                waiter.settle(
-                    None,
-                    ActorDied(
-                        f"{_label(waiter.to)} was asked {waiter.request} when its worker {name} "
-                        f"died ({describe(reason)}); it may or may not have been handled"
-                    ),
-                )
+            if not waiter.done and number in self._pending:
+                self._ask_again(number, waiter, died)
         self._wake.send()
+
+    def _ask_again(self, number: int, waiter: Waiter, died: str) -> None:
+        """Send an idempotent request to the next incarnation; fail any other."""
+        if waiter.envelope is not None and waiter.tries < _MAX_TRIES:
+            waiter.tries += 1
+            with self._send_lock:
+                self._credit.take(waiter.to)
+                self.plane.post(waiter.to.home, waiter.envelope)
+                self.plane.flush()
+        elif self._pending.pop(number, None) is not None:
+            text = f"{_label(waiter.to)} was asked {waiter.request} when {died}"
+            waiter.settle(None, ActorDied(f"{text}; it may or may not have been handled"))
 
     def located(self, target: Address) -> None:
         """A named actor has started somewhere."""

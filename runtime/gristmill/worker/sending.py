@@ -54,6 +54,8 @@ class _Pending(NamedTuple):
     reply: Any
     to: Address
     request: str
+    again: bytes | None
+    """What to send again when the callee's worker dies: only of an idempotent request."""
 
 
 class Sending:
@@ -112,7 +114,13 @@ class Sending:
 
     def _fail_asks(self, address: int, text: str) -> None:
         for number, pending in list(self._pending.items()):
-            if pending.to.home == address and not pending.future.done():
+            if pending.to.home != address or pending.future.done():
+                continue
+            if pending.again is not None:
+                self._pending[number] = pending._replace(again=None)
+                self._credit.take(pending.to)
+                self._shell.post(address, pending.again)
+            else:
                 del self._pending[number]
                 error = ActorDied(
                     f"{_label(pending.to)} was asked {pending.request} when its {text}; "
@@ -249,14 +257,16 @@ class Sending:
         self._next_request += 1
         future = self._shell.create_future()
         name = type(request).__qualname__
-        self._pending[number] = _Pending(future, reply_type(type(request)), to, name)
         deadline = self._shell.now() + timeout if timeout is not None else 0.0
+        envelope = pack([ASK, to.key, origin.key, number, deadline, body])
+        again = envelope if type(request).__idempotent__ else None
+        self._pending[number] = _Pending(future, reply_type(type(request)), to, name, again)
         self._core.counters[counters.SENT] += 1
         if to.home == self._shell.address:
             entry = Entry(ASK, to.home, origin.key, number, deadline, body, None, meter.last)
             self._core.deliver(to.key, entry)
         else:
-            self._shell.post(to.home, pack([ASK, to.key, origin.key, number, deadline, body]))
+            self._shell.post(to.home, envelope)
         self._shell.request_turn()
         timer = None
         if timeout is not None:
