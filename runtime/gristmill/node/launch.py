@@ -10,7 +10,7 @@ import sys
 
 import msgspec
 
-from gristmill.node.supervisor_core import NodeConfig
+from gristmill.node.supervisor_shell import NodeConfig
 
 _CODE = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "

@@ -9,6 +9,8 @@ from enum import Enum, auto
 from gristmill.errors import UsageError
 from gristmill.transport.control import ControlMessage, PeerInfo
 
+_RULES = ("any", "io", "dedicated")
+
 
 class SlotState(Enum):
     """What stands in a slot."""
@@ -72,31 +74,37 @@ class Slots:
         """Give the slot whose worker has this routing id."""
         return next((slot for slot in self._slots.values() if slot.identity == identity), None)
 
+    def check(self, placement: str) -> None:
+        """Check a placement before anything is started.
+
+        Raises:
+            UsageError: it names no worker.
+        """
+        if placement not in _RULES and self._named(placement) is None:
+            names = ", ".join(slot.name for slot in self._slots.values())
+            raise UsageError(
+                f"placement {placement!r} is unknown; write 'any', 'io', 'dedicated' or one of "
+                f"the workers: {names}"
+            )
+
     def place(self, placement: str) -> tuple[Slot, bool]:
         """Choose the slot for an actor; give whether it is new and needs a process.
 
         Raises:
             UsageError: the placement names no worker.
         """
-        slots = self._slots.values()
+        self.check(placement)
         if placement == "any":
-            return min(
-                (s for s in slots if s.shared), key=lambda s: (len(s.keys), s.address)
-            ), False
-        if placement == "io":
-            found = next((slot for slot in slots if slot.name == "io"), None)
-            return (found, False) if found else (self._add("io", shared=False), True)
+            shared = [slot for slot in self._slots.values() if slot.shared]
+            return min(shared, key=lambda slot: (len(slot.keys), slot.address)), False
         if placement == "dedicated":
             self._dedicated += 1
             return self._add(f"dedicated-{self._dedicated}", shared=False), True
-        found = next((slot for slot in slots if slot.name == placement), None)
-        if found is None:
-            names = ", ".join(slot.name for slot in slots)
-            raise UsageError(
-                f"placement {placement!r} is unknown; write 'any', 'io', 'dedicated' or one of "
-                f"the workers: {names}"
-            )
-        return found, False
+        found = self._named(placement)
+        return (found, False) if found is not None else (self._add("io", shared=False), True)
+
+    def _named(self, name: str) -> Slot | None:
+        return next((slot for slot in self._slots.values() if slot.name == name), None)
 
     def remove(self, slot: Slot) -> None:
         """Give up a slot."""

@@ -29,4 +29,6 @@ class NodeStatus(msgspec.Struct, frozen=True):
     worker_restarts: int
     actor_restarts: int
     dead_letters: int
+    messages: dict[str, int]
+    """The workers' delivery counters, of those that have died too."""
     tree: Snapshot

@@ -22,7 +22,8 @@ from gristmill.node import forkserver as f
 from gristmill.node.linux import open_process
 from gristmill.node.rundir import NodeFacts, remove, write_facts
 from gristmill.node.slots import Slot
-from gristmill.node.supervisor_core import NodeConfig, SupervisorCore
+from gristmill.node.supervisor_core import SupervisorCore
+from gristmill.node.supervisor_shell import NodeConfig
 from gristmill.transport import control as c
 from gristmill.transport.wakeup import Wakeup
 from gristmill.worker.process import WorkerConfig
@@ -31,7 +32,7 @@ _log = logging.getLogger("gristmill.supervisor")
 
 
 class SupervisorProcess:
-    """Implements :class:`~gristmill.node.supervisor_core.SupervisorShell` with real things."""
+    """Implements :class:`~gristmill.node.supervisor_shell.SupervisorShell` with real things."""
 
     def __init__(self, config: NodeConfig, stdin: int) -> None:
         self._config = config
@@ -189,16 +190,17 @@ class SupervisorProcess:
         if any(number == timer for _, number, _ in self._timers):
             self._cancelled.add(timer)
 
-    def read_page(self, slot: Slot) -> dict[str, int] | None:
-        """Read the counter page of a dead worker, its last wait counted up to its death."""
+    def read_page(self, slot: Slot, *, remove: bool) -> dict[str, int] | None:
+        """Read a worker's counter page, the class that it was in counted up to now."""
         path = Path(self._config.run_dir) / f"{slot.name}.{slot.incarnation}.page"
         try:
             with CounterPage.open(path) as page:
                 values = page.read()
         except (OSError, CounterPageError):
             return None
-        path.unlink(missing_ok=True)
-        (Path(self._config.run_dir) / f"{slot.name}.{slot.incarnation}").unlink(missing_ok=True)
+        if remove:
+            path.unlink(missing_ok=True)
+            path.with_suffix("").unlink(missing_ok=True)  # its socket
         names = list(values)
         since = self.now_ns() - values["last"]
         values[names[values["current"]]] += since

@@ -1,0 +1,184 @@
+"""What clients may ask of the supervisor process: each call gets one answer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from gristmill.errors import (
+    ActorNotFoundError,
+    AlreadyStartedError,
+    GristmillError,
+    StartFailedError,
+    UsageError,
+)
+from gristmill.node.accounts import Accounts
+from gristmill.node.roster import Roster
+from gristmill.node.status import NodeStatus
+from gristmill.node.supervisor_shell import SupervisorShell
+from gristmill.supervision import Crash, Failed, Started, SupervisionTree, describe
+from gristmill.transport import control as c
+
+_METRICS_GRACE = 2.0
+"""Seconds to wait for the accounting of a worker that computes."""
+_KEPT_LETTERS = 1000
+
+
+class Driver(Protocol):
+    """The part of the core that operations act on."""
+
+    @property
+    def accepts_actors(self) -> bool:
+        """Whether actors can be started."""
+
+    def act(self, actions: list[Any]) -> None:
+        """Carry out the tree's actions."""
+
+    def settle(self, keys: list[int]) -> None:
+        """Forget the actors that the tree will not start again."""
+
+    def status(self) -> NodeStatus:
+        """Describe the node."""
+
+    def stop(self, timeout: float) -> None:
+        """Stop the node."""
+
+
+class Operations:
+    """Answers the calls of clients."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        shell: SupervisorShell,
+        tree: SupervisionTree,
+        roster: Roster,
+        accounts: Accounts,
+    ) -> None:
+        self._driver = driver
+        self._shell = shell
+        self._tree = tree
+        self._roster = roster
+        self._accounts = accounts
+        self._open: dict[int, Callable[[Any], None]] = {}
+        self._letters: deque[c.DeadLetter] = deque(maxlen=_KEPT_LETTERS)
+        self.letter_count = 0
+
+    def keep(self, letter: c.DeadLetter) -> None:
+        """Keep a dead letter for those who ask; the oldest gives way."""
+        self._letters.append(letter)
+        self.letter_count += 1
+
+    def completed(self, operation: int, outcome: object) -> None:
+        """An operation of the tree has ended."""
+        done = self._open.pop(operation, None)
+        if done is not None:
+            done(outcome)
+
+    def call(self, identity: bytes, number: int, operation: c.Operation) -> None:
+        """Begin an operation; its answer goes to the client that asked."""
+        try:
+            self._begin(identity, number, operation)
+        except GristmillError as error:
+            self._refuse(identity, number, error)
+
+    def _begin(self, identity: bytes, number: int, operation: c.Operation) -> None:
+        now = self._shell.now()
+        match operation:
+            case c.SpawnActor(parent, child, actor):
+                self._check_spawn(actor)
+                self._start(identity, number, parent, child)
+            case c.StartSupervisor(parent, spec):
+                self._start(identity, number, parent, spec)
+            case c.StopChild(key):
+                accepted = self._tree.terminate_child(key, now)
+                self._open[accepted.operation] = lambda _: self._stopped(identity, number, key)
+                self._driver.act(accepted.actions)
+            case c.Lookup(name):
+                self._answer(identity, number, self._find(name))
+            case c.GetStatus():
+                self._answer(identity, number, self._driver.status())
+            case c.CollectMetrics():
+                self._collect(identity, number)
+            case c.GetDeadLetters():
+                self._answer(identity, number, list(self._letters))
+            case c.StopNode(timeout):
+                self._answer(identity, number, None)
+                self._driver.stop(timeout)
+
+    # --- start ---
+
+    def _start(self, identity: bytes, number: int, parent: str, spec: Any) -> None:  # noqa: ANN401 - either spec
+        accepted = self._tree.add_child(self._supervisor(parent), spec, self._shell.now())
+        self._open[accepted.operation] = lambda outcome: self._started(
+            identity, number, accepted.key, outcome
+        )
+        self._driver.act(accepted.actions)
+
+    def _supervisor(self, path: str) -> int:
+        if not path:
+            return self._tree.root
+        root = self._tree.path_of(self._tree.root)
+        inside = path.split("/", maxsplit=1)[0] == root
+        return self._tree.by_path(path if inside else f"{root}/{path}")
+
+    def _check_spawn(self, actor: c.ActorSpec) -> None:
+        if not self._driver.accepts_actors:
+            raise UsageError("the node is stopping and starts no more actors")
+        key = self._roster.names.get(actor.name)
+        if actor.name and key is not None:
+            raise AlreadyStartedError(
+                f"the name {actor.name!r} is taken by actor #{key} "
+                f"({self._roster.actors[key].spec.type}); choose another, or stop that one"
+            )
+        self._roster.slots.check(actor.placement)
+
+    def _started(self, identity: bytes, number: int, key: int, outcome: object) -> None:
+        match outcome:
+            case Started():
+                found = [self._roster.address(k) for k in self._tree.actors_below(key)]
+                self._answer(identity, number, found)
+            case Failed(reason):
+                error = reason.error if isinstance(reason, Crash) else None
+                text = f"{self._roster.label(key)} could not start: {describe(reason)}"
+                self._refuse(identity, number, StartFailedError(text, error))
+            case other:
+                self._refuse(identity, number, StartFailedError(f"not started: {other}"))
+        self._driver.settle([key])
+
+    # --- stop, find, account ---
+
+    def _stopped(self, identity: bytes, number: int, key: int) -> None:
+        if self._tree.knows(key):
+            self._tree.delete_child(key)
+        gone = [actor for actor in self._roster.actors if not self._tree.knows(actor)]
+        self._driver.settle(gone)
+        self._answer(identity, number, None)
+
+    def _find(self, name: str) -> object:
+        key = self._roster.names.get(name)
+        if key is None:
+            known = ", ".join(sorted(self._roster.names)) or "none"
+            raise ActorNotFoundError(f"no actor is named {name!r} (names: {known})")
+        return self._roster.address(key)
+
+    def _collect(self, identity: bytes, number: int) -> None:
+        slots = self._roster.slots.ready()
+        finish = self._accounts.collect(
+            {slot.address for slot in slots},
+            lambda snapshots: self._answer(identity, number, snapshots),
+        )
+        for slot in slots:
+            self._shell.send(slot.identity, c.ReportMetrics())
+        self._shell.call_at(self._shell.now() + _METRICS_GRACE, finish)
+
+    def _answer(self, identity: bytes, number: int, value: object) -> None:
+        self._shell.send(identity, c.Result(number, msgspec.msgpack.encode(value)))
+
+    def _refuse(self, identity: bytes, number: int, error: GristmillError) -> None:
+        detail = getattr(error, "error", None)
+        name = type(error).__name__
+        self._shell.send(identity, c.Result(number, b"", name, str(error), detail))

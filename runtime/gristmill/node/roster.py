@@ -1,0 +1,112 @@
+"""The roster: which actors, names, clients and subscriptions a node has, and who hears of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from gristmill.node.slots import Slots
+from gristmill.ref import Address
+from gristmill.transport import control as c
+
+
+class Client(msgspec.Struct, frozen=True):
+    """A client that has joined."""
+
+    identity: bytes
+    peer: c.PeerInfo
+    owner: bool
+
+
+class ActorRecord(msgspec.Struct):
+    """Where an actor lives."""
+
+    spec: c.ActorSpec
+    home: int
+    incarnation: int = 0
+    alive: bool = False
+    announced: bool = False
+
+
+class Roster:
+    """Who is where. Changes are told to every worker and client."""
+
+    def __init__(self, slots: Slots, send: Callable[[bytes, c.ControlMessage], None]) -> None:
+        self.slots = slots
+        self.actors: dict[int, ActorRecord] = {}
+        self.names: dict[str, int] = {}
+        self.clients: dict[int, Client] = {}
+        self._channels: dict[str, list[tuple[int, int]]] = {}
+        self._send = send
+
+    def broadcast(self, message: c.ControlMessage, *, but: int = -1) -> None:
+        """Send a message to every worker that is up and every client, but one."""
+        for slot in self.slots.ready():
+            if slot.address != but:
+                self._send(slot.identity, message)
+        for address, client in self.clients.items():
+            if address != but:
+                self._send(client.identity, message)
+
+    def peers(self) -> list[c.PeerInfo]:
+        """Give every process that can be reached."""
+        workers = [slot.peer for slot in self.slots.ready() if slot.peer is not None]
+        return workers + [client.peer for client in self.clients.values()]
+
+    def directory(self) -> list[Address]:
+        """Give the addresses of the named actors that have started."""
+        return [self.address(key) for key in self.names.values() if self.actors[key].announced]
+
+    def introduce(self, identity: bytes) -> None:
+        """Tell a newcomer who gets the events of which channel."""
+        for channel, targets in self._channels.items():
+            self._send(identity, c.Subscribers(channel, tuple(targets)))
+
+    def address(self, key: int) -> Address:
+        """Give the address of an actor."""
+        record = self.actors[key]
+        spec = record.spec
+        return Address(key, record.home, spec.type, spec.name, spec.mailbox)
+
+    def label(self, key: int) -> str:
+        """Name an actor for people."""
+        record = self.actors.get(key)
+        return (record.spec.name or record.spec.type) if record is not None else f"#{key}"
+
+    def add(self, key: int, record: ActorRecord) -> None:
+        """Take in an actor."""
+        self.actors[key] = record
+        if record.spec.name:
+            self.names[record.spec.name] = key
+
+    def announce(self, key: int) -> None:
+        """An actor has started: its name stands for it now."""
+        record = self.actors[key]
+        record.announced = True
+        if record.spec.name:
+            self.broadcast(c.Registered(self.address(key)))
+
+    def remove(self, key: int) -> None:
+        """Forget an actor, its name and its subscriptions."""
+        record = self.actors.pop(key)
+        self.unsubscribe(record.home, key)
+        name = record.spec.name
+        if self.names.get(name) == key:
+            del self.names[name]
+            self.broadcast(c.Unregistered(key, name))
+
+    def subscribe(self, channel: str, target: tuple[int, int], *, wanted: bool) -> None:
+        """Begin or end a subscription of an actor, or of a client (key 0)."""
+        targets = self._channels.setdefault(channel, [])
+        if wanted and target not in targets:
+            targets.append(target)
+        elif not wanted and target in targets:
+            targets.remove(target)
+        self.broadcast(c.Subscribers(channel, tuple(targets)))
+
+    def unsubscribe(self, address: int, key: int) -> None:
+        """End all subscriptions of an actor or client."""
+        for channel, targets in self._channels.items():
+            if (address, key) in targets:
+                self.subscribe(channel, (address, key), wanted=False)

@@ -1,0 +1,70 @@
+"""What the supervisor process's core is told at its start, and needs from the process around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from gristmill.durability import Durability
+from gristmill.node.slots import Slot
+from gristmill.supervision import SupervisorSpec
+from gristmill.transport.control import ControlMessage
+from gristmill.worker.process import WorkerConfig
+
+
+class NodeConfig(msgspec.Struct, frozen=True):
+    """How a node is started; goes from the client to the supervisor process."""
+
+    node_id: str
+    run_dir: str
+    client_pid: int
+    workers: int
+    root: SupervisorSpec
+    cpus: tuple[int, ...] = ()
+    journal: str = ""
+    durability: Durability = "process"
+    main: str = ""
+    preload: tuple[str, ...] = ()
+    started_ns: int = 0
+    """When the client began to start it, perf_counter ns: workers account from here on."""
+    drain: float = 25.0
+    """Seconds that SIGTERM leaves for an ordered stop."""
+
+
+class SupervisorShell(Protocol):
+    """Clock, timers, sockets and processes of the supervisor process, real or simulated."""
+
+    def now(self) -> float:
+        """Give monotonic time in seconds."""
+
+    def now_ns(self) -> int:
+        """Give perf_counter time in ns, the clock of the accounting."""
+
+    def send(self, identity: bytes, message: ControlMessage) -> None:
+        """Send a message to a worker or client."""
+
+    def fork(self, config: WorkerConfig) -> None:
+        """Ask the fork server for a worker."""
+
+    def signal(self, pid: int, number: int) -> None:
+        """Send a signal to a worker, unless it has ended."""
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> int:
+        """Call back at a monotonic time; give a number to cancel it."""
+
+    def cancel(self, timer: int) -> None:
+        """Forget a timer."""
+
+    def read_page(self, slot: Slot, *, remove: bool) -> dict[str, int] | None:
+        """Read a worker's counter page, and remove it when the worker is dead."""
+
+    def watch(self, pid: int, address: int) -> None:
+        """Tell :meth:`SupervisorCore.client_gone` when a client's process ends."""
+
+    def log(self, text: str) -> None:
+        """Show a line to people."""
+
+    def finish(self, exit_code: int, message: str) -> None:
+        """End the supervisor process."""
