@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import median
 
 import msgspec
-from harness import Bench, Pairs, RawPair, arguments, two_cores
 
 from gristmill import Actor, Command, Node, Ref, Request, handles
+from harness import Bench, Pairs, RawPair, arguments, two_cores
 
 WINDOW = 1024
 

@@ -147,7 +147,7 @@ def two_cores() -> tuple[int, int]:
 def _host() -> Host:
     return Host(
         cpu=_cpu_model(),
-        cores=len(os.sched_getaffinity(0)),
+        cores=os.cpu_count() or 1,
         python=f"{platform.python_implementation()} {platform.python_version()}",
         kernel=platform.release(),
         versions={name: version(name) for name in _PACKAGES} | {"libzmq": zmq.zmq_version()},

@@ -1,28 +1,43 @@
 """gristmill: a multiprocess actor runtime for compute-heavy Python."""
 
-from gristmill.behaviours.actor import Actor
-from gristmill.behaviours.context import DEFERRED, Context
-from gristmill.behaviours.gen_server import GenServer
-from gristmill.behaviours.protocol import handles
-from gristmill.errors import (
-    ActorCrashed,
-    ActorDied,
-    ActorNotFoundError,
-    AskTimeoutError,
-    GristmillError,
-    Reject,
-)
-from gristmill.facets.specs import Breaker, Durable, Idempotency
-from gristmill.messages import Command, Event, Request
-from gristmill.node.node import Node
-from gristmill.ref import DeliveryGuarantee, Mailbox, OverflowPolicy, Ref
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gristmill.behaviours.actor import Actor
+    from gristmill.behaviours.context import DEFERRED, Context
+    from gristmill.behaviours.gen_event import EventHandler, GenEvent
+    from gristmill.behaviours.gen_server import GenServer
+    from gristmill.behaviours.gen_state_machine import GenStateMachine, on
+    from gristmill.behaviours.protocol import handles
+    from gristmill.errors import (
+        ActorCrashed,
+        ActorDied,
+        ActorNotFoundError,
+        AskTimeoutError,
+        GristmillError,
+        Reject,
+    )
+    from gristmill.facets.specs import Breaker, Durable, Idempotency
+    from gristmill.messages import Command, Event, Request
+    from gristmill.node.application import Application
+    from gristmill.node.builder import ActorBuilder, NodeBuilder
+    from gristmill.node.factory import ActorFactory
+    from gristmill.node.node import Node
+    from gristmill.node.registry import ObjectRegistry
+    from gristmill.ref import DeliveryGuarantee, Mailbox, OverflowPolicy, Ref
 
 __all__ = [
     "DEFERRED",
     "Actor",
+    "ActorBuilder",
     "ActorCrashed",
     "ActorDied",
+    "ActorFactory",
     "ActorNotFoundError",
+    "Application",
     "AskTimeoutError",
     "Breaker",
     "Command",
@@ -30,14 +45,72 @@ __all__ = [
     "DeliveryGuarantee",
     "Durable",
     "Event",
+    "EventHandler",
+    "GenEvent",
     "GenServer",
+    "GenStateMachine",
     "GristmillError",
     "Idempotency",
     "Mailbox",
     "Node",
+    "NodeBuilder",
+    "ObjectRegistry",
     "OverflowPolicy",
     "Ref",
     "Reject",
     "Request",
     "handles",
+    "on",
 ]
+
+_HOMES = {
+    "Actor": "gristmill.behaviours.actor",
+    "Context": "gristmill.behaviours.context",
+    "DEFERRED": "gristmill.behaviours.context",
+    "EventHandler": "gristmill.behaviours.gen_event",
+    "GenEvent": "gristmill.behaviours.gen_event",
+    "GenServer": "gristmill.behaviours.gen_server",
+    "GenStateMachine": "gristmill.behaviours.gen_state_machine",
+    "on": "gristmill.behaviours.gen_state_machine",
+    "handles": "gristmill.behaviours.protocol",
+    "ActorCrashed": "gristmill.errors",
+    "ActorDied": "gristmill.errors",
+    "ActorNotFoundError": "gristmill.errors",
+    "AskTimeoutError": "gristmill.errors",
+    "GristmillError": "gristmill.errors",
+    "Reject": "gristmill.errors",
+    "Breaker": "gristmill.facets.specs",
+    "Durable": "gristmill.facets.specs",
+    "Idempotency": "gristmill.facets.specs",
+    "Command": "gristmill.messages",
+    "Event": "gristmill.messages",
+    "Request": "gristmill.messages",
+    "Application": "gristmill.node.application",
+    "ActorBuilder": "gristmill.node.builder",
+    "NodeBuilder": "gristmill.node.builder",
+    "ActorFactory": "gristmill.node.factory",
+    "Node": "gristmill.node.node",
+    "ObjectRegistry": "gristmill.node.registry",
+    "DeliveryGuarantee": "gristmill.ref",
+    "Mailbox": "gristmill.ref",
+    "OverflowPolicy": "gristmill.ref",
+    "Ref": "gristmill.ref",
+}
+"""Where each name lives: it is imported when it is first used, so that a command that needs
+little of the library starts at once."""
+
+
+if not TYPE_CHECKING:  # for type checkers it would make every misspelt name valid
+
+    def __getattr__(name: str) -> object:
+        """Import a public name."""
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(importlib.import_module(_HOMES[name]), name)
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    """List the public names, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -169,13 +169,20 @@ class RestartIntensityError(NodeStoppedError):
     exit_code = 5
 
 
-class InvalidStateTransition(GristmillError):  # noqa: N818 - named by the order application's contract
-    """A transition that the declared table does not have; nothing has changed."""
+class InvalidStateTransition(Reject):
+    """A transition that the declared table does not have; nothing has changed.
+
+    It is a refusal: raised in a handler, it does not crash the actor and reaches the asker.
+    """
 
     def __init__(self, source: str, target: str, *, detail: str = "") -> None:
-        super().__init__(f"no transition from {source} to {target}{detail and f' ({detail})'}")
+        super().__init__(
+            f"no transition from {source} to {target}{detail and f' ({detail})'}",
+            code="invalid_transition",
+        )
         self.source = source
         self.target = target
+        self.detail = detail
 
 
 class CircuitOpenError(GristmillError):

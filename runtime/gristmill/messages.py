@@ -40,6 +40,8 @@ class MessageMeta(msgspec.StructMeta):
         return super().__new__(mcls, name, bases, namespace, **chosen)
 
 
+# said again here, because mypy takes what msgspec.Struct says before what the metaclass says
+@dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Message(msgspec.Struct, metaclass=MessageMeta):
     """The base of the three kinds of message; subclass one of those."""
 

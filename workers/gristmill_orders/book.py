@@ -9,11 +9,14 @@ from typing import NamedTuple
 from gristmill.errors import InvalidStateTransition, Reject
 from gristmill_orders import events as ev
 from gristmill_orders import messages as msg
-from gristmill_orders.effects import Effect, StartTimer, pending_timers, reactions
+from gristmill_orders.effects import Effect, Publish, StartTimer, pending_timers, reactions
 from gristmill_orders.order import Order, amount_cents, apply
 from gristmill_orders.saga import SagaPolicy, decide
 from gristmill_orders.states import TERMINAL, OrderState
 from gristmill_orders.values import OrderSummary
+
+REFUSED = "refused"
+"""The code of the rejection of a query about an order that was not accepted."""
 
 
 class Progress(NamedTuple):
@@ -38,6 +41,7 @@ class OrderBook:
         self._orders: dict[str, Order] = {}
         self._open: dict[str, None] = {}
         self._id_of_key: dict[str, str] = {}
+        self._refusals: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
 
     def handle(self, message: msg.SagaMessage, now: float) -> Progress:
@@ -53,9 +57,16 @@ class OrderBook:
         events = self.decide(message, now)
         effects: list[Effect] = []
         for event in events:
-            order = self.apply(event)
-            effects += reactions(order, event) if order else []
+            self.apply(event)
+            effects += self.reactions(event)
         return Progress(events, effects)
+
+    def reactions(self, event: ev.OrderEvent) -> list[Effect]:
+        """Give the effects of the event that was applied last."""
+        order = self._orders.get(event.order_id)
+        if order is None or isinstance(event, ev.OrderRefused):
+            return [Publish(event)]
+        return reactions(order, event)
 
     def decide(self, message: msg.SagaMessage, now: float) -> list[ev.OrderEvent]:
         """Give the events that a message leads to; nothing has changed yet.
@@ -109,6 +120,7 @@ class OrderBook:
         """
         if isinstance(event, ev.OrderRefused):
             self._counts["refused"] += 1
+            self._refusals[event.order_id] = event.reason
             return None
         before = self._orders.get(event.order_id)
         order = apply(before, event)
@@ -140,11 +152,14 @@ class OrderBook:
         """Give an order.
 
         Raises:
-            Reject: it is unknown here.
+            Reject: it was refused, or is unknown here.
         """
         try:
             return self._orders[order_id]
         except KeyError:
+            if reason := self._refusals.get(order_id):
+                text = f"order {order_id!r} was refused: {reason}"
+                raise Reject(text, code=REFUSED) from None
             raise Reject(f"order {order_id!r} is unknown here", code="unknown_order") from None
 
     def list_orders(self, query: msg.ListOrders) -> tuple[OrderSummary, ...]:

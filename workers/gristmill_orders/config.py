@@ -15,7 +15,13 @@ class OrderProcessorConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_orders: Annotated[int, msgspec.Meta(ge=1)] = 1000
     """Open orders at a time; one more is refused with a reason."""
     enable_metrics: bool = True
-    """Count and time what the processors do."""
+    """Count the events of the processors by type."""
+    retry_seconds: Annotated[
+        tuple[Annotated[float, msgspec.Meta(ge=0)], ...], msgspec.Meta(min_length=1)
+    ] = (1.0, 2.0, 4.0, 8.0)
+    """The delays before further attempts at a payment gateway that failed."""
+    data_dir: Annotated[str, msgspec.Meta(min_length=1)] = "orders-data"
+    """Where ``gristmill up`` keeps the journal and the simulated externals' ledger."""
 
 
 class OrderNodeConfig(NodeConfig, frozen=True, kw_only=True):

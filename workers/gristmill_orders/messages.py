@@ -270,6 +270,10 @@ class GetCounters(Request[dict[str, int]]):
     """Ask a service what it has counted since its history began."""
 
 
+class GetStockLevels(Request[dict[str, tuple[int, int, int, int]]]):
+    """Ask the inventory for its units by product: initial, available, reserved, shipped."""
+
+
 PaymentAnswer = PaymentAuthorised | PaymentRefused | PaymentUnavailable
 RefundAnswer = RefundMade | RefundUnavailable
 StockAnswer = ReservationMade | ReservationRefused | ReservationReleased | ReservationShipped
@@ -291,7 +295,7 @@ SagaMessage = (
 )
 """What moves an order on."""
 
-Query = GetOrder | GetOrderStatus | ListOrders | GetCounters
+Query = GetOrder | GetOrderStatus | ListOrders | GetCounters | GetStockLevels
 
 AnyOrderEvent = (
     OrderCreated

@@ -145,6 +145,7 @@ class Order(msgspec.Struct, frozen=True):
             self.carrier,
             self.tracking_number,
             self.cancel_reason or self.failure,
+            len(self.refund_calls),
         )
 
     def summary(self) -> OrderSummary:

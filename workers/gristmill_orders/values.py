@@ -66,6 +66,8 @@ class OrderView(msgspec.Struct, frozen=True, array_like=True):
     tracking_number: str
     reason: str
     """Why it was cancelled or failed; empty otherwise."""
+    open_refunds: int = 0
+    """How many refunds are asked for and not yet made."""
 
 
 class OrderSummary(msgspec.Struct, frozen=True, array_like=True):

@@ -39,6 +39,14 @@ class Actor:
     def terminate(self, reason: ExitReason, ctx: Context) -> None:
         """Clean up: runs when the actor ends in order or by its own exception, never on a kill."""
 
+    def __begin__(self, ctx: Context) -> Any:  # noqa: ANN401 - None or an awaitable
+        """Start; behaviours put their own part around ``on_start``."""
+        return self.on_start(ctx)
+
+    def __finish__(self, reason: ExitReason, ctx: Context) -> None:
+        """End; behaviours put their own part around ``terminate``."""
+        self.terminate(reason, ctx)
+
     def apply(self, event: Any) -> None:  # noqa: ANN401 - the application's own events
         """Change the state by a journaled event; pure. Durable actors define it."""
         raise UsageError(

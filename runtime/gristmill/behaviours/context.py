@@ -9,20 +9,23 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from gristmill.behaviours.facet_set import FacetSet
 from gristmill.messages import Command, Event, Request
 from gristmill.ref import DEFAULT_TIMEOUT, AnyRef, DeliveryGuarantee, Ref
+from gristmill.supervision import ExitReason, Normal
 
 R = TypeVar("R")
+
+_NORMAL = Normal()
 
 
 class Timer(Protocol):
     """A timer that is under way."""
 
     def cancel(self) -> bool:
-        """Stop it; give whether it was still to fire."""
+        """Make sure that its message is not handled; give whether that came in time."""
 
 
 class ActorHost(Protocol):
@@ -75,7 +78,16 @@ class ActorHost(Protocol):
     def persist(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
         """Journal and apply an event."""
 
-    def stop(self) -> None:
+    def continue_with(self, message: Command | Event) -> None:
+        """Handle a message next."""
+
+    def postpone(self) -> NoReturn:
+        """Lay the message in hand aside."""
+
+    def retry_postponed(self) -> None:
+        """Handle the postponed messages next."""
+
+    def stop(self, reason: ExitReason) -> None:
         """End after the handler."""
 
     def defer(self) -> Callable[[Any], None]:
@@ -186,9 +198,36 @@ class Context:
         """
         self._host.persist(event)
 
-    def stop(self) -> None:
-        """End this actor normally once its handler has finished."""
-        self._host.stop()
+    def continue_with(self, message: Command | Event) -> None:
+        """Handle ``message`` next, before anything that waits in the mailbox.
+
+        The reply of the handler in progress leaves first. From ``on_start`` it runs before the
+        first message, when the actor counts as started already. Several keep their order.
+        """
+        self._host.continue_with(message)
+
+    def postpone(self) -> NoReturn:
+        """Leave the message in hand for later: the handler ends here.
+
+        It waits until :meth:`retry_postponed`, which a ``GenStateMachine`` calls when its state
+        changes. As many messages may be postponed as the mailbox has places; one more is refused.
+
+        Raises:
+            UsageError: the message is at-least-once: those keep the order of their sender.
+        """
+        self._host.postpone()
+
+    def retry_postponed(self) -> None:
+        """Handle the postponed messages next, in the order in which they came."""
+        self._host.retry_postponed()
+
+    def stop(self, reason: ExitReason = _NORMAL) -> None:
+        """End this actor once its handler has finished; the handler's reply leaves first.
+
+        Args:
+            reason: ``Normal()``, ``Shutdown("why")`` or ``Crash(...)``: what its supervisor sees.
+        """
+        self._host.stop(reason)
 
     def defer_reply(self) -> Callable[[Any], None]:
         """Answer the request in hand later: the handler returns :data:`DEFERRED`.
@@ -214,6 +253,10 @@ class Context:
             yield
         finally:
             restore()
+
+
+class Postponed(Exception):  # noqa: N818 - it leaves the handler and is no error
+    """Ends the handler of a message that its actor has postponed; not for catching."""
 
 
 class Deferred:

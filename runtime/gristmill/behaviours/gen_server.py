@@ -6,8 +6,14 @@ from gristmill.behaviours.actor import Actor
 
 
 class GenServer(Actor):
-    """An actor that answers requests.
+    """An actor that answers requests: what a handler of a ``Request[R]`` returns is the reply.
 
-    A reply may come later than the handler's end (``ctx.defer_reply()``), and what an actor does
-    between two messages can be put behind the reply with ``ctx.send_after(0, ...)``.
+    The rest of OTP's callback results are calls on the context:
+
+    - reply later: take ``reply = ctx.defer_reply()``, return ``DEFERRED``, and call
+      ``reply(value)`` once, from any later handler. If the actor ends before that, the asker is
+      told at once;
+    - reply and go on: ``ctx.continue_with(message)``: handled next, behind the reply and before
+      anything that waits in the mailbox; from ``on_start`` before the first message;
+    - reply and stop: ``ctx.stop(reason)`` and return the reply, which leaves before the end.
     """

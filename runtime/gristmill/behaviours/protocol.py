@@ -75,7 +75,7 @@ class Protocol:
             function = inspect.getattr_static(owner, name)
             if not getattr(function, _MARK, False):
                 continue
-            for handler in _handlers_of(owner, name, function):
+            for handler in handlers_of(owner, name, function):
                 other = handlers.get(handler.message)
                 if other is not None:
                     raise ProtocolError(
@@ -86,7 +86,12 @@ class Protocol:
         return cls(owner, handlers)
 
 
-def _handlers_of(owner: type, name: str, function: Callable[..., Any]) -> list[Handler]:
+def handlers_of(owner: type, name: str, function: Callable[..., Any]) -> list[Handler]:
+    """Read a handler off a method: one entry for each message type that it takes.
+
+    Raises:
+        ProtocolError: its signature says not, or wrongly, what it takes and answers.
+    """
     where = f"{owner.__qualname__}.{name}"
     parameters = list(inspect.signature(function).parameters.values())[1:]
     if not 1 <= len(parameters) <= 2:
@@ -144,8 +149,14 @@ def _handler(
         wants_context=wants_context,
         is_async=inspect.iscoroutinefunction(function),
         reply=reply,
-        reply_class=reply if isinstance(reply, type) and get_origin(reply) is None else None,
+        reply_class=_class_of(reply),
     )
+
+
+def _class_of(reply: Any) -> type | None:  # noqa: ANN401 - a type expression
+    """Give the class that says all about a reply type; ``Any`` is a class from Python 3.11 on."""
+    plain = isinstance(reply, type) and reply is not Any and get_origin(reply) is None
+    return reply if plain else None
 
 
 def _fits(answers: Any, reply: Any) -> bool:  # noqa: ANN401 - type expressions

@@ -175,6 +175,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     checks: Checks
     edges: tuple[Edge, ...] = ()
 
+    def print(self, width: int = 100) -> None:
+        """Print the text report."""
+        from gristmill.metrics.text import render  # noqa: PLC0415 - the text is made of this
+
+        print(render(self, width))
+
 
 class _Head(msgspec.Struct):
     schema: str = ""

@@ -5,18 +5,21 @@ from __future__ import annotations
 import itertools
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import zmq
 
 from gristmill import errors
 from gristmill.errors import GristmillError, NodeConnectError, NodeError, NodeStoppedError
+from gristmill.messages import Event
 from gristmill.node.post import ClientPost
 from gristmill.ref import Address
 from gristmill.transport import control as c
+from gristmill.transport.data import DataPlane, NoticeSender
 
 _ERRORS: dict[int, type[NodeError]] = {
     2: errors.WorkerBootError,
@@ -24,15 +27,38 @@ _ERRORS: dict[int, type[NodeError]] = {
 }
 
 
+_CONFIRMATION = 5.0
+"""Seconds to wait for the supervisor process to note a subscription."""
+
+
+class Link(Protocol):
+    """A client's end of the control plane."""
+
+    def start(self) -> None:
+        """Connect and start delivering."""
+
+    def send(self, message: c.ControlMessage) -> None:
+        """Send a message to the supervisor process."""
+
+    def close(self) -> None:
+        """Send what waits and end."""
+
+
 class Connection:
     """One client of one node: its data plane and its control link."""
 
     def __init__(self, run_dir: Path, control: str, *, owner: bool) -> None:
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._context = context
         name = "client" if owner else f"client-{os.getpid()}-{os.urandom(2).hex()}"
         endpoint = f"ipc://{run_dir}/{name}"
-        self.post = ClientPost(self._context, endpoint, self.stop_actor)
-        self._link = c.ControlLink(self._context, control, self._on_control)
+        plane = DataPlane(context, endpoint, 0, 1)
+        post = ClientPost(plane, NoticeSender(context, plane), self.stop_actor)
+        self._join(post, c.ControlLink(context, control, self._on_control), owner=owner)
+
+    def _join(self, post: ClientPost, link: Link, *, owner: bool) -> None:
+        self.post = post
+        self._link = link
         self._numbers = itertools.count(1)
         self._calls: dict[int, _Pending] = {}
         self._welcome = threading.Event()
@@ -56,9 +82,9 @@ class Connection:
             NodeConnectError: nobody answers.
         """
         waited = 0.0
-        while not self._welcome.wait(0.05):
+        while not self._wait(self._welcome, 0.05):
             if self._ended.is_set() or not is_alive():
-                self._ended.wait(0.5)
+                self._wait(self._ended, 0.5)
                 raise self._error or NodeError("the supervisor process died while it started")
             waited += 0.05
             if waited > timeout:
@@ -73,11 +99,12 @@ class Connection:
         """
         if self._error is not None:
             raise self._error
+        self.post.flush()  # what was told before is on its way before
         number = next(self._numbers)
         pending = self._calls[number] = _Pending()
         self._link.send(c.Call(number, operation))
         try:
-            if not pending.event.wait(timeout):
+            if not self._wait(pending.event, timeout):
                 raise NodeConnectError(
                     f"the supervisor process did not answer {type(operation).__name__} within "
                     f"{timeout:g} s"
@@ -97,6 +124,28 @@ class Connection:
     def send(self, message: c.ControlMessage) -> None:
         """Send a message to the supervisor process."""
         self._link.send(message)
+
+    # --- FanOut ---
+
+    def fan_out(self, channel: str, event: Event) -> None:
+        """Send an event to every subscriber of a channel."""
+        homes: dict[int, list[int]] = {}
+        for address, key in self.subscribers.get(channel, ()):
+            homes.setdefault(address, []).append(key)
+        own = homes.pop(self.address, None)
+        self.post.publish(channel, homes, event, heard_here=own is not None)
+
+    def attach(self, channel: str, subscriber: int, *, wanted: bool) -> None:
+        """Begin or end the client's own subscription; wait until that is known."""
+        target = (self.address, subscriber)
+        self._link.send(c.Subscribe(channel, *target, wanted))
+        deadline = time.monotonic() + _CONFIRMATION
+        while (target in self.subscribers.get(channel, ())) is not wanted:
+            if self._error is not None:
+                raise self._error
+            if time.monotonic() > deadline:
+                raise NodeError(f"the change of {channel!r}'s subscribers was not confirmed")
+            time.sleep(0.0005)
 
     def _on_control(self, encoded: bytes) -> None:
         match c.decode_from_supervisor(encoded):
@@ -146,12 +195,18 @@ class Connection:
 
     def wait_until_ended(self, timeout: float | None) -> bool:
         """Wait for the node's end; give whether it came."""
-        return self._ended.wait(timeout)
+        return self._wait(self._ended, timeout)
 
     def close(self) -> None:
         """Close everything."""
         self._link.close()
         self.post.close()
+        self._close_wires()
+
+    def _wait(self, event: threading.Event, timeout: float | None) -> bool:
+        return event.wait(timeout)
+
+    def _close_wires(self) -> None:
         self._context.term()
 
 

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import TracebackType
 
 import msgspec
 import numpy as np
@@ -151,6 +152,7 @@ class ForkServer:
             try:
                 load_main(module) if module.endswith(".py") else importlib.import_module(module)
             except BaseException as error:  # even a sys.exit() on import goes to the client
+                error.__traceback__ = _after_import(error.__traceback__)
                 self._tell(LoadFailed(module, ErrorData.of(error)))
                 return
             if not culprit and _threads():
@@ -206,6 +208,14 @@ class ForkServer:
                 if process is not None:
                     process.returncode = code  # reaped here, so Popen must not wait for it
                 self._tell(Reaped(pid, code))
+
+
+def _after_import(trace: TracebackType | None) -> TracebackType | None:
+    """Leave out the frames of the import machinery, which tell users nothing."""
+    machinery = (__name__, load_main.__module__, "importlib")
+    while trace is not None and str(trace.tb_frame.f_globals["__name__"]).startswith(machinery):
+        trace = trace.tb_next
+    return trace
 
 
 def spawned_worker(arguments: list[str]) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import msgspec
 
@@ -19,6 +23,26 @@ _CODE = (
 _BLAS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
+@contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Have a Ctrl-C wait until the block is left.
+
+    A signal mask can't do this: the threads of numpy's OpenBLAS would take the signal.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield
+        return
+    seen: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: seen.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if seen:
+            signal.raise_signal(signal.SIGINT)
+
+
 def launch(config: NodeConfig, lock: int, blas_threads: int) -> subprocess.Popen[bytes]:
     """Start the supervisor process.
 
@@ -28,12 +52,17 @@ def launch(config: NodeConfig, lock: int, blas_threads: int) -> subprocess.Popen
         blas_threads: threads that the linear algebra libraries of a worker may start.
     """
     environment = os.environ | dict.fromkeys(_BLAS, str(blas_threads))
-    process = subprocess.Popen(
-        [sys.executable, "-c", _CODE, json.dumps(sys.path)],
-        stdin=subprocess.PIPE,
-        env=environment,
-        pass_fds=(lock,),
-    )
+    # inherited by the process, so that a Ctrl-C finds it deaf before it can say so itself
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _CODE, json.dumps(sys.path)],
+            stdin=subprocess.PIPE,
+            env=environment,
+            pass_fds=(lock,),
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     data = msgspec.msgpack.encode(config)
     assert process.stdin is not None
     process.stdin.write(struct.pack("!I", len(data)) + data)

@@ -6,9 +6,7 @@ import asyncio
 import contextlib
 import os
 import secrets
-import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -18,23 +16,31 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from gristmill.behaviours.actor import Actor
-from gristmill.config import available_cores
+from gristmill.channels import ChannelManager, backends_of
+from gristmill.config import ChannelConfig, available_cores
 from gristmill.durability import Durability, open_store
-from gristmill.errors import NodeError, NodeStartError, NodeStoppedError, UsageError
+from gristmill.errors import (
+    ActorNotFoundError,
+    GristmillError,
+    NodeError,
+    NodeStartError,
+    UsageError,
+)
 from gristmill.facets.specs import FacetSpec
 from gristmill.importing import WORKER_MAIN, import_path, main_script
 from gristmill.messages import Event
 from gristmill.metrics import Report, RunInfo, WorkerSnapshot, build_report
 from gristmill.node.client import Connection
-from gristmill.node.launch import launch
+from gristmill.node.hosting import Host, LocalHost, ProcessHost
+from gristmill.node.launch import interrupts_held
 from gristmill.node.mapping import map_batches
 from gristmill.node.pool import Pool
 from gristmill.node.routing import Routing
-from gristmill.node.rundir import RunDirectory, running_nodes
-from gristmill.node.specs import actor_spec, child_spec
+from gristmill.node.rundir import running_nodes
+from gristmill.node.specs import actor_spec, child_spec, pool_spec
 from gristmill.node.status import NodeStatus
 from gristmill.node.subscription import Subscription
-from gristmill.node.supervisor_core import NodeConfig
+from gristmill.node.supervisor_shell import NodeConfig
 from gristmill.ref import Address, Mailbox, Ref
 from gristmill.supervision import (
     Backoff,
@@ -73,9 +79,13 @@ class Node:
         blas_threads: threads that linear algebra libraries may start in each worker.
         supervisors: specs of supervisors and actors that the node starts with, in order.
         boot_timeout: seconds until the node must be up.
+        channels: the backends that carry events, ``[channel]``; in memory if None.
+        in_process: run everything in this process, for debugging: handlers run in the thread of
+            whoever waits for them, and a breakpoint in one works. No worker can be killed.
 
     Raises:
         UsageError: an argument makes no sense.
+        ConfigError: ``channels`` turns a backend on that this version does not have.
     """
 
     def __init__(
@@ -92,7 +102,11 @@ class Node:
         blas_threads: int = 1,
         supervisors: Sequence[SupervisorSpec | ChildSpec] = (),
         boot_timeout: float = 60.0,
+        in_process: bool = False,
+        channels: ChannelConfig | None = None,
     ) -> None:
+        if in_process and pin_cpus:
+            raise UsageError("pin_cpus binds worker processes, and in_process=True has none")
         self.workers = worker_count(workers)
         self._given_id = node_id
         self._journal = str(Path(journal).absolute()) if journal is not None else ""
@@ -101,6 +115,9 @@ class Node:
         self._preload = tuple(preload)
         self._blas_threads = blas_threads
         self._boot_timeout = boot_timeout
+        self._in_process = in_process
+        self._channels = channels or ChannelConfig()
+        backends_of(self._channels)  # what is not there is said before anything starts
         self._root = SupervisorSpec(
             "root",
             Strategy.ONE_FOR_ONE,
@@ -108,9 +125,7 @@ class Node:
             within=within,
             children=tuple(supervisors),
         )
-        self._run_dir: RunDirectory | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection | None = None
+        self._host: Host | None = None
         self._runners: list[Address] = []
         self._runner_lock = threading.Lock()
         self._started_at = 0
@@ -126,7 +141,7 @@ class Node:
             WorkerBootError: a module can't be imported, or a worker can't start.
             NodeStartError: the id is in use, or the tree can't start.
         """
-        if self._process is not None:
+        if self._host is not None:
             raise UsageError("the node has been started; make a new one")
         _refuse_unsupported()
         if self._given_id and any(n.node_id == self._given_id for n in running_nodes()):
@@ -136,29 +151,31 @@ class Node:
             )
         self._started_at = time.perf_counter_ns()
         self._started_unix = time.time_ns()
-        self._run_dir = RunDirectory()
         cpus = sorted(os.sched_getaffinity(0)) if self._pin_cpus else ()
         config = NodeConfig(
             node_id=self._given_id or f"node-{secrets.token_hex(3)}",
-            run_dir=str(self._run_dir.path),
             client_pid=os.getpid(),
             workers=self.workers,
             root=self._root,
             cpus=tuple(cpus),
             journal=self._journal,
             durability=self._durability,
+            channels=self._channels,
             main=main_script() or "",
             preload=self._preload,
             started_ns=self._started_at,
             drain=DRAIN,
         )
-        self._process = launch(config, self._run_dir.lock, self._blas_threads)
-        control = f"ipc://{self._run_dir.path}/control"
-        connection = self._connection = Connection(self._run_dir.path, control, owner=True)
-        threading.Thread(target=self._watch, name="gristmill-watch", daemon=True).start()
-        process = self._process
         try:
-            connection.wait_until_welcome(self._boot_timeout, lambda: process.poll() is None)
+            with interrupts_held():  # a Ctrl-C now would leave what nobody knows of
+                host: Host = (
+                    LocalHost(config)
+                    if self._in_process
+                    else ProcessHost(config, self._blas_threads)
+                )
+                self._host = host
+            connection = host.connection
+            connection.wait_until_welcome(self._boot_timeout, lambda: host.exit_code is None)
             if self._journal:
                 store = open_store(self._journal, "client", durability=self._durability)
                 connection.post.open_journal(store)
@@ -172,35 +189,23 @@ class Node:
 
         With 0 everything is killed at once. A node that has ended already is left as it is.
         """
-        process, connection = self._process, self._connection
-        if process is None or connection is None or self._ended:
+        host = self._host
+        if host is None or self._ended:
             return
+        connection = host.connection
         try:
-            if connection.error is None and process.poll() is None:
+            if connection.error is None and host.exit_code is None:
                 with contextlib.suppress(NodeError):
                     connection.call(c.StopNode(timeout), type(None), timeout=5.0)
                 connection.wait_until_ended(timeout + _GONE_GRACE)
-            _wait(process, _GONE_GRACE)
+            host.join(_GONE_GRACE)
         except KeyboardInterrupt:
-            process.send_signal(signal.SIGKILL)
-            _wait(process, _GONE_GRACE)
+            host.kill()
+            host.join(_GONE_GRACE)
             raise
         finally:
             self._ended = True
-            connection.close()
-            if process.stdin is not None:
-                process.stdin.close()
-            if self._run_dir is not None:
-                self._run_dir.close()
-
-    def _watch(self) -> None:
-        process, connection = self._process, self._connection
-        assert process is not None
-        assert connection is not None
-        code = process.wait()
-        if not connection.wait_until_ended(0.2):
-            how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-            connection.lost(NodeStoppedError(f"the supervisor process is gone ({how})"))
+            host.close()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -227,7 +232,12 @@ class Node:
     @property
     def error(self) -> Exception | None:
         """Why the node has ended by itself, if it has."""
-        return self._connection.error if self._connection is not None else None
+        return self._host.connection.error if self._host is not None else None
+
+    @property
+    def exit_code(self) -> int | None:
+        """What the supervisor process ended with, minus a signal's number; None while it runs."""
+        return self._host.exit_code if self._host is not None else None
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until the node ends by itself or by another client's stop; give whether it did."""
@@ -312,25 +322,19 @@ class Node:
         mailbox: Mailbox | None = None,
     ) -> Pool[A]:
         """Start ``size`` like actors under a supervisor of their own; give them as one."""
-        if size < 1:
-            raise UsageError(f"a pool has 1 actor or more, not {size}")
         connection = self._connected()
         pool_name = name or f"{kind.__name__}-pool-{secrets.token_hex(3)}"
-        children = []
-        for number in range(1, size + 1):
-            member = f"{pool_name}-{number}"
-            spec = actor_spec(
-                connection.post.codec,
-                kind,
-                args=args,
-                kwargs=kwargs,
-                name=member,
-                facets=facets,
-                mailbox=mailbox,
-            )
-            children.append(child_spec(spec, member))
-        tree = SupervisorSpec(
-            pool_name, max_restarts=max_restarts, within=within, children=tuple(children)
+        tree = pool_spec(
+            connection.post.codec,
+            kind,
+            pool_name,
+            size,
+            args=args,
+            kwargs=kwargs,
+            max_restarts=max_restarts,
+            within=within,
+            facets=facets,
+            mailbox=mailbox,
         )
         refs = self.start_supervisor(tree)
         rule = Routing(routing)
@@ -344,6 +348,22 @@ class Node:
         """
         connection = self._connected()
         return Ref(connection.call(c.Lookup(name), Address), connection.post)
+
+    def lookup_pool(self, name: str, *, routing: Routing | str = Routing.LEAST_LOADED) -> Pool[Any]:
+        """Find a pool that the node was started with; give its actors as one.
+
+        Raises:
+            ActorNotFoundError: there is no such pool.
+        """
+        connection = self._connected()
+        names = set(self.status().names)
+        members: list[Address] = []
+        while (member := f"{name}-{len(members) + 1}") in names:
+            members.append(self.lookup(member).address)
+        if not members:
+            known = ", ".join(sorted(names)) or "none"
+            raise ActorNotFoundError(f"no pool is named {name!r} (names of actors: {known})")
+        return Pool(connection.post, name, members, Routing(routing))
 
     def map(
         self,
@@ -385,38 +405,41 @@ class Node:
         """Get a channel's events of the given types from now on.
 
         Raises:
-            UsageError: no event type was given.
+            UsageError: no event type was given, or no backend is on.
         """
         if not kinds:
             raise UsageError("say which event types you want: subscribe(channel, Type, ...)")
-        connection = self._connected()
-        target = (connection.address, 0)
+        connection, manager = self._connected(), self._channel_manager()
         listeners = connection.post.subscriptions.setdefault(channel, [])
 
         def cancel(subscription: Subscription) -> None:
             listeners.remove(subscription.deliver)
             if not listeners:
-                connection.send(c.Subscribe(channel, *target, wanted=False))
+                with contextlib.suppress(NodeError):  # a node that has ended has forgotten us
+                    manager.subscribe(channel, 0, wanted=False)
 
         subscription = Subscription(connection.post, channel, kinds, capacity, cancel)
         listeners.append(subscription.deliver)
-        connection.send(c.Subscribe(channel, *target))
-        deadline = time.monotonic() + 5.0
-        while target not in connection.subscribers.get(channel, ()):
-            if time.monotonic() > deadline:
-                raise NodeError(f"the subscription to {channel!r} was not confirmed")
-            time.sleep(0.0005)
+        try:
+            manager.subscribe(channel, 0, wanted=True)
+        except GristmillError:
+            listeners.remove(subscription.deliver)
+            raise
         return subscription
 
-    def publish(self, channel: str, event: Event) -> None:
-        """Publish an event to a channel's subscribers."""
-        connection = self._connected()
-        homes: dict[int, list[int]] = {}
-        for address, key in connection.subscribers.get(channel, ()):
-            homes.setdefault(address, []).append(key)
-        connection.post.publish(channel, homes, event)
+    def publish(self, channel: str, event: Event, *, key: str = "") -> None:
+        """Publish an event to a channel's subscribers; events with one ``key`` keep their order."""
+        self._channel_manager().publish(channel, event, key)
+
+    def _channel_manager(self) -> ChannelManager:
+        return ChannelManager.from_config(self._channels, self._connected())
 
     # --- what goes on ---
+
+    @property
+    def undelivered(self) -> int:
+        """How many at-least-once messages of this client have not been handled yet."""
+        return self._connected().post.undelivered
 
     def status(self) -> NodeStatus:
         """Describe the node: its workers, its tree, its counters."""
@@ -443,9 +466,9 @@ class Node:
         return build_report(run, snapshots)
 
     def _connected(self) -> Connection:
-        if self._connection is None or self._ended:
+        if self._host is None or self._ended:
             raise UsageError("the node does not run; start it with `with Node(...) as node:`")
-        return self._connection
+        return self._host.connection
 
 
 def worker_count(workers: int | str) -> int:
@@ -472,14 +495,6 @@ def _refuse_unsupported() -> None:
             "a node was started while a worker loaded this script; put the start under "
             "if __name__ == '__main__':"
         )
-
-
-def _wait(process: subprocess.Popen[bytes], seconds: float) -> None:
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _version() -> str:

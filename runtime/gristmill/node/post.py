@@ -8,6 +8,7 @@ socket is readable and no thread leads.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
@@ -16,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 import msgspec
-import zmq
 
 from gristmill.durability import JournalStore
 from gristmill.errors import (
@@ -29,12 +29,13 @@ from gristmill.errors import (
     UsageError,
 )
 from gristmill.messages import Command, Event, Request, reply_type
+from gristmill.node.plane import Plane, Wake
+from gristmill.node.straggler import StragglerThread
 from gristmill.ref import Address, DeliveryGuarantee, OverflowPolicy
 from gristmill.supervision import ExitReason, describe
 from gristmill.transport.codec import Codec
 from gristmill.transport.control import PeerInfo
 from gristmill.transport.credit import CreditBook
-from gristmill.transport.data import DataPlane, NoticeSender
 from gristmill.transport.envelope import (
     ACK,
     ASK,
@@ -57,29 +58,40 @@ _GRACE = 0.005
 _SEND_TIMEOUT = 30.0
 """Seconds that a tell without a timeout of its own waits for room."""
 _BLOCKED_WAIT = 0.001
+_SLICE = 0.1
+"""Seconds after which a reading thread looks at its deadline again."""
+_TOGETHER = 64
+"""Tells that go out together without waiting for more."""
 _MAX_TRIES = 3
 """How often an idempotent request is sent before its callee's deaths are the answer."""
 
 
-class Waiter:
+class Waiter(msgspec.Struct, eq=False):
     """One open request."""
 
-    __slots__ = (
-        "done", "envelope", "error", "event", "notify", "reply", "request", "to", "tries", "value",
-    )  # fmt: skip
+    to: Address
+    request: str
+    """Its type's name."""
+    decode: Callable[[bytes], Any]
+    """Decodes the reply."""
+    deadline: float | None
+    number: int = 0
+    done: bool = False
+    value: Any = None
+    error: BaseException | None = None
+    event: threading.Event | None = None
+    notify: Callable[[], None] | None = None
+    envelope: bytes | None = None
+    """What to send again when the callee's worker dies: only of an idempotent request."""
+    tries: int = 1
 
-    def __init__(self, to: Address, request: str, reply: Any) -> None:  # noqa: ANN401 - a type
-        self.to = to
-        self.request = request
-        self.reply = reply
-        self.done = False
-        self.value: Any = None
-        self.error: BaseException | None = None
-        self.event: threading.Event | None = None
-        self.notify: Callable[[], None] | None = None
-        self.envelope: bytes | None = None
-        """What to send again when the callee's worker dies: only of an idempotent request."""
-        self.tries = 1
+    def answer(self, body: bytes) -> None:
+        """Take in the encoded reply."""
+        try:
+            self.settle(self.decode(body), None)
+        except msgspec.MsgspecError as error:
+            text = f"{_label(self.to)} answered {self.request} with something else: {error}"
+            self.settle(None, to_exception(ErrorReply("ReplyTypeError", text)))
 
     def settle(self, value: Any, error: BaseException | None) -> None:  # noqa: ANN401 - a reply
         """Set the outcome; the first one counts."""
@@ -104,14 +116,14 @@ class ClientPost:
 
     def __init__(
         self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        endpoint: str,
+        plane: Plane,
+        wake: Wake,
         stop: Callable[[Address, float], None],
     ) -> None:
         self._stop = stop
         self._pid = os.getpid()
-        self.plane = DataPlane(context, endpoint, 0, 1)
-        self._wake = NoticeSender(context, self.plane)
+        self.plane = plane
+        self._wake = wake
         self.codec = Codec(self)
         self._reader = FrameReader()
         self._send_lock = threading.RLock()
@@ -121,7 +133,11 @@ class ClientPost:
         self._next_request = 1
         self._credit = CreditBook()
         self._loops: dict[asyncio.AbstractEventLoop, int] = {}
-        self._reply_types: dict[type, Any] = {}
+        self._reply_decoders: dict[type, Callable[[bytes], Any]] = {}
+        self._left = 0
+        """Tells since the last flush."""
+        self._stragglers = StragglerThread(self.flush)
+        self._closed = False
         self._store: JournalStore | None = None
         self._outbox: Outbox | None = None
         self._located: dict[str, tuple[Address, int]] = {}
@@ -138,8 +154,14 @@ class ClientPost:
             self._tell_journaled(to, body)
             return
         with self._send_lock:
-            self._take_credit(to, time.monotonic() + _SEND_TIMEOUT)
-            self.plane.post(to.home, pack([TELL, to.key, 0, 0, body]))
+            if not self._credit.take(to):
+                self._wait_for_credit(to, time.monotonic() + _SEND_TIMEOUT, wait=True)
+            self.plane.post(to.home, pack((TELL, to.key, 0, 0, body)))
+            self._left += 1
+            if self._left < _TOGETHER and self._stragglers.awake:
+                return
+            self._left = 0
+            self._stragglers.wake()
             if not self.plane.flush():
                 return
         self._flush_fully(time.monotonic() + _SEND_TIMEOUT)
@@ -147,11 +169,11 @@ class ClientPost:
     def ask(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and wait for its reply."""
         deadline = time.monotonic() + timeout if timeout is not None else None
-        number, waiter = self._send_request(to, request, deadline)
+        waiter = self._send_request(to, request, deadline)
         try:
-            self._lead_until(waiter, deadline)
+            self._lead_until(waiter)
         finally:
-            self._pending.pop(number, None)
+            self._pending.pop(waiter.number, None)
         if not waiter.done:
             raise self._timeout(waiter, timeout)
         return waiter.result()  # type: ignore[no-any-return]  # decoded as the reply type
@@ -164,10 +186,12 @@ class ClientPost:
         self._join_loop(loop)
         number = 0
         try:
-            number, waiter = self._send_request(to, request, deadline, wait=False)
+            waiter = await self._send_when_room(to, request, deadline)
+            number = waiter.number
 
             def notify() -> None:
-                loop.call_soon_threadsafe(_finish, future)
+                with contextlib.suppress(RuntimeError):  # the loop was closed, so nobody waits
+                    loop.call_soon_threadsafe(_finish, future)
 
             waiter.notify = notify
             if not waiter.done:
@@ -179,6 +203,18 @@ class ClientPost:
             self._pending.pop(number, None)
             self._leave_loop(loop)
         return waiter.result()  # type: ignore[no-any-return]  # decoded as the reply type
+
+    async def _send_when_room(
+        self, to: Address, request: Request[Any], deadline: float | None
+    ) -> Waiter:
+        while True:
+            try:
+                return self._send_request(to, request, deadline, wait=False)
+            except MailboxFullError:
+                late = deadline is not None and time.monotonic() > deadline
+                if late or to.mailbox.overflow is OverflowPolicy.FAIL:
+                    raise
+            await asyncio.sleep(_BLOCKED_WAIT)
 
     def ask_many(
         self, to: Address, requests: Iterable[Request[R]], window: int, timeout: float | None
@@ -196,7 +232,7 @@ class ClientPost:
         """Send each request where ``choose`` says, ``window`` open at once; replies in order."""
         if window < 1:
             raise UsageError(f"window is {window}; it is how many requests may be open: 1 or more")
-        waiting: deque[tuple[int, Waiter, float | None]] = deque()
+        waiting: deque[Waiter] = deque()
         source = iter(requests)
         more = True
         try:
@@ -207,33 +243,38 @@ class ClientPost:
                         more = False
                         break
                     deadline = time.monotonic() + timeout if timeout is not None else None
-                    to = choose(request)
-                    number, waiter = self._send_request(to, request, deadline, flush=False)
-                    waiting.append((number, waiter, deadline))
+                    waiting.append(
+                        self._send_request(choose(request), request, deadline, flush=False)
+                    )
                 if not waiting:
                     return
-                self._flush()
-                number, waiter, deadline = waiting[0]
-                self._lead_until(waiter, deadline)
-                if not waiter.done:
-                    raise self._timeout(waiter, timeout)
-                while waiting and waiting[0][1].done:
-                    yield waiting.popleft()[1].result()
+                self.flush()
+                self._lead_until(waiting[0])
+                if not waiting[0].done:
+                    raise self._timeout(waiting[0], timeout)
+                while waiting and waiting[0].done:
+                    yield waiting.popleft().result()
         finally:
-            for number, _, _ in waiting:
-                self._pending.pop(number, None)
+            for waiter in waiting:
+                self._pending.pop(waiter.number, None)
 
     def stop_actor(self, to: Address, timeout: float) -> None:
         """Stop the actor in order, over the control plane."""
         self._stop(to, timeout)
 
-    def publish(self, channel: str, homes: dict[int, list[int]], event: Event) -> None:
-        """Publish an event to subscribers, given as keys by process."""
+    def publish(
+        self, channel: str, homes: dict[int, list[int]], event: Event, *, heard_here: bool
+    ) -> None:
+        """Publish an event to subscribers, given as keys by process, and to this process's own."""
         self._check()
         body = self.codec.encode(event)
         with self._send_lock:
+            if heard_here:
+                for deliver in self.subscriptions.get(channel, ()):
+                    deliver(body)
+                self._wake.send()
             for address, keys in homes.items():
-                self.plane.post(address, pack([EVENT, channel, keys, 0, body]))
+                self.plane.post(address, pack((EVENT, channel, keys, 0, body)))
             if not self.plane.flush():
                 return
         self._flush_fully(time.monotonic() + _SEND_TIMEOUT)
@@ -248,34 +289,33 @@ class ClientPost:
         *,
         flush: bool = True,
         wait: bool = True,
-    ) -> tuple[int, Waiter]:
+    ) -> Waiter:
         self._check()
         kind = type(request)
-        reply = self._reply_types.get(kind)
-        if reply is None:
-            reply = self._reply_types[kind] = _reply_decoder(self.codec, kind)
+        decode = self._reply_decoders.get(kind)
+        if decode is None:
+            decode = self._reply_decoders[kind] = _reply_decoder(self.codec, kind)
         body = self.codec.encode(request)
-        waiter = Waiter(to, kind.__qualname__, reply)
+        waiter = Waiter(to, kind.__qualname__, decode, deadline)
         with self._send_lock:
             if not self._credit.take(to):
                 self._wait_for_credit(to, deadline, wait=wait)
-            number = self._next_request
+            number = waiter.number = self._next_request
             self._next_request += 1
             self._pending[number] = waiter
-            envelope = pack([ASK, to.key, 0, number, deadline or 0.0, body])
+            envelope = pack((ASK, to.key, 0, number, deadline or 0.0, body))
             if kind.__idempotent__:
                 waiter.envelope = envelope
             self.plane.post(to.home, envelope)
-            if flush:
-                self.plane.flush()
-        return number, waiter
-
-    def _take_credit(self, to: Address, deadline: float | None) -> None:
-        if not self._credit.take(to):
-            self._wait_for_credit(to, deadline, wait=True)
+            if flush and self.plane.flush():
+                self._wake.send()  # whoever reads flushes again
+        return waiter
 
     def _wait_for_credit(self, to: Address, deadline: float | None, *, wait: bool) -> None:
         if to.mailbox.overflow is OverflowPolicy.FAIL or not wait:
+            self.read_available()  # room may have been given back already
+            if self._credit.take(to):
+                return
             raise MailboxFullError(f"the mailbox of {_label(to)} has no room")
         self.plane.flush()
         while not self._credit.take(to):
@@ -288,9 +328,14 @@ class ClientPost:
             finally:
                 self._send_lock.acquire()
 
-    def _flush(self) -> None:
+    def flush(self) -> bool:
+        """Send what waits; give whether there was anything, or still is."""
         with self._send_lock:
-            self.plane.flush()
+            unsent = self.plane.unsent and not self._closed
+            if unsent:
+                self._left = 0
+                self.plane.flush()
+        return unsent
 
     def _flush_fully(self, deadline: float) -> None:
         """Flush until nothing is blocked: who tells and never waits has nobody to flush later."""
@@ -327,10 +372,11 @@ class ClientPost:
             self._outbox.send(to, "", body)
             self._store.commit()
             self.plane.flush()
+        self.read_available()  # who only tells has nobody else to read the acknowledgements
 
     def _transmit(self, to: Address, sender: str, number: int, body: bytes) -> None:
         del sender  # a client's messages come from no actor
-        self.plane.post(to.home, pack([TELL, to.key, 0, number, body]))
+        self.plane.post(to.home, pack((TELL, to.key, 0, number, body)))
 
     @property
     def undelivered(self) -> int:
@@ -339,42 +385,46 @@ class ClientPost:
 
     # --- receiving ---
 
-    def _lead_until(self, waiter: Waiter, deadline: float | None) -> None:
+    def _lead_until(self, waiter: Waiter) -> None:
         """Read for all until ``waiter`` is done, or wait while another thread reads."""
         while not waiter.done:
             if self._leader.acquire(blocking=False):
                 try:
-                    if not self._lead(waiter, deadline):
+                    if not self._lead(waiter):
                         return
                 finally:
                     self._leader.release()
-                    self._hand_over()
-            elif not self._follow(waiter, deadline):
-                return
+                    if self._followers or self._loops:
+                        self._hand_over()
+            elif not self._follow(waiter):
+                break
+        if waiter.event is not None and not self._leader.locked():
+            self._hand_over()  # it may have been chosen to read when it was done already
 
-    def _lead(self, waiter: Waiter, deadline: float | None) -> bool:
+    def _lead(self, waiter: Waiter) -> bool:
         plane = self.plane
+        deadline = waiter.deadline
         while not waiter.done:
-            frame = plane.receive()
+            patience = _SLICE
+            if deadline is not None:
+                patience = min(deadline - time.monotonic(), _SLICE)
+                if patience <= 0:
+                    return False
+            if plane.unsent:
+                self.flush()
+                patience = min(patience, _BLOCKED_WAIT) if plane.unsent else patience
+            frame = plane.receive_within(patience)
             if frame is not None:
                 self._on_frame(frame)
-                continue
-            with self._send_lock:
-                blocked = plane.flush()
-            remaining = None if deadline is None else deadline - time.monotonic()
-            if remaining is not None and remaining <= 0:
-                return False
-            if blocked:
-                remaining = min(remaining or _BLOCKED_WAIT, _BLOCKED_WAIT)
-            plane.wait(remaining)
         return True
 
-    def _follow(self, waiter: Waiter, deadline: float | None) -> bool:
+    def _follow(self, waiter: Waiter) -> bool:
         event = waiter.event = threading.Event()
         self._followers.add(waiter)
         try:
             if waiter.done or not self._leader.locked():
                 return True
+            deadline = waiter.deadline
             remaining = None if deadline is None else deadline - time.monotonic()
             if remaining is not None and remaining <= 0:
                 return False
@@ -385,24 +435,28 @@ class ClientPost:
 
     def _hand_over(self) -> None:
         """Let another waiting thread, or a waiting loop, read from now on."""
+        if not self._wake_follower():
+            for loop in list(self._loops):
+                with contextlib.suppress(RuntimeError):  # it was closed at this moment
+                    loop.call_soon_threadsafe(self.read_available)
+
+    def _wake_follower(self) -> bool:
         for follower in list(self._followers):
             event = follower.event
             if not follower.done and event is not None:
                 event.set()
-                return
-        for loop in list(self._loops):
-            loop.call_soon_threadsafe(self.read_available)
+                return True
+        return False
 
     def _lead_once(self, seconds: float) -> None:
         """Read what comes within ``seconds``, unless another thread reads."""
         if not self._leader.acquire(timeout=seconds):
             return
         try:
-            if self.plane.wait(seconds):
+            frame = self.plane.receive_within(seconds)
+            while frame is not None:
+                self._on_frame(frame)
                 frame = self.plane.receive()
-                while frame is not None:
-                    self._on_frame(frame)
-                    frame = self.plane.receive()
         finally:
             self._leader.release()
             self._hand_over()
@@ -418,13 +472,19 @@ class ClientPost:
                 frame = self.plane.receive()
         finally:
             self._leader.release()
-        self._flush()
+            self._wake_follower()  # it may have begun to wait while this read
+        with self._send_lock:
+            blocked = self.plane.flush()
+        if blocked:
+            for loop in list(self._loops):
+                loop.call_soon_threadsafe(loop.call_later, _BLOCKED_WAIT, self.read_available)
 
     def _join_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         users = self._loops.get(loop, 0)
         self._loops[loop] = users + 1
         if not users:
             loop.add_reader(self.plane.fd, self.read_available)
+            loop.call_soon(self.read_available)  # the descriptor is edge-triggered
 
     def _leave_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loops[loop] -= 1
@@ -439,12 +499,13 @@ class ClientPost:
             return  # nothing of ours; an asker gets its timeout
         source = envelopes[0][1]
         pending = self._pending
+        acknowledged: dict[str, int] = {}
         for envelope in envelopes[1:]:
             kind = envelope[0]
             if kind == REPLY:
                 waiter = pending.pop(envelope[1], None)
                 if waiter is not None:
-                    _settle(waiter, envelope[2])
+                    waiter.answer(envelope[2])
             elif kind == ERROR:
                 waiter = pending.pop(envelope[1], None)
                 if waiter is not None:
@@ -457,12 +518,16 @@ class ClientPost:
                 with self._send_lock:
                     self._credit.give(source, envelope[1], envelope[2])
             elif kind == ACK:
-                self._on_ack(envelope[1], envelope[2])
+                acknowledged[envelope[1]] = envelope[2]
+        if acknowledged:
+            self._on_acks(acknowledged)
 
-    def _on_ack(self, target: str, number: int) -> None:
+    def _on_acks(self, acknowledged: dict[str, int]) -> None:
+        """Forget what was handled: the highest number by target, in one commit a frame."""
         with self._send_lock:
             if self._outbox is not None and self._store is not None:
-                self._outbox.acknowledged(target, number)
+                for target, number in acknowledged.items():
+                    self._outbox.acknowledged(target, number)
                 self._store.commit()
                 self.plane.flush()
 
@@ -475,7 +540,7 @@ class ClientPost:
             if remaining <= 0:
                 return False
             self._lead_once(min(remaining, 0.1))
-            self._flush()
+            self.flush()
         return True
 
     # --- what the control thread says ---
@@ -505,7 +570,8 @@ class ClientPost:
         for number, waiter in asked:
             if not waiter.done and number in self._pending:
                 self._ask_again(number, waiter, died)
-        self._wake.send()
+        with self._send_lock:
+            self._wake.send()
 
     def _ask_again(self, number: int, waiter: Waiter, died: str) -> None:
         """Send an idempotent request to the next incarnation; fail any other."""
@@ -541,13 +607,16 @@ class ClientPost:
         for number, waiter in list(self._pending.items()):
             self._pending.pop(number, None)
             waiter.settle(None, error)
-        self._wake.send()
+        with self._send_lock:
+            self._wake.send()
 
     def close(self) -> None:
         """Close the sockets."""
         if self._stopped is None:
             self.stopped(NodeStoppedError("the node was closed"))
+        self._stragglers.close()
         with self._send_lock:
+            self._closed = True
             if self._store is not None:
                 self._store.close()
             self._wake.close()
@@ -571,14 +640,6 @@ class ClientPost:
 def _reply_decoder(codec: Codec, kind: type[Request[Any]]) -> Callable[[bytes], Any]:
     decode: Callable[[bytes], Any] = codec.decoder(reply_type(kind)).decode
     return decode
-
-
-def _settle(waiter: Waiter, body: bytes) -> None:
-    try:
-        waiter.settle(waiter.reply(body), None)
-    except msgspec.MsgspecError as error:
-        text = f"{_label(waiter.to)} answered {waiter.request} with something else: {error}"
-        waiter.settle(None, to_exception(ErrorReply("ReplyTypeError", text)))
 
 
 def _finish(future: asyncio.Future[None]) -> None:

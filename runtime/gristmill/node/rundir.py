@@ -61,15 +61,23 @@ class RunDirectory:
     def __init__(self) -> None:
         base = base_directory()
         sweep(base)
-        self.path = base / secrets.token_hex(4)
-        self.path.mkdir(mode=0o700)
-        self.lock = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.path, self.lock = _make(base)
+        while not (self.path / _LOCK).exists():  # another start swept it before it was locked
+            os.close(self.lock)
+            self.path, self.lock = _make(base)
 
     def close(self) -> None:
         """Let go of the lock, and remove the directory if no process of the run is left."""
         os.close(self.lock)
         remove_if_dead(self.path)
+
+
+def _make(base: Path) -> tuple[Path, int]:
+    path = base / secrets.token_hex(4)
+    path.mkdir(mode=0o700)
+    lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return path, lock
 
 
 def write_facts(run_dir: Path, facts: NodeFacts) -> None:

@@ -12,7 +12,7 @@ from gristmill.errors import ActorTypeError, UsageError
 from gristmill.facets.specs import FacetSpec
 from gristmill.importing import import_path
 from gristmill.ref import Mailbox
-from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy
+from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
 from gristmill.transport.codec import Codec
 from gristmill.transport.control import ActorSpec
 
@@ -77,3 +77,38 @@ def child_spec(
         raise UsageError(f"restart is {restart!r}; write one of: {known}") from None
     start = msgspec.msgpack.encode(actor)
     return ChildSpec(child_id, start, kind, shutdown, backoff=backoff)
+
+
+def pool_spec(
+    codec: Codec,
+    kind: type[Actor],
+    name: str,
+    size: int,
+    *,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    max_restarts: int = 3,
+    within: float = 5.0,
+    facets: Iterable[FacetSpec] | None = None,
+    mailbox: Mailbox | None = None,
+) -> SupervisorSpec:
+    """Describe ``size`` like actors, ``NAME-1``, ``NAME-2`` and so on, under their supervisor.
+
+    Raises:
+        UsageError: the size is under 1.
+    """
+    if size < 1:
+        raise UsageError(f"a pool has 1 actor or more, not {size}")
+    children = []
+    for number in range(1, size + 1):
+        actor = actor_spec(
+            codec,
+            kind,
+            args=args,
+            kwargs=kwargs,
+            name=f"{name}-{number}",
+            facets=facets,
+            mailbox=mailbox,
+        )
+        children.append(child_spec(actor, actor.name))
+    return SupervisorSpec(name, max_restarts=max_restarts, within=within, children=tuple(children))

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
+from gristmill.channels import ChannelClosedError
 from gristmill.messages import Event
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class Subscription:
         self._capacity = capacity
         self._cancel = cancel
         self._events: deque[Any] = deque()
+        self._closed = False
 
     def deliver(self, body: bytes) -> None:
         """Take in an event; one of a type that was not asked for is passed over."""
@@ -51,27 +54,38 @@ class Subscription:
         self._events.append(event)
 
     def get(self, timeout: float | None = None) -> Any:  # noqa: ANN401 - one of the event types
-        """Give the next event, or None if none came within ``timeout`` seconds."""
-        if not self._events:
-            self._post.wait_until(lambda: bool(self._events), timeout)
-        return self._events.popleft() if self._events else None
+        """Give the next event, or None if none came within ``timeout`` seconds.
+
+        Raises:
+            ChannelClosedError: the subscription was closed and all that it had was taken.
+        """
+        if not self._events and not self._closed:
+            self._post.read_available()
+            self._post.wait_until(lambda: bool(self._events) or self._closed, timeout)
+        if self._events:
+            return self._events.popleft()
+        if self._closed:
+            raise ChannelClosedError(f"the subscription to {self.channel!r} is closed")
+        return None
 
     def drain(self) -> list[Any]:
         """Give all events that are there, without waiting."""
-        self._post.read_available()
+        if not self._closed:
+            self._post.read_available()
         events = list(self._events)
         self._events.clear()
         return events
 
     def __iter__(self) -> Iterator[Any]:
-        while True:
-            event = self.get()
-            if event is not None:
-                yield event
+        while self._events or not self._closed:
+            with suppress(ChannelClosedError):
+                yield self.get()
 
     def close(self) -> None:
-        """Get no more events."""
-        self._cancel(self)
+        """Get no more events; those that have come can still be taken."""
+        if not self._closed:
+            self._closed = True
+            self._cancel(self)
 
     def __enter__(self) -> Self:
         return self

@@ -31,7 +31,9 @@ from gristmill.supervision import (
     ExitReason,
     KillActor,
     Killed,
+    Normal,
     Report,
+    Shutdown,
     StartActor,
     StopActor,
     SupervisionTree,
@@ -41,12 +43,14 @@ from gristmill.supervision import (
 )
 from gristmill.transport import control as c
 from gristmill.worker.counters import NAMES as COUNTERS
-from gristmill.worker.process import WorkerConfig
+from gristmill.worker.process import TERMINATED, WorkerConfig
 
 _KILL_GRACE = 0.5
 """Seconds that a worker gets to drop an actor before the worker is killed for it."""
 _EXIT_GRACE = 2.0
 """Seconds that workers get to leave at the end."""
+_HELLO_GRACE = 1.0
+"""Seconds that a client's first message may take to arrive when the node fails at its start."""
 _MAX_BOOTS = 3
 _EMPTY_DEATHS = 5
 """Deaths of a worker without actors in :data:`_EMPTY_WINDOW` seconds that end the run."""
@@ -66,6 +70,7 @@ class SupervisorCore:
         self._accounts = Accounts()
         self._operations = Operations(self, shell, self._tree, self._roster, self._accounts)
         self._hellos: list[tuple[bytes, c.ClientHello]] = []
+        self._hello_awaited = False
         self._tree_timers: dict[int, int] = {}
         self._worker_restarts = 0
         self._actor_restarts = 0
@@ -89,6 +94,7 @@ class SupervisorCore:
         """The fork server is gone, and all workers with it: the run ends under its name."""
         self._outcome = (1, message)
         self._phase = "exiting"
+        self._hello_awaited = True
         for slot in self._slots.all():
             slot.state = SlotState.ENDED
             slot.pid = 0
@@ -116,6 +122,7 @@ class SupervisorCore:
                 control=self._control,
                 journal=config.journal,
                 durability=config.durability,
+                channels=config.channels,
                 cpu=slot.cpu,
                 expected=tuple(slot.keys),
                 asked_ns=config.started_ns if first else self._shell.now_ns(),
@@ -135,7 +142,7 @@ class SupervisorCore:
         slot = self._slots.by_pid(pid)
         if slot is None:
             return
-        reason: ExitReason = Killed(-status) if status < 0 else Exited(status)
+        reason = _reason(status)
         was_ready = slot.state is SlotState.READY
         slot.state = SlotState.ENDED
         slot.pid = 0
@@ -214,6 +221,8 @@ class SupervisorCore:
             case c.ClientHello():
                 self._hellos.append((identity, message))
                 self._welcome()
+                if self._phase == "exiting":
+                    self._finish_if_empty()
             case c.ActorStarted(key, incarnation):
                 self._announce(key, incarnation)
                 self.act(self._tree.actor_started(key, incarnation, now))
@@ -441,6 +450,7 @@ class SupervisorCore:
     def owner_gone(self) -> None:
         """The client that owns the node has died: its actors get half a second."""
         self._outcome = (1, "the client is gone")
+        self._shell.log("the client is gone: stopping")
         self.stop(0.5)
 
     def _exit_workers(self, *, kill: bool) -> None:
@@ -466,10 +476,25 @@ class SupervisorCore:
         living = [slot for slot in self._slots.all() if slot.state is not SlotState.ENDED]
         if any(slot.pid for slot in living):
             return
+        told = bool(self._roster.clients or self._hellos)
+        if not told and not self._hello_awaited:
+            # the client's hello is under way, and it must learn why the node ends
+            self._hello_awaited = True
+            self._shell.call_at(self._shell.now() + _HELLO_GRACE, self._finish_if_empty)
+            return
         code, message = self._outcome
         stopped = c.NodeStopped(code, message)
         for client in self._roster.clients.values():
             self._shell.send(client.identity, stopped)
         for identity, _ in self._hellos:
             self._shell.send(identity, stopped)
-        self._shell.finish(code, message)
+        self._shell.finish(code, "" if told else message)
+
+
+def _reason(status: int) -> ExitReason:
+    """Say why a worker has ended, from its exit status."""
+    if status < 0:
+        return Killed(-status)
+    if status == TERMINATED:
+        return Shutdown("its worker was terminated")
+    return Exited(status) if status else Normal()

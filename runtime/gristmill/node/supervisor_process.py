@@ -49,6 +49,7 @@ class SupervisorProcess:
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda signum, _: self._signals.append(signum))
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         # before any thread or ZeroMQ context exists
         run_dir = Path(config.run_dir)
         close = (stdin, self._wakeup.fd, self._wakeup.write_fd)

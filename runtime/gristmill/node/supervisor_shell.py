@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from gristmill.config import ChannelConfig
 from gristmill.durability import Durability
 from gristmill.node.slots import Slot
 from gristmill.supervision import SupervisorSpec
@@ -18,15 +19,17 @@ class NodeConfig(msgspec.Struct, frozen=True):
     """How a node is started; goes from the client to the supervisor process."""
 
     node_id: str
-    run_dir: str
     client_pid: int
     workers: int
     root: SupervisorSpec
+    run_dir: str = ""
     cpus: tuple[int, ...] = ()
     journal: str = ""
     durability: Durability = "process"
     main: str = ""
     preload: tuple[str, ...] = ()
+    channels: ChannelConfig = ChannelConfig()
+    """Where events are published."""
     started_ns: int = 0
     """When the client began to start it, perf_counter ns: workers account from here on."""
     drain: float = 25.0

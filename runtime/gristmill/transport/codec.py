@@ -22,9 +22,12 @@ _array_decoder = Decoder(tuple[str, tuple[int, ...], bytes])
 
 
 class Codec:
-    """Encodes and decodes bodies for one process, and binds the refs in them to its post."""
+    """Encodes and decodes bodies for one process, and binds the refs in them to its post.
 
-    def __init__(self, post: Post) -> None:
+    One without a post serves to encode, before there is a node.
+    """
+
+    def __init__(self, post: Post | None) -> None:
         self._post = post
         self._encoder = Encoder(enc_hook=_encode_ours)
         self._decoders: dict[Any, Decoder[Any]] = {}
@@ -53,7 +56,7 @@ class Codec:
         return found
 
     def _decode_extension(self, code: int, data: memoryview) -> object:
-        if code == _REF:
+        if code == _REF and self._post is not None:
             return Ref(_address_decoder.decode(data), self._post)
         if code == _ARRAY:
             return _decode_array(data)

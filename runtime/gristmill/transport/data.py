@@ -19,6 +19,7 @@ from gristmill.transport.envelope import HEADER, pack
 MAX_FRAME = 512 * 1024
 """Coalesce envelopes into frames of about this many bytes."""
 
+_READABLE = int(zmq.POLLIN)
 _HIGH_WATER = 1000
 _LINGER_MS = 250
 
@@ -48,6 +49,7 @@ class DataPlane:
         self._dirty: list[Peer] = []
         self._blocked: set[int] = set()
         self.endpoint = endpoint
+        self._patience = -1
         self._pull = context.socket(zmq.PULL)
         self._pull.setsockopt(zmq.LINGER, 0)
         self._pull.setsockopt(zmq.RCVHWM, _HIGH_WATER)
@@ -73,16 +75,28 @@ class DataPlane:
         """The edge-triggered descriptor that becomes readable when frames may have arrived."""
         return int(self._pull.getsockopt(zmq.FD))
 
-    def receive(self) -> bytes | None:
-        """Take the next frame, or None when there is none now."""
+    def take(self) -> bytes | None:
+        """Take the frame that is likely to be there; :meth:`receive` is for when it may not be."""
         try:
             return self._pull.recv(zmq.NOBLOCK)
         except zmq.Again:
             return None
 
-    def wait(self, timeout: float | None) -> bool:
-        """Block until a frame is there, ``timeout`` seconds at most."""
-        return bool(self._pull.poll(None if timeout is None else max(0, round(timeout * 1000))))
+    def receive(self) -> bytes | None:
+        """Take the next frame, or None when there is none now."""
+        events: int = self._pull.getsockopt(zmq.EVENTS)  # type: ignore[assignment]  # an int option
+        return self._pull.recv(zmq.NOBLOCK) if events & _READABLE else None  # cheaper than to fail
+
+    def receive_within(self, seconds: float) -> bytes | None:
+        """Take the next frame, waiting for it ``seconds`` at most."""
+        milliseconds = max(1, round(seconds * 1000))
+        if milliseconds != self._patience:
+            self._pull.setsockopt(zmq.RCVTIMEO, milliseconds)
+            self._patience = milliseconds
+        try:
+            return self._pull.recv()
+        except zmq.Again:
+            return None
 
     def connect(self, address: int, incarnation: int, endpoint: str) -> None:
         """Open the way to a peer that has announced ``endpoint``."""
@@ -119,6 +133,11 @@ class DataPlane:
         """Count the envelopes that wait for a peer."""
         peer = self._peers.get(address)
         return len(peer.envelopes) if peer is not None else 0
+
+    @property
+    def unsent(self) -> bool:
+        """Whether a flush has something to do."""
+        return bool(self._dirty or self._blocked)
 
     def post(self, address: int, envelope: bytes) -> None:
         """Put an envelope into the next frame for a peer."""
@@ -182,7 +201,7 @@ class DataPlane:
     def _frame(self, peer: Peer, envelopes: list[bytes]) -> bytes:
         count = len(envelopes)
         now = time.perf_counter_ns()
-        header: bytes = pack([HEADER, self._address, self._incarnation, peer.sent + 1, count, now])
+        header = pack((HEADER, self._address, self._incarnation, peer.sent + 1, count, now))
         peer.sent += count
         return header + b"".join(envelopes)
 
@@ -210,7 +229,7 @@ class NoticeSender:
 
     def send(self, *envelopes: bytes) -> None:
         """Send envelopes as one frame; never blocks."""
-        header = pack([HEADER, 0, 0, 0, len(envelopes), time.perf_counter_ns()])
+        header = pack((HEADER, 0, 0, 0, len(envelopes), time.perf_counter_ns()))
         self._socket.send(header + b"".join(envelopes), zmq.NOBLOCK)
 
     def close(self) -> None:

@@ -31,6 +31,7 @@ from gristmill.errors import (
     DecodeError,
     ErrorData,
     GristmillError,
+    InvalidStateTransition,
     MailboxFullError,
     Reject,
     ReplyTypeError,
@@ -42,8 +43,11 @@ HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
 
 Envelope = list[Any]
 
-pack = msgpack.Packer(autoreset=True).pack
-"""Pack one envelope. Not safe for threads: the sender holds its lock."""
+_MOST_ITEMS = 2**20
+"""Room for this many items at most is made on the word of an array's head."""
+
+pack = msgspec.msgpack.Encoder().encode
+"""Pack one envelope, given as a tuple. (msgpack's own packer takes three times as long.)"""
 
 
 class FrameReader:
@@ -61,6 +65,7 @@ class FrameReader:
         try:
             self._unpacker.feed(frame)
             envelopes: list[Envelope] = list(self._unpacker)
+            self._unpacker.read_bytes(0)  # refused while half an envelope is left over
             header = envelopes[0]
             complete = header[0] == HEADER and header[4] == len(envelopes) - 1
         except (ValueError, TypeError, LookupError, msgpack.exceptions.UnpackException) as error:
@@ -73,7 +78,9 @@ class FrameReader:
 
 
 def _fresh_unpacker() -> msgpack.Unpacker:
-    return msgpack.Unpacker(raw=False, max_buffer_size=2**31 - 1)
+    return msgpack.Unpacker(
+        raw=False, max_buffer_size=2**31 - 1, max_array_len=_MOST_ITEMS, max_map_len=_MOST_ITEMS
+    )
 
 
 class ErrorReply(msgspec.Struct, frozen=True, array_like=True):
@@ -83,6 +90,8 @@ class ErrorReply(msgspec.Struct, frozen=True, array_like=True):
     message: str
     code: str = ""
     error: ErrorData | None = None
+    transition: tuple[str, str, str] | None = None
+    """Source, target and detail of a transition that was refused."""
 
 
 _KINDS: dict[str, type[GristmillError]] = {
@@ -103,6 +112,9 @@ _KINDS: dict[str, type[GristmillError]] = {
 
 def error_reply(error: GristmillError) -> ErrorReply:
     """Turn one of our errors into data."""
+    if isinstance(error, InvalidStateTransition):
+        transition = (error.source, error.target, error.detail)
+        return ErrorReply("Reject", error.reason, error.code, transition=transition)
     if isinstance(error, Reject):
         return ErrorReply("Reject", error.reason, error.code)
     return ErrorReply(type(error).__name__, str(error), error=getattr(error, "error", None))
@@ -110,6 +122,9 @@ def error_reply(error: GristmillError) -> ErrorReply:
 
 def to_exception(reply: ErrorReply) -> GristmillError:
     """Turn an error reply back into the exception that the asker gets."""
+    if reply.transition is not None:
+        source, target, detail = reply.transition
+        return InvalidStateTransition(source, target, detail=detail)
     if reply.kind == "Reject":
         return Reject(reply.message, code=reply.code)
     kind = _KINDS.get(reply.kind, ActorError)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from gristmill.behaviours.actor import Actor
 from gristmill.behaviours.context import Context
@@ -13,19 +15,27 @@ from gristmill.behaviours.protocol import Handler
 from gristmill.facets.specs import Durable
 from gristmill.messages import Message
 from gristmill.metrics import TypeStats
-from gristmill.ref import Address
+from gristmill.ref import Address, Mailbox
 from gristmill.transport.control import ActorSpec
+from gristmill.transport.credit import lot
+
+CONTINUE = -1
+"""The kind of a message that an actor has put in front of its own mailbox."""
+TIMER = -2
+"""The kind of a message to oneself that was due."""
+STOP = -3
+"""The kind of the entry that marks where an ordered stop stands."""
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A message in a mailbox."""
 
     kind: int
-    """``TELL``, ``ASK`` or ``EVENT``."""
+    """``TELL``, ``ASK`` or ``EVENT``; below 0 it belongs to the incarnation."""
     source: int
     """The process that sent it; 0 when no credit is owed for it."""
-    sender: int
-    """The key of the actor that sent it; 0 for a client."""
+    sender: int | str
+    """The key of the actor that sent it, or 0; of an at-least-once message its name, or ""."""
     number: int
     """The request's number, or that of an at-least-once message, or 0."""
     deadline: float
@@ -35,6 +45,8 @@ class Entry(NamedTuple):
     """The message itself where it never was on a wire (timers)."""
     arrived: int
     """When it came in, perf_counter ns."""
+    paid: bool = False
+    """Whether its place in the mailbox has been given back already (it was postponed)."""
 
 
 class State(IntEnum):
@@ -52,9 +64,10 @@ class Cell:
     """One actor. Its fields belong to the worker's core."""
 
     __slots__ = (
-        "actor", "attempts", "blocked", "busy", "context", "current", "decode", "durable",
-        "effects", "handlers", "incarnation", "key", "label", "marks", "owed", "path", "queue",
-        "scheduled", "spec", "state", "stats", "stop_reason", "task", "timers",
+        "actor", "attempts", "blocked", "busy", "context", "credit_lot", "current", "decode",
+        "deferred", "durable", "effects", "handlers", "incarnation", "inserted", "key", "label",
+        "mailbox", "marks", "owed", "path", "postponed", "queue", "scheduled", "spec", "state",
+        "stats", "stop_reason", "task", "timers",
     )  # fmt: skip
 
     def __init__(self, key: int) -> None:
@@ -63,6 +76,9 @@ class Cell:
         self.path = ""
         self.label = f"#{key}"
         self.spec: ActorSpec | None = None
+        self.mailbox = Mailbox()
+        self.credit_lot = lot(self.mailbox.capacity)
+        """Places that are given back together."""
         self.state = State.HELD
         self.actor: Actor | None = None
         self.context: Context | None = None
@@ -70,6 +86,12 @@ class Cell:
         self.decode: Any = None
         self.stats: dict[type, TypeStats] = {}
         self.queue: deque[Entry] = deque()
+        self.inserted = 0
+        """Entries that the handler in progress has put in front of the mailbox."""
+        self.postponed: list[Entry] = []
+        """Messages that wait for the actor to want them."""
+        self.deferred: dict[tuple[int, int], Entry] = {}
+        """Requests whose handlers have finished and whose replies are still to come."""
         self.scheduled = False
         self.busy = False
         """An async handler is under way, or a send waits for credit."""
@@ -93,9 +115,12 @@ class Cell:
         """Make ready for a new incarnation; the mailbox stays."""
         self.spec = spec
         self.path = path
+        self.mailbox = spec.mailbox
+        self.credit_lot = lot(spec.mailbox.capacity)
         self.label = spec.name or f"{spec.type.rpartition(':')[2]}#{self.key}"
         self.incarnation = incarnation
         self.state = State.STARTING
+        self.inserted = 0
         self.busy = False
         self.current = None
         self.effects = []

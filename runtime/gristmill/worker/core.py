@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Coroutine
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import msgspec
 
-from gristmill.behaviours.context import DEFERRED
+from gristmill.behaviours.context import DEFERRED, Postponed
 from gristmill.behaviours.protocol import Handler, check_reply
+from gristmill.channels import ChannelManager
+from gristmill.config import ChannelConfig
+from gristmill.durability import JournalStore
 from gristmill.errors import (
     ActorCrashed,
     ActorNotFoundError,
@@ -30,11 +35,10 @@ from gristmill.errors import (
 )
 from gristmill.messages import Message, tag_of
 from gristmill.metrics import Meter, TimeClass, TypeStats
-from gristmill.ref import Mailbox, OverflowPolicy
+from gristmill.ref import OverflowPolicy
 from gristmill.supervision import Crash, Normal
 from gristmill.transport.codec import Codec
 from gristmill.transport.control import DeadLetter
-from gristmill.transport.credit import lot
 from gristmill.transport.envelope import (
     ACK,
     ASK,
@@ -49,7 +53,8 @@ from gristmill.transport.envelope import (
     pack,
 )
 from gristmill.worker import counters
-from gristmill.worker.cell import Cell, Entry, State
+from gristmill.worker.cell import CONTINUE, STOP, Cell, Entry, State
+from gristmill.worker.eager import Eager
 from gristmill.worker.lifecycle import Lifecycle
 from gristmill.worker.metered import metered
 from gristmill.worker.sending import Sending
@@ -59,15 +64,22 @@ _DESER = int(TimeClass.DESER)
 _DISPATCH = int(TimeClass.DISPATCH)
 _COMPUTE = int(TimeClass.COMPUTE)
 _SER = int(TimeClass.SER)
+_RECEIVED = counters.RECEIVED
+_HANDLED = counters.HANDLED
+_RUNNING = State.RUNNING
+_DROP_OLDEST = OverflowPolicy.DROP_OLDEST
 
 _FLUSH_AFTER_NS = 500_000
-"""A turn that takes longer sends what there is after each message."""
+"""A turn that takes longer sends what there is between two messages ..."""
+_FLUSH_SHARE = 8
+"""... unless flushes would take more than one part in so many of the time."""
+_TURN_NS = 4_000_000
+"""A turn that takes longer lets the loop look at sockets and timers before it goes on."""
 _BURST = 64
 """Messages that one actor handles before another gets its turn."""
+_IN_MEMORY = ChannelConfig()
 _POISON_LIMIT = 3
 """Crashes after which an at-least-once message becomes a dead letter."""
-_STOP = -1
-"""The kind of the mailbox entry that marks where an ordered stop stands."""
 
 _log = logging.getLogger("gristmill.worker")
 
@@ -75,18 +87,27 @@ _log = logging.getLogger("gristmill.worker")
 class WorkerCore:
     """The actors of one worker process and their messages."""
 
-    def __init__(self, shell: Shell, meter: Meter, store: Any = None) -> None:  # noqa: ANN401
+    def __init__(
+        self,
+        shell: Shell,
+        meter: Meter,
+        store: JournalStore | None = None,
+        channels: ChannelConfig = _IN_MEMORY,
+    ) -> None:
         self.shell = shell
         self.meter = meter
         self.counters = [0] * len(counters.NAMES)
         self.cells: dict[int, Cell] = {}
         self.stats: dict[tuple[str, str], TypeStats] = {}
         self.sending = Sending(self, store)
+        self.channels = ChannelManager.from_config(channels, self.sending)
         self.codec = Codec(self.sending)
         self.lifecycle = Lifecycle(self)
         self.ready: deque[Cell] = deque()
         self._reader = FrameReader()
+        self._now = shell.now
         self._flushed_at = 0
+        self._flush_after = _FLUSH_AFTER_NS
 
     # --- what comes in ---
 
@@ -100,22 +121,24 @@ class WorkerCore:
         header = envelopes[0]
         source = header[1]
         arrived = self.meter.last
-        for envelope in envelopes[1:]:
+        for envelope in islice(envelopes, 1, None):
             try:
-                self._on_envelope(envelope, source, arrived)
+                if envelope[0] == ASK:
+                    _, target, sender, request, deadline, body = envelope
+                    entry = Entry(ASK, source, sender, request, deadline, body, None, arrived)
+                    self.deliver(target, entry)
+                elif envelope[0] == TELL:
+                    _, target, sender, number, body = envelope
+                    entry = Entry(TELL, source, sender, number, 0.0, body, None, arrived)
+                    self.deliver(target, entry)
+                else:
+                    self._on_other(envelope, source, arrived)
             except (ValueError, IndexError, TypeError, msgspec.MsgspecError) as error:
                 self.dead_letter(None, "", b"", f"malformed envelope: {error}")
 
-    def _on_envelope(self, envelope: list[Any], source: int, arrived: int) -> None:
+    def _on_other(self, envelope: list[Any], source: int, arrived: int) -> None:
         kind = envelope[0]
-        if kind == TELL:
-            _, target, sender, number, body = envelope
-            self.deliver(target, Entry(TELL, source, sender, number, 0.0, body, None, arrived))
-        elif kind == ASK:
-            _, target, sender, request, deadline, body = envelope
-            entry = Entry(ASK, source, sender, request, deadline, body, None, arrived)
-            self.deliver(target, entry)
-        elif kind == REPLY:
+        if kind == REPLY:
             self.sending.on_reply(envelope[1], envelope[2])
         elif kind == ERROR:
             self.sending.on_error(envelope[1], envelope[2])
@@ -134,21 +157,25 @@ class WorkerCore:
 
     def deliver(self, target: int, entry: Entry) -> None:
         """Put a message into a mailbox."""
-        self.counters[counters.RECEIVED] += 1
+        self.counters[_RECEIVED] += 1
         cell = self.cells.get(target)
         if cell is None:
             self.refuse(None, entry, ActorNotFoundError(f"there is no actor #{target} any more"))
             return
-        mailbox = cell.spec.mailbox if cell.spec else Mailbox()
-        if (
-            mailbox.overflow is OverflowPolicy.DROP_OLDEST
-            and len(cell.queue) >= mailbox.capacity
-            and not (entry.kind == TELL and entry.number)
-        ):
-            oldest = cell.queue.popleft()
-            self.refuse(cell, oldest, MailboxFullError(f"{cell.label}: mailbox full"))
+        if cell.mailbox.overflow is _DROP_OLDEST:
+            self._make_room(cell, entry)
         cell.queue.append(entry)
-        self.schedule(cell)
+        if not cell.scheduled:
+            self.schedule(cell)
+
+    def _make_room(self, cell: Cell, entry: Entry) -> None:
+        numbered = entry.kind == TELL and entry.number
+        if numbered or len(cell.queue) < cell.mailbox.capacity:
+            return
+        oldest = next((waiting for waiting in cell.queue if waiting.kind >= 0), None)
+        if oldest is not None:
+            cell.queue.remove(oldest)
+            self.refuse(cell, oldest, MailboxFullError(f"{cell.label}: mailbox full"))
 
     def deliver_event(self, target: int, sender: int, body: bytes, arrived: int) -> None:
         """Give a channel's event to a subscriber; a slow one loses it, counted."""
@@ -156,8 +183,7 @@ class WorkerCore:
         if cell is None:
             return
         self.counters[counters.RECEIVED] += 1
-        capacity = cell.spec.mailbox.capacity if cell.spec else Mailbox().capacity
-        if len(cell.queue) >= capacity:
+        if len(cell.queue) >= cell.mailbox.capacity:
             self.counters[counters.DROPPED] += 1
             return
         cell.queue.append(Entry(EVENT, 0, sender, 0, 0.0, body, None, arrived))
@@ -165,13 +191,13 @@ class WorkerCore:
 
     def schedule(self, cell: Cell) -> None:
         """Let the actor have its turn if it can take a message."""
-        if not cell.scheduled and not cell.busy and cell.state >= State.RUNNING and cell.queue:
+        if not cell.scheduled and not cell.busy and cell.state >= _RUNNING and cell.queue:
             cell.scheduled = True
             self.ready.append(cell)
 
     def request_stop(self, cell: Cell) -> None:
         """Put the end of an actor behind what is in its mailbox."""
-        cell.queue.append(Entry(_STOP, 0, 0, 0, 0.0, b"", None, 0))
+        cell.queue.append(Entry(STOP, 0, 0, 0, 0.0, b"", None, 0))
         self.schedule(cell)
 
     # --- the turn ---
@@ -179,28 +205,49 @@ class WorkerCore:
     def turn(self) -> None:
         """Handle what the mailboxes hold, and send what comes of it."""
         ready = self.ready
-        self._flushed_at = self.meter.last
+        began = self._flushed_at = self.meter.last
         while ready:
             cell = ready.popleft()
             cell.scheduled = False
-            budget = _BURST
-            while cell.queue and budget and not cell.busy and cell.state >= State.RUNNING:
-                budget -= 1
-                self._take(cell, cell.queue.popleft())
-                if self.meter.last - self._flushed_at > _FLUSH_AFTER_NS:
-                    self.shell.flush()
-                    self._flushed_at = self.meter.last
+            self._burst(cell)
             self.schedule(cell)
+            if ready and self.meter.last - began > _TURN_NS:
+                self.shell.request_turn()
+                break
         self.shell.flush()
 
+    def _burst(self, cell: Cell) -> None:
+        """Let an actor handle messages until it is time for another one."""
+        meter = self.meter
+        budget = _BURST
+        self._enter(cell)
+        while cell.queue and budget and not cell.busy and cell.state >= _RUNNING:
+            budget -= 1
+            try:
+                self._take(cell, cell.queue.popleft())
+            except (TypeError, ValueError) as error:  # a field of the envelope has a wrong type
+                meter.switch(_DISPATCH)
+                self.dead_letter(cell, "", b"", f"malformed envelope: {error!r}")
+            if meter.last - self._flushed_at > self._flush_after:
+                began = meter.last
+                self.shell.flush()
+                self._flushed_at = meter.last
+                cost = (self._flushed_at - began) * _FLUSH_SHARE
+                self._flush_after = min(max(_FLUSH_AFTER_NS, cost), _TURN_NS)
+                break
+        self._leave()
+
     def _take(self, cell: Cell, entry: Entry) -> None:
-        if entry.kind == _STOP:
-            self.lifecycle.end(cell, cell.stop_reason or Normal())
-            return
+        if entry.kind < 0:
+            if entry.kind == STOP:
+                self.lifecycle.end(cell, cell.stop_reason or Normal())
+                return
+            if entry.kind == CONTINUE:
+                self.shell.flush()  # the reply that it continues from goes first
         numbered = entry.kind == TELL and entry.number
-        if entry.source and not numbered:
+        if entry.source and not numbered and not entry.paid:
             self.free_place(cell, entry.source)
-        if entry.deadline and entry.deadline < self.shell.now():
+        if entry.deadline and entry.deadline < self._now():
             self.dead_letter(cell, "", entry.body, "expired: its asker no longer waits")
             return
         if not numbered or self._is_next(cell, entry):
@@ -220,72 +267,76 @@ class WorkerCore:
 
     def free_place(self, cell: Cell, source: int) -> None:
         """A message has left the mailbox: give its place back, with others, to its sender."""
-        capacity = cell.spec.mailbox.capacity if cell.spec else Mailbox().capacity
         owed = cell.owed.get(source, 0) + 1
-        if owed >= lot(capacity):
+        if owed >= cell.credit_lot:
             self.sending.give_credit(source, cell.key, owed)
             owed = 0
         cell.owed[source] = owed
 
     def _handle(self, cell: Cell, entry: Entry) -> None:
+        """Decode, call the handler, answer. The stamps are written out, see :class:`Meter`."""
         meter = self.meter
         clock = meter.clock
         classes = meter.classes
         begin = clock()
-        classes[meter.current] += begin - meter.last
+        dispatch = begin - meter.last
+        classes[meter.current] += dispatch
         meter.current, meter.last = _DESER, begin
-        message = entry.message
-        if message is None:
-            try:
-                message = cell.decode(entry.body)
-            except (msgspec.MsgspecError, GristmillError) as error:
-                meter.switch(_DISPATCH)
-                self._undecodable(cell, entry, error)
-                return
-        assert message is not None
-        decoded = clock()
-        classes[_DESER] += decoded - meter.last
-        meter.current, meter.last = _DISPATCH, decoded
+        try:
+            message = cell.decode(entry.body) if entry.message is None else entry.message
+        except (msgspec.MsgspecError, GristmillError) as error:
+            meter.switch(_DISPATCH)
+            self._undecodable(cell, entry, error)
+            return
         handler = cell.handlers.get(type(message))
         if handler is None:
+            meter.switch(_DISPATCH)
             self.refuse(cell, entry, _unknown(cell, type(message).__qualname__))
             return
         cell.current = entry
+        cell.inserted = 0
         self.sending.origin = cell
-        self.shell.running(cell.label)
         before = classes[_COMPUTE]
-        now = clock()
-        classes[_DISPATCH] += now - meter.last
-        meter.current, meter.last = _COMPUTE, now
-        meter.transitions += 4
+        called = clock()
+        classes[_DESER] += called - meter.last
+        meter.current, meter.last = _COMPUTE, called
         try:
             if handler.wants_context:
                 value = handler.function(cell.actor, message, cell.context)
             else:
                 value = handler.function(cell.actor, message)
         except Exception as error:  # a crash of the actor, and never of its worker
-            meter.switch(_DISPATCH)
             self.failed(cell, entry, message, error)
             return
-        now = clock()
-        classes[meter.current] += now - meter.last
-        meter.current, meter.last = _DISPATCH, now
-        if handler.is_async:
-            cell.busy = True
-            self.shell.running("")
-            self.sending.origin = None
-            work = metered(value, meter, partial(self._enter, cell), self._leave)
-            cell.task = self.shell.create_task(self._await(cell, entry, handler, message, work))
-            return
+        returned = clock()
+        classes[meter.current] += returned - meter.last
+        meter.current, meter.last = _SER, returned
+        meter.transitions += 3
         compute = classes[_COMPUTE] - before
-        if self._complete(cell, entry, handler, message, value):
-            end = meter.last
-            busy = end - begin
+        if handler.is_async:
+            self._go_on(cell, entry, handler, message, value)
+        elif self._complete(cell, entry, handler, message, value):
             stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
-            deser = decoded - begin
-            dispatch = max(0, busy - compute - deser)
-            wait = max(0, begin - entry.arrived)
-            stats.record(compute, deser, dispatch, 0, len(entry.body), wait)
+            ser = meter.last - returned
+            wait = begin - entry.arrived
+            stats.record(compute, called - begin, dispatch, ser, len(entry.body), wait)
+
+    def _go_on(
+        self,
+        cell: Cell,
+        entry: Entry,
+        handler: Handler,
+        message: Message,
+        coroutine: Coroutine[Any, Any, Any],
+    ) -> None:
+        """Run an async handler as a task; its actor takes no other message meanwhile."""
+        self.meter.switch(_DISPATCH)
+        cell.busy = True
+        work = metered(coroutine, self.meter, partial(self._enter, cell), self._pause)
+        eager = Eager(self._await(cell, entry, handler, message, work))
+        cell.task = self.shell.create_task(eager.rest())
+        eager.begin(cell.task)
+        self._enter(cell)  # the burst goes on
 
     async def _await(
         self, cell: Cell, entry: Entry, handler: Handler, message: Message, work: metered
@@ -297,12 +348,15 @@ class WorkerCore:
             if cell.incarnation == incarnation:
                 self.failed(cell, entry, message, error)
         else:
+            self.meter.switch(_SER)
+            returned = self.meter.last
             if cell.incarnation == incarnation and self._complete(
                 cell, entry, handler, message, value
             ):
                 stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
+                ser = self.meter.last - returned
                 wait = max(0, work.began - entry.arrived)
-                stats.record(work.compute_ns, 0, 0, 0, len(entry.body), wait)
+                stats.record(work.compute_ns, 0, 0, ser, len(entry.body), wait)
         finally:
             if cell.incarnation == incarnation and cell.task is not None:
                 cell.task = None
@@ -314,6 +368,11 @@ class WorkerCore:
         self.sending.origin = cell
         self.shell.running(cell.label)
 
+    def _pause(self) -> None:
+        """Let what an async handler has sent so far leave while it waits."""
+        self._leave()
+        self.shell.request_turn()
+
     def _leave(self) -> None:
         self.sending.origin = None
         self.shell.running("")
@@ -321,28 +380,36 @@ class WorkerCore:
     def _complete(
         self, cell: Cell, entry: Entry, handler: Handler, message: Message, value: object
     ) -> bool:
-        """Answer, let the handler's effects happen, and count it as handled."""
-        self._leave()
+        """Answer, let the handler's effects happen, and count it as handled.
+
+        The meter goes over to dispatch once the reply is encoded.
+        """
         if entry.kind == ASK and value is not DEFERRED:
-            wrong = check_reply(handler, handler_owner(cell), value)
-            if wrong:
-                self.failed(cell, entry, message, ReplyTypeError(wrong))
-                return False
-            self.meter.switch(_SER)
             try:
+                self._check_reply(cell, handler, value)
                 body = self.codec.encode(value)
             except GristmillError as error:
-                self.meter.switch(_DISPATCH)
                 self.failed(cell, entry, message, error)
                 return False
-            self.sending.reply(entry.source, pack([REPLY, entry.number, body]))
-        self.sending.release(cell, entry)
-        self.counters[counters.HANDLED] += 1
-        self.meter.switch(_DISPATCH)
+            self.sending.reply(entry.source, pack((REPLY, entry.number, body)))
+            if cell.deferred:
+                cell.deferred.pop((entry.source, entry.number), None)
+            self.meter.switch(_DISPATCH)
+        else:
+            self.meter.current = _DISPATCH
+        if cell.effects or (entry.kind == TELL and entry.number):
+            self.sending.release(cell, entry)
+        self.counters[_HANDLED] += 1
         cell.current = None
-        if cell.stop_reason is not None and cell.state is State.RUNNING:
+        if cell.stop_reason is not None and cell.state is _RUNNING:
             self.lifecycle.end(cell, cell.stop_reason)
         return True
+
+    def _check_reply(self, cell: Cell, handler: Handler, value: object) -> None:
+        if type(value) is not handler.reply_class:
+            wrong = check_reply(handler, type(cell.actor), value)
+            if wrong:
+                raise ReplyTypeError(wrong)
 
     def _stats_of(self, cell: Cell, message: Message) -> TypeStats:
         name = (cell.type_name, type(message).__qualname__)
@@ -356,9 +423,13 @@ class WorkerCore:
 
     def failed(self, cell: Cell, entry: Entry, message: Message, error: Exception) -> None:
         """A handler has raised: a refusal is an answer, anything else ends the incarnation."""
-        self._leave()
+        self.meter.switch(_DISPATCH)
         cell.effects = []
         cell.current = None
+        cell.deferred.pop((entry.source, entry.number), None)
+        if isinstance(error, Postponed):
+            cell.postponed.append(msgspec.structs.replace(entry, paid=True))
+            return
         if isinstance(error, Reject):
             self.counters[counters.REJECTED] += 1
             if entry.kind == ASK:
@@ -407,7 +478,7 @@ class WorkerCore:
     def answer_error(self, entry: Entry, error: GristmillError) -> None:
         """Answer an ask with an error."""
         body = msgspec.msgpack.encode(error_reply(error))
-        self.sending.reply(entry.source, pack([ERROR, entry.number, body]))
+        self.sending.reply(entry.source, pack((ERROR, entry.number, body)))
 
     def dead_letter(
         self,
@@ -428,11 +499,6 @@ class WorkerCore:
             error=error,
         )
         self.shell.control(letter)
-
-
-def handler_owner(cell: Cell) -> type:
-    """Give the class of a running actor."""
-    return type(cell.actor)
 
 
 def _unknown(cell: Cell, name: str) -> UnknownMessageError:

@@ -5,21 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from random import Random
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
 
-from gristmill.behaviours.context import Timer
+from gristmill.behaviours.context import Postponed, Timer
 from gristmill.behaviours.facet_set import FacetSet
-from gristmill.errors import UsageError
+from gristmill.errors import Reject, UsageError
 from gristmill.importing import import_path
 from gristmill.messages import Command, Event, Request
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address, AnyRef, DeliveryGuarantee, Ref
-from gristmill.supervision import Normal
-from gristmill.transport.control import Subscribe
+from gristmill.supervision import ExitReason
 from gristmill.transport.envelope import ASK, REPLY, TELL, pack
-from gristmill.worker.cell import Cell, Entry
+from gristmill.worker import counters
+from gristmill.worker.cell import CONTINUE, TIMER, Cell, Entry
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
@@ -93,12 +93,11 @@ class CellHost:
 
     def publish(self, channel: str, event: Event, key: str) -> None:
         """Publish an event."""
-        self._core.sending.publish(channel, event, key)
+        self._core.channels.publish(channel, event, key)
 
     def subscribe(self, channel: str, *, wanted: bool) -> None:
         """Begin or end a subscription."""
-        shell = self._core.shell
-        shell.control(Subscribe(channel, shell.address, self._cell.key, wanted))
+        self._core.channels.subscribe(channel, self._cell.key, wanted=wanted)
 
     def send_after(self, delay: float, message: Command | Event) -> Timer:
         """Put a message into the actor's own mailbox after ``delay`` seconds."""
@@ -128,16 +127,51 @@ class CellHost:
         cell.effects.append((self._core.sending.journal, kind, payload))
         meter.switch(previous)
 
-    def stop(self) -> None:
+    def continue_with(self, message: Command | Event) -> None:
+        """Put a message in front of the mailbox, behind those put there before."""
+        cell = self._cell
+        entry = Entry(CONTINUE, 0, cell.key, 0, 0.0, b"", message, self._core.meter.last)
+        self._core.counters[counters.RECEIVED] += 1
+        cell.queue.insert(cell.inserted, entry)
+        cell.inserted += 1
+        self._core.schedule(cell)
+
+    def postpone(self) -> NoReturn:
+        """Lay the message in hand aside."""
+        cell = self._cell
+        entry = cell.current
+        capacity = cell.spec.mailbox.capacity if cell.spec is not None else 0
+        if entry is None:
+            raise UsageError("there is no message in hand that could be postponed")
+        if entry.kind == TELL and entry.number:
+            raise UsageError(
+                f"{cell.label} can't postpone an at-least-once message: those are handled in the "
+                "order in which they were sent"
+            )
+        if len(cell.postponed) >= capacity:
+            raise Reject(f"{cell.label} has {capacity} messages postponed", code="mailbox_full")
+        raise Postponed
+
+    def retry_postponed(self) -> None:
+        """Put the postponed messages in front of the mailbox, behind continuations."""
+        cell = self._cell
+        for entry in cell.postponed:
+            cell.queue.insert(cell.inserted, entry)
+            cell.inserted += 1
+        cell.postponed.clear()
+        self._core.schedule(cell)
+
+    def stop(self, reason: ExitReason) -> None:
         """End the actor when its handler has finished."""
-        self._cell.stop_reason = Normal()
+        self._cell.stop_reason = reason
 
     def defer(self) -> Callable[[Any], None]:
         """Give the function that answers the request in hand later."""
         entry = self._cell.current
         if entry is None or entry.kind != ASK:
             raise UsageError("there is no request in hand whose reply could be deferred")
-        return _LateReply(self._core, entry)
+        self._cell.deferred[entry.source, entry.number] = entry
+        return _LateReply(self._core, self._cell, entry)
 
     def switch_accounting(self, *, compute: bool) -> Callable[[], None]:
         """Change the time class until the returned function is called."""
@@ -153,15 +187,23 @@ class CellHost:
 class _LateReply:
     """Answers a deferred request; only the first call counts."""
 
-    def __init__(self, core: WorkerCore, entry: Entry) -> None:
+    def __init__(self, core: WorkerCore, cell: Cell, entry: Entry) -> None:
         self._core = core
-        self._entry: Entry | None = entry
+        self._cell = cell
+        self._entry = entry
 
     def __call__(self, value: Any) -> None:  # noqa: ANN401 - the reply
-        entry, self._entry = self._entry, None
-        if entry is None:
-            return
         body = self._core.codec.encode(value)
+        origin = self._core.sending.origin
+        if origin is not None and origin.durable:
+            origin.effects.append((self._send, body))
+        else:
+            self._send(origin, body)
+
+    def _send(self, _origin: Cell | None, body: bytes) -> None:
+        entry = self._entry
+        if self._cell.deferred.pop((entry.source, entry.number), None) is None:
+            return  # answered already, or its asker was told that the actor has ended
         self._core.sending.reply(entry.source, pack([REPLY, entry.number, body]))
         self._core.shell.request_turn()
 
@@ -169,13 +211,14 @@ class _LateReply:
 class _OwnTimer:
     """A message to oneself that is due later."""
 
-    __slots__ = ("_cell", "_core", "_message", "_timer")
+    __slots__ = ("_cell", "_core", "_entry", "_message", "_timer")
 
     def __init__(self, core: WorkerCore, cell: Cell, message: Command | Event) -> None:
         self._core = core
         self._cell = cell
         self._message = message
         self._timer: Timer | None = None
+        self._entry: Entry | None = None
 
     def arm(self, delay: float) -> None:
         self._timer = self._core.shell.call_later(delay, self._fire)
@@ -184,17 +227,22 @@ class _OwnTimer:
     def _fire(self) -> None:
         self._cell.timers.discard(self)
         now = self._core.meter.last
-        entry = Entry(TELL, 0, self._cell.key, 0, 0.0, b"", self._message, now)
-        self._core.deliver(self._cell.key, entry)
+        self._entry = Entry(TIMER, 0, self._cell.key, 0, 0.0, b"", self._message, now)
+        self._core.deliver(self._cell.key, self._entry)
 
     def cancel(self) -> bool:
-        """Stop it; give whether it was still to fire."""
-        if self not in self._cell.timers:
-            return False
-        self._cell.timers.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
-        return True
+        """Stop it, even if its message waits in the mailbox; give whether that came in time."""
+        if self in self._cell.timers:
+            self._cell.timers.discard(self)
+            if self._timer is not None:
+                self._timer.cancel()
+            return True
+        for place, entry in enumerate(self._cell.queue):
+            if entry is self._entry:
+                del self._cell.queue[place]
+                self._core.counters[counters.DROPPED] += 1
+                return True
+        return False
 
 
 def _seed(source: Random, label: str) -> int:

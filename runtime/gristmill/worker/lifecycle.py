@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from gristmill.behaviours.actor import Actor
 from gristmill.behaviours.context import Context
-from gristmill.errors import ActorNotFoundError, ActorTypeError, ErrorData, UsageError
+from gristmill.errors import (
+    ActorCrashed,
+    ActorDied,
+    ActorNotFoundError,
+    ActorTypeError,
+    ErrorData,
+    UsageError,
+)
 from gristmill.facets import KeyCompleted
 from gristmill.importing import resolve
 from gristmill.metrics import TimeClass
-from gristmill.supervision import ExitReason, Killed, Shutdown
+from gristmill.supervision import Crash, ExitReason, Killed, Shutdown, describe
 from gristmill.transport import control as c
-from gristmill.transport.envelope import TELL
-from gristmill.worker.cell import Cell, State
+from gristmill.transport.envelope import ASK, TELL
+from gristmill.worker import counters
+from gristmill.worker.cell import CONTINUE, TIMER, Cell, State
 from gristmill.worker.host import CellHost
 
 if TYPE_CHECKING:
@@ -116,7 +125,7 @@ class Lifecycle:
         for channel in kind.channels:
             host.subscribe(channel, wanted=True)
         self._core.sending.origin = cell
-        return cell.actor.on_start(cell.context)
+        return cell.actor.__begin__(cell.context)
 
     def _arguments(self, kind: type[Actor], spec: c.ActorSpec) -> tuple[list[Any], dict[str, Any]]:
         decoder = self._core.codec.decoder
@@ -205,17 +214,31 @@ class Lifecycle:
         self._core.request_stop(cell)
 
     def stop_all(self) -> None:
-        """End every actor at once, in order, as SIGTERM to this worker asks for."""
+        """End every actor at once, in order; the worker's exit status tells of all of them."""
         for cell in list(self._core.cells.values()):
             if cell.state is not State.HELD:
-                self.end(cell, Shutdown("its worker was terminated"))
+                self._end(cell, Shutdown("its worker was terminated"))
 
     def end(self, cell: Cell, reason: ExitReason) -> None:
         """End an incarnation now: ``terminate`` unless it is killed, then report it."""
+        self._end(cell, reason)
+        self._shell.control(c.ActorExited(cell.key, cell.incarnation, reason))
+
+    def _end(self, cell: Cell, reason: ExitReason) -> None:
         if cell.actor is not None and not isinstance(reason, Killed):
             self._terminate(cell, reason)
+        self._tell_waiting_askers(cell, reason)
         self._discard(cell)
-        self._shell.control(c.ActorExited(cell.key, cell.incarnation, reason))
+
+    def _tell_waiting_askers(self, cell: Cell, reason: ExitReason) -> None:
+        """Requests whose handler is under way, or whose reply was deferred, get no answer."""
+        waiting = list(cell.deferred.values())
+        if cell.current is not None and cell.current.kind == ASK:
+            waiting.append(cell.current)
+        text = f"{cell.label} ended before it answered: {describe(reason)}"
+        for entry in waiting:
+            error = ActorCrashed(text, reason.error) if isinstance(reason, Crash) else None
+            self._core.answer_error(entry, error or ActorDied(text))
 
     def _terminate(self, cell: Cell, reason: ExitReason) -> None:
         assert cell.actor is not None
@@ -223,7 +246,7 @@ class Lifecycle:
         self._core.sending.origin = cell
         self._shell.running(cell.label)
         try:
-            cell.actor.terminate(reason, cell.context)
+            cell.actor.__finish__(reason, cell.context)
         except Exception:  # the actor ends anyway; its failure to clean up is logged
             cell.context.log.exception("%s.terminate raised", type(cell.actor).__qualname__)
         finally:
@@ -249,7 +272,12 @@ class Lifecycle:
         cell.effects = []
         cell.blocked.clear()
         cell.busy = False
-        cell.queue = type(cell.queue)(entry for entry in cell.queue if entry.kind >= 0)
+        cell.deferred.clear()
+        kept = [entry for entry in (*cell.postponed, *cell.queue) if entry.kind >= 0]
+        own = sum(entry.kind in (CONTINUE, TIMER) for entry in cell.queue)
+        self._core.counters[counters.DROPPED] += own
+        cell.postponed.clear()
+        cell.queue = deque(kept)
 
     def forget(self, key: int) -> None:
         """Give up an actor for good: what waits for it becomes dead letters."""
@@ -262,6 +290,6 @@ class Lifecycle:
         cell.queue.clear()
         for entry in queue:
             if entry.kind >= 0:
-                if entry.source and not (entry.kind == TELL and entry.number):
+                if entry.source and not entry.paid and not (entry.kind == TELL and entry.number):
                     self._core.free_place(cell, entry.source)
                 self._core.refuse(cell, entry, ActorNotFoundError(reason))

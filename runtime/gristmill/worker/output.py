@@ -18,9 +18,10 @@ class LabelledLines(io.TextIOBase):
     def __init__(self, descriptor: int, worker: str) -> None:
         self._descriptor = descriptor
         self._worker = worker
-        self._rest = ""
         self.actor = ""
         """The actor whose handler runs."""
+        self.rest = ""
+        """An unfinished line."""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # typeshed has a plain attribute
@@ -41,16 +42,16 @@ class LabelledLines(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Write whole lines; keep an unfinished one back."""
-        lines = (self._rest + text).split("\n")
-        self._rest = lines.pop()
+        lines = (self.rest + text).split("\n")
+        self.rest = lines.pop()
         for line in lines:
             self._emit(line)
         return len(text)
 
     def finish(self) -> None:
         """Write an unfinished line."""
-        if self._rest:
-            rest, self._rest = self._rest, ""
+        if self.rest:
+            rest, self.rest = self.rest, ""
             self._emit(rest)
 
     def _emit(self, line: str) -> None:
@@ -74,10 +75,11 @@ class WorkerOutput:
 
     def running(self, actor: str) -> None:
         """Note whose handler runs."""
-        for stream in self._streams:
-            if stream.actor != actor:
-                stream.finish()
-                stream.actor = actor
+        out, err = self._streams
+        if out.actor != actor:
+            if out.rest or err.rest:
+                self.finish()
+            out.actor = err.actor = actor
 
     def finish(self) -> None:
         """Write what is left."""

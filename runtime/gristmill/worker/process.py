@@ -18,6 +18,7 @@ import msgspec
 import zmq
 
 from gristmill.behaviours.context import Timer
+from gristmill.config import ChannelConfig
 from gristmill.durability import Durability, JournalError, open_store
 from gristmill.errors import ErrorData
 from gristmill.metrics import Calibration, CounterPage, Meter, TimeClass, WorkerSnapshot
@@ -48,7 +49,11 @@ _IDLE, _ASK_WAIT, _IO_WAIT, _POLL, _RECV, _DISPATCH, _SEND = map(
     ),
 )
 _FRAMES_A_TURN = 64
+_SMALL_FRAME = 400
+"""Bytes of a frame with so few messages that waiting for more would cost more than it saves."""
 _RETRY_SECONDS = 0.001
+TERMINATED = 128 + signal.SIGTERM
+"""Exit status of a worker that SIGTERM has asked to leave."""
 _PAGE_EVERY_NS = 20_000_000
 _METRICS_EVERY = 1.0
 
@@ -70,6 +75,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, array_like=True):
     durability: Durability
     cpu: int
     """The core to run on, or -1."""
+    channels: ChannelConfig
+    """Where events are published."""
     expected: tuple[int, ...]
     """Actors that are going to be started here: what comes for them is held."""
     asked_ns: int
@@ -97,8 +104,11 @@ class WorkerProcess:
         self._page_at = 0
         self._cpu_start = 0
         self._turn_requested = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        """The async handlers that are under way."""
         self._retrying = False
         self._exiting = False
+        self._status = 0
         self._selector = MeteredSelector(self)
         self.loop = asyncio.SelectorEventLoop(self._selector)
         asyncio.set_event_loop(self.loop)
@@ -116,14 +126,14 @@ class WorkerProcess:
             if config.journal
             else None
         )
-        self.core = WorkerCore(self, self.meter, self._store)
+        self.core = WorkerCore(self, self.meter, self._store, config.channels)
         for key in config.expected:
             self.core.lifecycle.expect(key)
 
     # --- the loop ---
 
-    def run(self) -> None:
-        """Serve until told to exit."""
+    def run(self) -> int:
+        """Serve until told to exit; give the exit status."""
         self.meter.install_gc()
         self._control.start()
         self.loop.add_reader(self.plane.fd, self._drain)
@@ -138,23 +148,30 @@ class WorkerProcess:
             self.loop.run_forever()
         finally:
             self._close()
+        return self._status
 
     def _drain(self) -> None:
+        """Take in what has arrived; a lone small frame is handled before it looks for more."""
         meter = self.meter
-        for _ in range(_FRAMES_A_TURN):
+        receive = self.plane.take
+        for position in range(_FRAMES_A_TURN):
             meter.switch(_RECV)
-            frame = self.plane.receive()
+            frame = receive()
             meter.switch(_DISPATCH)
             if frame is None:
                 break
             self.core.on_frame(frame)
+            if not position and len(frame) <= _SMALL_FRAME:
+                self.core.turn()
+            receive = self.plane.receive
         else:
             self.loop.call_soon(self._drain)  # the descriptor is edge-triggered
         self._turn()
 
     def _turn(self) -> None:
         self._turn_requested = False
-        self.meter.switch(_DISPATCH)
+        if self.meter.current != _DISPATCH:
+            self.meter.switch(_DISPATCH)
         self.core.turn()
         self.meter.switch(_POLL)
         if self._exiting:
@@ -166,6 +183,7 @@ class WorkerProcess:
 
     def _terminate(self) -> None:
         self.core.lifecycle.stop_all()
+        self._status = TERMINATED
         self.exit()
         self._turn()
 
@@ -195,13 +213,17 @@ class WorkerProcess:
         def fire() -> None:
             self.meter.switch(_DISPATCH)
             callback()
-            self._turn()
+            self.meter.switch(_POLL)
+            self.request_turn()  # timers that are due together share a turn
 
-        return _LoopTimer(self.loop.call_later(delay, fire))
+        return LoopTimer(self.loop.call_later(delay, fire))
 
     def create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine on the loop."""
-        return self.loop.create_task(coroutine)
+        task = self.loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     def create_future(self) -> asyncio.Future[Any]:
         """Make a future of the loop."""
@@ -244,7 +266,7 @@ class WorkerProcess:
         """Say what it means when the loop blocks now."""
         if self.core.sending.waiting_asks:
             return _ASK_WAIT
-        if any(cell.task is not None for cell in self.core.cells.values()):
+        if self._tasks:
             return _IO_WAIT
         return _IDLE
 
@@ -315,7 +337,9 @@ class MeteredSelector(selectors.DefaultSelector):
         return ready
 
 
-class _LoopTimer:
+class LoopTimer:
+    """A timer of an event loop."""
+
     __slots__ = ("_handle",)
 
     def __init__(self, handle: asyncio.TimerHandle) -> None:
@@ -342,8 +366,7 @@ def run_worker(config: WorkerConfig, calibration: Calibration) -> int:
     except Exception as error:  # whatever prevents the start is told to the supervisor process
         _report_failure(config, error)
         return 1
-    process.run()
-    return 0
+    return process.run()
 
 
 def _report_failure(config: WorkerConfig, error: Exception) -> None:

@@ -21,7 +21,7 @@ from gristmill.messages import Command, Event, Request, reply_type
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address, DeliveryGuarantee, OverflowPolicy
 from gristmill.supervision import ExitReason, describe
-from gristmill.transport.control import FIRST_CLIENT, PeerInfo
+from gristmill.transport.control import FIRST_CLIENT, PeerInfo, Subscribe
 from gristmill.transport.credit import CreditBook
 from gristmill.transport.envelope import (
     ACK,
@@ -142,9 +142,14 @@ class Sending:
             if self._outbox is not None:
                 self._outbox.unlocated(name)
 
-    def address_of(self, key: int, home: int) -> Address:
-        """Give the address of the actor that sent a message."""
-        return self._by_key.get(key) or Address(key, home, "")
+    def address_of(self, sender: int | str, home: int) -> Address:
+        """Give the address of the actor that sent a message, by its key or its name.
+
+        An actor whose name is not registered just now can be told things at least once.
+        """
+        if isinstance(sender, str):
+            return self.directory.get(sender) or Address(0, home, "", sender)
+        return self._by_key.get(sender) or Address(sender, home, "")
 
     def subscribers(self, channel: str, targets: Iterable[tuple[int, int]]) -> None:
         """Take in who gets a channel's events."""
@@ -157,6 +162,8 @@ class Sending:
 
     def tell(self, to: Address, message: Command | Event, delivery: DeliveryGuarantee) -> None:
         """Send a message; without credit it waits, and with it its actor's next message."""
+        if delivery is DeliveryGuarantee.AT_LEAST_ONCE:
+            self._check_journaled(to)
         previous = self._core.meter.switch(_SER)
         try:
             body = self._core.codec.encode(message)
@@ -193,7 +200,7 @@ class Sending:
         else:
             self._shell.post(to.home, pack([TELL, to.key, sender, 0, body]))
 
-    def _tell_journaled(self, origin: Cell | None, to: Address, body: bytes) -> None:
+    def _check_journaled(self, to: Address) -> None:
         if self._outbox is None:
             raise UsageError(
                 "delivery='at_least_once' needs a journal; start the node with journal=DIRECTORY"
@@ -202,17 +209,18 @@ class Sending:
             raise UsageError(
                 f"delivery='at_least_once' needs a named target, and {_label(to)} has no name"
             )
+
+    def _tell_journaled(self, origin: Cell | None, to: Address, body: bytes) -> None:
+        assert self._outbox is not None
         sender = origin.spec.name if origin is not None and origin.spec is not None else ""
         self._outbox.send(to, sender, body)
 
     def _transmit(self, to: Address, sender: str, number: int, body: bytes) -> None:
-        from_address = self.directory.get(sender)
-        key = from_address.key if from_address is not None else 0
         if to.home == self._shell.address:
-            entry = Entry(TELL, to.home, key, number, 0.0, body, None, self._core.meter.last)
+            entry = Entry(TELL, to.home, sender, number, 0.0, body, None, self._core.meter.last)
             self._core.deliver(to.key, entry)
         else:
-            self._shell.post(to.home, pack([TELL, to.key, key, number, body]))
+            self._shell.post(to.home, pack([TELL, to.key, sender, number, body]))
 
     async def tell_waiting(
         self,
@@ -313,19 +321,24 @@ class Sending:
 
     # --- events, credit, acknowledgement ---
 
-    def publish(self, channel: str, event: Event, key: str) -> None:
-        """Publish an event to the subscribers that are known here."""
-        del key  # one sender's events keep their order on every channel of this backend
+    def fan_out(self, channel: str, event: Event) -> None:
+        """Send an event to the subscribers that are known here."""
         previous = self._core.meter.switch(_SER)
-        body = self._core.codec.encode(event)
-        origin = self.origin
-        if origin is not None and origin.durable:
-            origin.effects.append((self._publish, channel, body))
-        else:
-            self._publish(origin, channel, body)
-        self._core.meter.switch(previous)
+        try:
+            body = self._core.codec.encode(event)
+            origin = self.origin
+            if origin is not None and origin.durable:
+                origin.effects.append((self._fan_out, channel, body))
+            else:
+                self._fan_out(origin, channel, body)
+        finally:
+            self._core.meter.switch(previous)
 
-    def _publish(self, origin: Cell | None, channel: str, body: bytes) -> None:
+    def attach(self, channel: str, subscriber: int, *, wanted: bool) -> None:
+        """Have an actor of this worker known, or forgotten, as a subscriber."""
+        self._shell.control(Subscribe(channel, self._shell.address, subscriber, wanted))
+
+    def _fan_out(self, origin: Cell | None, channel: str, body: bytes) -> None:
         self._core.counters[counters.PUBLISHED] += 1
         sender = origin.key if origin is not None else 0
         for address, keys in self._subscribers.get(channel, {}).items():

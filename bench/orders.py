@@ -1,0 +1,120 @@
+"""Orders through the whole service with its compute switched off: what coordination costs.
+
+Two workers, journal and accounting on, the sample's orders repeated; every run is audited. The
+floor does for each order as many raw pyzmq messages as the run's accounting counted, one after
+another between two processes, and writes as many rows to SQLite (WAL), one commit an order.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from gristmill_orders.config import bootstrap
+from gristmill_orders.invoices import plan, read_invoices
+from gristmill_orders.invoices.sample import sample_path
+from gristmill_orders.records import RunFolder
+from gristmill_orders.run import RunSettings, run_orders
+from gristmill_orders.summary import Summary
+from harness import Bench, RawPair, Result, arguments, two_cores
+
+WORKERS = 2
+RETRY_SECONDS = (0.1, 0.2, 0.4, 0.8)
+"""Delays behind a failing gateway; with the usual ones, every run would end in seconds of rest."""
+BODY = bytes(200)
+"""As large as the service's messages are, about."""
+
+
+def run_once(repeat: int) -> Summary:
+    """Run the sample ``repeat`` times over; exit with status 1 if the audit finds anything."""
+    file = read_invoices(sample_path())
+    planned = plan(file, seed=0, cancel_share=0.0, repeat=repeat)
+    overrides: dict[tuple[str, str], object] = {
+        ("node", "workers"): str(WORKERS),
+        ("node", "node_id"): f"bench-orders-{os.getpid()}",
+        ("order_processor", "retry_seconds"): RETRY_SECONDS,
+    }
+    config = bootstrap().load(None, overrides=overrides)
+    settings = RunSettings(repeat=repeat, compute=False)
+    with tempfile.TemporaryDirectory(prefix="bench-orders-") as folder:
+        done = run_orders(file, planned, config, settings, RunFolder(Path(folder)), _unwatched)
+    summary = done.summary
+    if not summary.audit.ok:
+        print("the audit found violations:", *summary.audit.violations, sep="\n  ", file=sys.stderr)
+        sys.exit(1)
+    if summary.orders.refused or done.interrupted:
+        sys.exit(f"orders were refused or not sent: {summary.orders}")
+    return summary
+
+
+def _unwatched(*_: object) -> None:
+    """Show no progress."""
+
+
+def commits(count: int, rows: int) -> float:
+    """Give how many orders a second SQLite takes, with ``rows`` rows and one commit for each."""
+    with tempfile.TemporaryDirectory(prefix="bench-orders-") as folder:
+        base = sqlite3.connect(f"{folder}/floor.db", isolation_level=None)
+        base.execute("PRAGMA journal_mode = WAL")
+        base.execute("PRAGMA synchronous = OFF")  # as durability="process" has it
+        base.execute("CREATE TABLE event (seq INTEGER PRIMARY KEY, payload BLOB)")
+        begin = time.perf_counter()
+        for _ in range(count):
+            base.execute("BEGIN")
+            base.executemany("INSERT INTO event (payload) VALUES (?)", [(BODY,)] * rows)
+            base.execute("COMMIT")
+        seconds = time.perf_counter() - begin
+        base.close()
+    return count / seconds
+
+
+def floor(raw: RawPair, hops: float) -> float:
+    """Give orders a second of the floor, for orders of ``hops`` messages."""
+    messages = raw.one_way(50_000)
+    return 1 / (hops / messages + 1 / commits(1000, round(hops)))
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    options = arguments(__doc__ or "")
+    rounds, repeat = (2, 6) if options.quick else (5, 20)
+    driver_core, echo_core = two_cores()
+    runs, floors, hops = [], [], []
+    with RawPair(driver_core, echo_core, BODY) as raw:
+        for _ in range(rounds):
+            summary = run_once(repeat)
+            hops.append(summary.granularity.totals.messages / summary.orders.sent)
+            runs.append(summary)
+            floors.append(floor(raw, hops[-1]))
+    rates = [run.orders_per_s for run in runs]
+    ratio = median(ours / theirs for ours, theirs in zip(rates, floors, strict=True))
+    results = [
+        Result("orders_per_s", "1/s", median(rates), min(rates), max(rates), median(floors), ratio),
+        *(_latency(runs, name) for name in ("p50", "p95", "p99")),
+    ]
+    bench = Bench.of("orders", results)
+    bench.show(
+        [
+            f"{rounds} runs of {runs[0].orders.sent:,} orders, {WORKERS} workers, compute off",
+            f"gateways fail as always, but are tried again after {RETRY_SECONDS[0]:g} s",
+            f"journal and accounting on; {median(hops):.1f} messages an order; every audit ok",
+            "floor: as many raw messages, and one SQLite commit of as many rows, for each order",
+        ]
+    )
+    if options.json:
+        bench.write(options.json)
+
+
+def _latency(runs: list[Summary], percentile: str) -> Result:
+    values = [getattr(run.latency_ms, percentile) for run in runs]
+    name = f"latency_{percentile}"
+    return Result(name, "ms", median(values), min(values), max(values), None, None)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""The commands and their help; what they do is imported when they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gristmill.cli.group import RootGroup
+
+
+def _examples(*commands: str) -> str:
+    """Write examples as Markdown, a line each."""
+    return "Examples:\n\n" + "\n".join(f"- `{command}`" for command in commands)
+
+
+app = typer.Typer(
+    cls=RootGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=(
+        "Run actors in worker processes, supervise them, and see where the time goes.\n\n"
+        "Start an application with **gristmill up MODULE:APP**, look at it from another "
+        "terminal with **status** and **tree**, end it with **stop** "
+        "or Ctrl-C."
+    ),
+    epilog=(
+        "Exit codes: 0 clean, 1 failed, 2 usage or import, 3 cannot connect, "
+        "5 restart intensity exceeded, 130 interrupted."
+    ),
+)
+report_app = typer.Typer(no_args_is_help=True, help="Read granularity reports.")
+config_app = typer.Typer(no_args_is_help=True, help="See the configuration that is in effect.")
+app.add_typer(report_app, name="report")
+app.add_typer(config_app, name="config")
+
+
+def _running_node_ids() -> list[str]:
+    from gristmill.node.rundir import running_nodes  # noqa: PLC0415 - only completion needs it
+
+    return [node.node_id for node in running_nodes()]
+
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="The configuration file. Else the one in GRISTMILL_CONFIG, else ./release.toml.",
+        show_default=False,
+    ),
+]
+NodeId = Annotated[
+    str | None,
+    typer.Option(
+        "--node",
+        "-n",
+        help="The node's id; needed when several run.",
+        show_default=False,
+        autocompletion=_running_node_ids,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+@app.command(
+    epilog=_examples(
+        "gristmill up shop.app:app",
+        "gristmill up shop.app:app --workers 4 --pool pricers=8",
+        "NODE_WORKERS=4 gristmill up shop.app:app --config shop.toml",
+    )
+)
+def up(
+    application: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODULE:APP",
+            help="A NodeBuilder, an Application, or a function that gives a NodeBuilder.",
+            show_default=False,
+        ),
+    ],
+    config: ConfigFile = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(help="Worker processes: a number, or auto.", show_default=False),
+    ] = None,
+    node_id: Annotated[
+        str | None, typer.Option(help="The node's name.", show_default=False)
+    ] = None,
+    pin_cpus: Annotated[
+        bool | None,
+        typer.Option(
+            "--pin-cpus/--no-pin-cpus",
+            help="Bind each worker to a core of its own.",
+            show_default=False,
+        ),
+    ] = None,
+    pool: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=SIZE", help="Size of a pool; may be repeated.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Launch the worker pools of an application in the foreground.
+
+    Sizes come from the options here, else from the environment, else from the file (tables `node`
+    and `pools.NAME`), else from the application.
+
+    Ctrl-C or SIGTERM drains: what was accepted is worked off, then everything stops. A second
+    Ctrl-C stops at once.
+    """
+    from gristmill.cli.up import pool_overrides, run  # noqa: PLC0415 - imported when it runs
+
+    overrides = {
+        ("node", "workers"): workers,
+        ("node", "node_id"): node_id,
+        ("node", "pin_cpus"): pin_cpus,
+        **pool_overrides(pool or []),
+    }
+    raise typer.Exit(run(application, config, overrides))
+
+
+@app.command(epilog=_examples("gristmill status", "gristmill status --node order-node-1 --json"))
+def status(node: NodeId = None, json: Json = False) -> None:
+    """Show a running node: its workers and its counters."""
+    from gristmill.cli import nodes  # noqa: PLC0415 - imported when it runs
+
+    nodes.show_status(node, as_json=json)
+
+
+@app.command(epilog=_examples("gristmill tree", "gristmill tree --node order-node-1 --json"))
+def tree(node: NodeId = None, json: Json = False) -> None:
+    """Show the supervision tree of a running node, with states and restarts."""
+    from gristmill.cli import nodes  # noqa: PLC0415 - imported when it runs
+
+    nodes.show_tree(node, as_json=json)
+
+
+@app.command(epilog=_examples("gristmill stop", "gristmill stop --node order-node-1 --now"))
+def stop(
+    node: NodeId = None,
+    timeout: Annotated[
+        float, typer.Option(min=0.0, help="Seconds for an orderly stop; what is left is killed.")
+    ] = 25.0,
+    now: Annotated[bool, typer.Option("--now", help="Kill at once, as --timeout 0.")] = False,
+) -> None:
+    """Stop a running node in order, and wait until it is gone."""
+    from gristmill.cli import nodes  # noqa: PLC0415 - imported when it runs
+
+    nodes.stop(node, 0.0 if now else timeout)
+
+
+@report_app.command(
+    "show",
+    epilog=_examples("gristmill report show out/granularity.json", "gristmill report show out"),
+)
+def report_show(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A granularity/1 JSON file, or a folder with a granularity.json.",
+            show_default=False,
+        ),
+    ],
+    json: Json = False,
+) -> None:
+    """Print a saved granularity report: how much was compute, how much coordination."""
+    from gristmill.cli.report import show  # noqa: PLC0415 - imported when it runs
+
+    show(file, as_json=json)
+
+
+@config_app.command(
+    "show",
+    epilog=_examples(
+        "gristmill config show",
+        "gristmill config show shop.app:app --json",
+        "NODE_WORKERS=4 gristmill config show",
+    ),
+)
+def config_show(
+    application: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODULE:APP]",
+            help="The application whose sections are wanted; else those of all that are installed.",
+            show_default=False,
+        ),
+    ] = None,
+    config: ConfigFile = None,
+    json: Json = False,
+) -> None:
+    """Print every value with where it came from. Secrets are masked."""
+    from gristmill.cli.configuration import show  # noqa: PLC0415 - imported when it runs
+
+    show(application, config, as_json=json)
+
+
+@app.command(epilog=_examples("gristmill version", "gristmill version --json"))
+def version(json: Json = False) -> None:
+    """Print the version of gristmill and of what it stands on."""
+    from gristmill.cli.versions import show  # noqa: PLC0415 - imported when it runs
+
+    show(as_json=json)

@@ -1,0 +1,106 @@
+"""``gristmill up``: an application in the foreground, until a signal or its own end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from rich.text import Text
+
+from gristmill.cli.group import INTERRUPTED
+from gristmill.cli.importing import load_target
+from gristmill.cli.nodes import counted, tree_of, workers_table
+from gristmill.cli.output import console, show_notice
+from gristmill.errors import UsageError
+from gristmill.node.application import Application
+from gristmill.node.node import DRAIN, Node
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def pool_overrides(pools: list[str]) -> dict[tuple[str, str], object]:
+    """Read ``NAME=SIZE`` options as values of the configuration.
+
+    Raises:
+        UsageError: one is not of this form.
+    """
+    overrides: dict[tuple[str, str], object] = {}
+    for text in pools:
+        name, sign, size = text.partition("=")
+        if not name or not sign or not size:
+            raise UsageError(f"--pool {text!r} is no NAME=SIZE; write for example --pool pricers=8")
+        overrides[f"pools.{name}", "size"] = size
+    return overrides
+
+
+def run(target: str, file: Path | None, overrides: Mapping[tuple[str, str], object]) -> int:
+    """Run an application; give the exit code.
+
+    Args:
+        target: ``MODULE:APP``.
+        file: the configuration file; None: the default one.
+        overrides: values of the command line; None as a value means not given.
+
+    Raises:
+        GristmillError: it can't be loaded or started, or the node has failed; has the exit code.
+    """
+    application = Application.of(load_target(target), target)
+    config = application.bootstrap.load(file, overrides=overrides)
+    builder = application.builder(config).preload(target.partition(":")[0])
+    node = builder.build()
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        node.start()
+    except _Terminated:
+        return 0
+    try:
+        _show(node)
+        node.wait()
+    except KeyboardInterrupt:
+        return _drain(node, "draining; press Ctrl-C again to stop at once", INTERRUPTED)
+    except _Terminated:
+        return _drain(node, f"SIGTERM: draining, {DRAIN:g} s at most", 0)
+    node.stop()
+    if node.exit_code and node.error is not None:
+        raise node.error
+    show_notice("stopped")
+    return 0
+
+
+def _drain(node: Node, notice: str, code: int) -> int:
+    """Stop in order, or at once on a Ctrl-C; give the exit code."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    show_notice(notice)
+    try:
+        node.stop()
+    except KeyboardInterrupt:
+        show_notice("stopped at once")
+        return INTERRUPTED
+    show_notice("stopped")
+    return code
+
+
+def _terminate(signum: int, frame: object) -> NoReturn:
+    del signum, frame
+    raise _Terminated
+
+
+def _show(node: Node) -> None:
+    status = node.status()
+    out = console()
+    out.print(
+        Text.assemble(
+            (status.node_id, "bold"),
+            f" is up: {counted(len(status.workers), 'worker')}, {counted(status.actors, 'actor')}",
+        )
+    )
+    out.print(workers_table(status))
+    out.print(tree_of(status.tree))
+    out.print(
+        "Ctrl-C drains and stops. From another terminal: gristmill status, tree, stop", style="dim"
+    )
+    out.file.flush()

@@ -1,0 +1,296 @@
+"""``NodeBuilder`` and ``ActorBuilder``: the fluent way to say what a node runs.
+
+A builder is a value: every method gives a new one and leaves the old one as it was, so a builder
+can serve as the template of several others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from gristmill.behaviours.actor import Actor
+from gristmill.config import Config, NodeConfig, PoolConfig
+from gristmill.durability import Durability
+from gristmill.errors import ConfigError, UsageError
+from gristmill.facets.specs import FacetSpec
+from gristmill.node.node import Node, worker_count
+from gristmill.node.specs import actor_spec, child_spec, pool_spec
+from gristmill.ref import Mailbox, OverflowPolicy, Ref
+from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
+from gristmill.transport.codec import Codec
+
+A = TypeVar("A", bound=Actor)
+
+_CODEC = Codec(None)
+
+
+@dataclass(frozen=True)
+class ActorBuilder(Generic[A]):
+    """Says how to make one actor; :meth:`spawn` makes it, or it becomes part of a tree.
+
+    Args:
+        kind: the actor's class, importable by the workers.
+    """
+
+    kind: type[A]
+    _actor: Mapping[str, Any] = field(default_factory=dict)
+    _child: Mapping[str, Any] = field(default_factory=dict)
+
+    def args(self, *values: object) -> ActorBuilder[A]:
+        """Set the positional arguments of its constructor."""
+        return self._for_actor(args=values)
+
+    def kwargs(self, **values: object) -> ActorBuilder[A]:
+        """Set the keyword arguments of its constructor."""
+        return self._for_actor(kwargs=values)
+
+    def name(self, name: str) -> ActorBuilder[A]:
+        """Set the name to register; one living actor has it at a time."""
+        return self._for_actor(name=name)
+
+    def mailbox(
+        self, capacity: int, overflow: OverflowPolicy | str = OverflowPolicy.WAIT
+    ) -> ActorBuilder[A]:
+        """Bound the mailbox, instead of the class's own bound.
+
+        Raises:
+            UsageError: the capacity is under 1, or the policy is unknown.
+        """
+        try:
+            policy = OverflowPolicy(overflow)
+        except ValueError:
+            known = ", ".join(OverflowPolicy)
+            raise UsageError(f"overflow is {overflow!r}; write one of: {known}") from None
+        if capacity < 1:
+            raise UsageError(f"a mailbox has a capacity of 1 or more, not {capacity}")
+        return self._for_actor(mailbox=Mailbox(capacity, policy))
+
+    def facet(self, *facets: FacetSpec) -> ActorBuilder[A]:
+        """Attach facets, besides those of the class and those attached before."""
+        return self._for_actor(facets=(*self._actor.get("facets", self.kind.facets), *facets))
+
+    def placement(self, placement: str) -> ActorBuilder[A]:
+        """Say where it lives: ``"any"``, ``"io"``, ``"dedicated"`` or a worker's name."""
+        return self._for_actor(placement=placement)
+
+    def on_restart(self, what: str) -> ActorBuilder[A]:
+        """``"keep"`` or ``"drop"`` what waits in the mailbox when it is restarted."""
+        return self._for_actor(on_restart=what)
+
+    def restart(self, restart: Restart | str) -> ActorBuilder[A]:
+        """Say when it is restarted: ``"permanent"``, ``"transient"`` or ``"temporary"``."""
+        return self._for_child(restart=restart)
+
+    def shutdown(self, shutdown: ShutdownPolicy) -> ActorBuilder[A]:
+        """Give it seconds to stop, or ``"brutal_kill"`` or ``"infinity"``."""
+        return self._for_child(shutdown=shutdown)
+
+    def backoff(self, minimum: float, maximum: float, *, jitter: float = 0.2) -> ActorBuilder[A]:
+        """Delay restarts: from ``minimum`` seconds, doubled each time, up to ``maximum``."""
+        return self._for_child(backoff=Backoff(minimum, maximum, jitter))
+
+    def spawn(self, node: Node, *, supervisor: str = "") -> Ref[A]:
+        """Start the actor on a running node, under a supervisor (by path; empty: the root).
+
+        Raises:
+            StartFailedError: its constructor or ``on_start`` raised.
+            AlreadyStartedError: the name is taken.
+        """
+        return node.spawn(self.kind, supervisor=supervisor, **self._actor, **self._child)
+
+    def child_spec(self, child_id: str = "") -> ChildSpec:
+        """Describe the actor as a child of a supervisor.
+
+        Args:
+            child_id: its id under the supervisor; its name, else its class's name, if empty.
+
+        Raises:
+            ActorTypeError: no worker could import the class.
+            UsageError: an option is unknown, or an argument can't travel.
+        """
+        spec = actor_spec(_CODEC, self.kind, **self._actor)
+        return child_spec(spec, child_id or spec.name or self.kind.__name__, **self._child)
+
+    def _for_actor(self, **options: object) -> ActorBuilder[A]:
+        return replace(self, _actor={**self._actor, **options})
+
+    def _for_child(self, **options: object) -> ActorBuilder[A]:
+        return replace(self, _child={**self._child, **options})
+
+
+@dataclass(frozen=True)
+class _PoolPlan:
+    """A pool whose size the configuration may still change."""
+
+    kind: type[Actor]
+    name: str
+    size: int
+    options: Mapping[str, Any]
+
+    def spec(self) -> SupervisorSpec:
+        return pool_spec(_CODEC, self.kind, self.name, self.size, **self.options)
+
+
+_Member = SupervisorSpec | ChildSpec | _PoolPlan
+
+
+@dataclass(frozen=True)
+class NodeBuilder:
+    """Says what a node is made of; :meth:`build` makes it.
+
+    Args:
+        node_id: the node's name; made up if empty.
+    """
+
+    node_id: str = ""
+    _options: Mapping[str, Any] = field(default_factory=dict)
+    _tree: tuple[_Member, ...] = ()
+
+    def workers(self, workers: int | str) -> NodeBuilder:
+        """Set how many worker processes: a number, or ``"auto"`` for one on each usable core.
+
+        Raises:
+            UsageError: it is neither.
+        """
+        worker_count(workers)
+        return self._with(workers=workers)
+
+    def journal(self, directory: str | Path, *, durability: Durability = "process") -> NodeBuilder:
+        """Keep durable actors and at-least-once messages in a directory.
+
+        Args:
+            directory: where the journal lies; made if need be.
+            durability: what a commit survives: ``"process"`` death, or ``"power"`` failure too.
+        """
+        return self._with(journal=directory, durability=durability)
+
+    def pin_cpus(self, pin: bool = True) -> NodeBuilder:
+        """Bind each worker to a core of its own."""
+        return self._with(pin_cpus=pin)
+
+    def preload(self, *modules: str) -> NodeBuilder:
+        """Have the fork server import modules before it forks workers."""
+        return self._with(preload=(*self._options.get("preload", ()), *modules))
+
+    def blas_threads(self, threads: int) -> NodeBuilder:
+        """Set how many threads linear algebra libraries may start in each worker."""
+        return self._with(blas_threads=threads)
+
+    def restarts(self, max_restarts: int, *, within: float = 5.0) -> NodeBuilder:
+        """Allow that many restarts of top-level actors ``within`` seconds."""
+        return self._with(max_restarts=max_restarts, within=within)
+
+    def boot_timeout(self, seconds: float) -> NodeBuilder:
+        """Set the seconds until the node must be up."""
+        return self._with(boot_timeout=seconds)
+
+    def in_process(self) -> NodeBuilder:
+        """Run everything in the client's process, so that a debugger works."""
+        return self._with(in_process=True)
+
+    def supervise(self, *specs: SupervisorSpec | ChildSpec) -> NodeBuilder:
+        """Start supervisors, or actors given as specs, with the node, in this order."""
+        return replace(self, _tree=(*self._tree, *specs))
+
+    def actor(self, *actors: ActorBuilder[Any]) -> NodeBuilder:
+        """Start actors with the node, in this order."""
+        return self.supervise(*(actor.child_spec() for actor in actors))
+
+    def pool(
+        self,
+        kind: type[Actor],
+        name: str,
+        *,
+        size: int = 1,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        max_restarts: int = 3,
+        within: float = 5.0,
+        facets: Sequence[FacetSpec] | None = None,
+        mailbox: Mailbox | None = None,
+    ) -> NodeBuilder:
+        """Start ``size`` like actors, ``NAME-1``, ``NAME-2`` and so on, under their supervisor.
+
+        :meth:`configure` takes the size from ``[pools.NAME]``; ``Node.lookup_pool`` finds the
+        pool once the node runs.
+
+        Raises:
+            UsageError: a pool of this name exists, or the size is under 1.
+        """
+        if name in self.pools:
+            raise UsageError(f"the node has a pool {name!r} already; choose another name")
+        options = {
+            "args": args,
+            "kwargs": kwargs,
+            "max_restarts": max_restarts,
+            "within": within,
+            "facets": facets,
+            "mailbox": mailbox,
+        }
+        plan = _PoolPlan(kind, name, size, options)
+        plan.spec()  # what is wrong with it is told here and not at build
+        return replace(self, _tree=(*self._tree, plan))
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The names of the declared pools."""
+        return tuple(member.name for member in self._tree if isinstance(member, _PoolPlan))
+
+    def configure(self, config: Config) -> NodeBuilder:
+        """Take over ``[node]``, and the sizes of the declared pools from ``[pools.NAME]``.
+
+        What the command line, the environment or the file say wins over what the builder was told,
+        and that wins over the defaults of the configuration.
+
+        Raises:
+            ConfigError: something is turned on that a node can't do yet.
+        """
+        _refuse_unavailable(config)
+        node = config.section(NodeConfig)
+        said = {s.key for s in config.settings if s.section == "node" and s.origin != "default"}
+        options = dict(self._options)
+        for key in ("workers", "pin_cpus"):
+            if key in said or key not in options:
+                options[key] = getattr(node, key)
+        node_id = node.node_id if "node_id" in said or not self.node_id else self.node_id
+        sizes = config.table(PoolConfig) if self.pools else {}
+        tree = tuple(
+            replace(member, size=sizes[member.name].size)
+            if isinstance(member, _PoolPlan) and member.name in sizes
+            else member
+            for member in self._tree
+        )
+        return replace(self, node_id=node_id, _options=options, _tree=tree)
+
+    def build(self) -> Node:
+        """Make the node, not started: use it in a ``with`` block, or call its ``start``.
+
+        Raises:
+            UsageError: an option makes no sense.
+        """
+        tree = [m.spec() if isinstance(m, _PoolPlan) else m for m in self._tree]
+        return Node(node_id=self.node_id, supervisors=tree, **self._options)
+
+    def _with(self, **options: object) -> NodeBuilder:
+        return replace(self, _options={**self._options, **options})
+
+
+_UNAVAILABLE = {
+    ("node", "node_address"): "joining other nodes",
+    ("channel", "use_redis"): "the Redis channel backend",
+    ("channel", "use_kafka"): "the Kafka channel backend",
+}
+
+
+def _refuse_unavailable(config: Config) -> None:
+    """Refuse what has its key already and would have no effect."""
+    for setting in config.settings:
+        what = _UNAVAILABLE.get((setting.section, setting.key))
+        if what is not None and setting.value:
+            raise ConfigError(
+                f"{setting.origin}: [{setting.section}] {setting.key} = {setting.value!r}: "
+                f"{what} is not in this version; leave the key out"
+            )

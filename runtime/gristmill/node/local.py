@@ -1,0 +1,336 @@
+"""``Node(in_process=True)``: the whole node in the client's own process, for debugging.
+
+The same supervisor core and worker cores as in separate processes, driven by one loop. There is
+no process, no thread and no socket: whatever waits for an answer runs the loop until it has it, so
+a handler runs in the thread of the caller, and ``breakpoint()`` in it works. Bodies are still
+encoded and decoded. Time passes for the actors while the client is inside a call of the node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import itertools
+import selectors
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+from gristmill.behaviours.context import Timer
+from gristmill.errors import ErrorData
+from gristmill.messages import Request
+from gristmill.metrics import TimeClass, calibrate
+from gristmill.node.client import Connection
+from gristmill.node.local_worker import LocalWorker, LoopbackPlane
+from gristmill.node.post import ClientPost
+from gristmill.node.slots import Slot
+from gristmill.node.supervisor_core import SupervisorCore
+from gristmill.node.supervisor_shell import NodeConfig
+from gristmill.ref import Address
+from gristmill.transport import control as c
+from gristmill.worker.process import LoopTimer, WorkerConfig
+
+R = TypeVar("R")
+
+_IDLE = int(TimeClass.IDLE)
+_CLIENT = b"client"
+_FIRST_PID = 1 << 30
+"""Above every real process id, so that a signal to one of ours reaches nobody."""
+_SLICE = 0.01
+"""Seconds after which a thread that waits lets another one run the loop."""
+
+
+class LocalWorld:
+    """Supervisor and workers on one loop; implements the supervisor core's shell."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self._config = config
+        self._lock = threading.RLock()
+        self._runner = 0
+        """The thread that runs the loop now."""
+        self._work: deque[Callable[[], None]] = deque()
+        self._pids = itertools.count(_FIRST_PID)
+        self._timers: dict[int, Timer] = {}
+        self._numbers = itertools.count(1)
+        self._last_pages: dict[str, dict[str, int]] = {}
+        self.loop = asyncio.SelectorEventLoop(_IdleSelector(self))
+        self.calibration = calibrate()
+        self.workers: dict[int, LocalWorker] = {}
+        self.planes: dict[int, LoopbackPlane] = {}
+        self.to_client: Callable[[bytes], None] | None = None
+        self.exit_code: int | None = None
+        self._failure: Exception | None = None
+        self.now = time.monotonic
+        self.now_ns = time.perf_counter_ns
+        self.core = SupervisorCore(self, config, "in-process")
+
+    def begin(self) -> None:
+        """Import what is to be preloaded, and start the workers."""
+        for module in self._config.preload:
+            try:
+                importlib.import_module(module)
+            except Exception as error:  # whatever the user's module raises
+                self.core.load_failed(module, ErrorData.of(error))
+                return
+        self.core.begin()
+
+    # --- running ---
+
+    @property
+    def inside(self) -> bool:
+        """Whether the caller is a handler, or something else that the loop runs."""
+        return self._runner == threading.get_ident()
+
+    @property
+    def pending(self) -> bool:
+        """Whether something waits to be handled."""
+        return bool(self._work)
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Do something in turn; from any thread."""
+        self._work.append(work)
+        if self._runner:
+            self.loop.call_soon_threadsafe(self._drain)
+
+    def run(self, done: Callable[[], bool], timeout: float | None) -> bool:
+        """Run the node in this thread until ``done`` holds, ``timeout`` seconds at most."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            with self._lock:
+                if self.loop.is_closed() or self.inside:
+                    return done()
+                self._step(0.0)
+                remaining = _SLICE if deadline is None else deadline - time.monotonic()
+                if done() or remaining <= 0:
+                    return done()
+                self._step(min(remaining, _SLICE))
+
+    def settle(self) -> None:
+        """Handle what waits, unless the caller is handled itself."""
+        if not self.inside:
+            self.run(lambda: not self._work, 0)
+
+    def _step(self, seconds: float) -> None:
+        if _loop_runs_here():  # a client's own, which waits in a plain call as notebooks do
+            thread = threading.Thread(target=self._run_loop, args=(seconds,))
+            thread.start()
+            thread.join()
+        else:
+            self._run_loop(seconds)
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _run_loop(self, seconds: float) -> None:
+        self._runner = threading.get_ident()
+        try:
+            self.loop.call_soon(self._drain)
+            stop = self.loop.call_later(seconds, self.loop.stop)
+            self.loop.run_forever()
+            stop.cancel()
+        finally:
+            self._runner = 0
+
+    def _drain(self) -> None:
+        self.loop.stop()
+        try:
+            while self._work:
+                self._work.popleft()()
+        except Exception as error:  # the loop would log it and go on; a debugger wants it
+            self._failure = error
+
+    # --- what the workers and the client say ---
+
+    def deliver(self, address: int, frame: bytes) -> None:
+        """Bring a frame to whom it is for; one for a party that has gone is lost."""
+        worker = self.workers.get(address)
+        if worker is not None:
+            self.submit(partial(worker.receive, frame))
+        elif address in self.planes:
+            self.planes[address].inbox.append(frame)
+
+    def to_supervisor(self, identity: bytes, message: c.ControlMessage) -> None:
+        """Give the supervisor a message."""
+        decoded = c.decode_to_supervisor(c.encode_control(message))
+        self.submit(partial(self.core.on_message, identity, decoded))
+
+    def ended(self, worker: LocalWorker, status: int) -> None:
+        """A worker has ended."""
+        if self.workers.get(worker.address) is worker:
+            del self.workers[worker.address]
+            self._last_pages[worker.name] = worker.page()
+            worker.close()
+            self.submit(partial(self.core.reaped, worker.pid, status))
+
+    # --- SupervisorShell ---
+
+    def send(self, identity: bytes, message: c.ControlMessage) -> None:
+        """Send a message to a worker or to the client."""
+        encoded = c.encode_control(message)
+        if identity == _CLIENT:
+            if self.to_client is not None:
+                self.submit(partial(self.to_client, encoded))
+            return
+        for worker in self.workers.values():
+            if worker.identity == identity:
+                self.submit(partial(worker.on_control, encoded))
+
+    def fork(self, config: WorkerConfig) -> None:
+        """Make a worker."""
+        self.submit(partial(self._make, config))
+
+    def _make(self, config: WorkerConfig) -> None:
+        pid = next(self._pids)
+        self.core.forked(config.address, config.incarnation, pid)
+        try:
+            worker = LocalWorker(self, config, pid)
+        except Exception as error:  # whatever prevents the start is told to the supervisor
+            failed = c.WorkerFailed(config.address, ErrorData.of(error))
+            self.core.on_message(b"", failed)
+            self.submit(partial(self.core.reaped, pid, 1))
+            return
+        self.workers[config.address] = worker
+        peer = c.PeerInfo(config.address, config.incarnation, "in-process", config.name)
+        worker.connect(peer)
+        worker.meter.switch(_IDLE)
+        self.to_supervisor(worker.identity, c.WorkerReady(peer, pid))
+
+    def signal(self, pid: int, number: int) -> None:
+        """End a worker at once."""
+        for worker in list(self.workers.values()):
+            if worker.pid == pid:
+                self.ended(worker, -number)
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        """Call back after ``delay`` seconds."""
+        return LoopTimer(self.loop.call_later(delay, self._due, callback))
+
+    def _due(self, callback: Callable[[], None]) -> None:
+        self.submit(callback)
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> int:
+        """Call back at a monotonic time; give a number to cancel it."""
+        number = next(self._numbers)
+
+        def fire() -> None:
+            if self._timers.pop(number, None) is not None:
+                callback()
+
+        self._timers[number] = self.call_later(max(0.0, when - self.now()), fire)
+        return number
+
+    def cancel(self, timer: int) -> None:
+        """Forget a timer."""
+        armed = self._timers.pop(timer, None)
+        if armed is not None:
+            armed.cancel()
+
+    def read_page(self, slot: Slot, *, remove: bool) -> dict[str, int] | None:
+        """Give what a worker process would keep in its counter page."""
+        if remove:
+            return self._last_pages.pop(slot.name, None)
+        worker = self.workers.get(slot.address)
+        return worker.page() if worker is not None else None
+
+    def watch(self, pid: int, address: int) -> None:
+        """Do nothing: the only client is this process."""
+
+    def log(self, text: str) -> None:
+        """Show a line."""
+        print(f"[{self._config.node_id}] {text}", file=sys.stderr)
+
+    def finish(self, exit_code: int, message: str) -> None:
+        """Note the end; the client has been told."""
+        del message
+        self.exit_code = exit_code
+
+    def close(self) -> None:
+        """Stop what still runs and close the loop."""
+        with self._lock:
+            for worker in list(self.workers.values()):
+                worker.close()
+            self.workers.clear()
+            self._work.clear()
+            tasks = asyncio.all_tasks(self.loop)
+            if tasks and not self.loop.is_closed():
+                self._step(0.0)  # lets cancelled handlers leave
+            self.loop.close()
+
+
+def _loop_runs_here() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+class _IdleSelector(selectors.DefaultSelector):
+    """Tells the meters when the loop blocks."""
+
+    def __init__(self, world: LocalWorld) -> None:
+        super().__init__()
+        self._world = world
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Wait for descriptors; the wait is accounted as idle."""
+        for worker in self._world.workers.values():
+            worker.meter.switch(_IDLE)
+        return super().select(timeout)
+
+
+class LocalPost(ClientPost):
+    """The client's post; an ``async`` ask runs the node on a helper thread."""
+
+    async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> R:
+        """Send a request and await its reply."""
+        return await asyncio.to_thread(self.ask, to, request, timeout)
+
+
+class _NoWake:
+    """Nobody has to be woken: whoever waits runs the node in slices."""
+
+    def send(self, *envelopes: bytes) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class _LocalLink:
+    """The client's end of the control plane."""
+
+    def __init__(self, world: LocalWorld) -> None:
+        self._world = world
+
+    def start(self) -> None:
+        """Start the node."""
+        self._world.submit(self._world.begin)
+
+    def send(self, message: c.ControlMessage) -> None:
+        """Send a message to the supervisor, and let it act on it."""
+        self._world.to_supervisor(_CLIENT, message)
+        self._world.settle()
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+
+class LocalConnection(Connection):
+    """The client's connection to a node in its own process."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self.world = LocalWorld(config)
+        plane = LoopbackPlane(self.world, c.FIRST_CLIENT, 1)
+        self.world.to_client = self._on_control
+        self._join(LocalPost(plane, _NoWake(), self.stop_actor), _LocalLink(self.world), owner=True)
+
+    def _wait(self, event: threading.Event, timeout: float | None) -> bool:
+        return self.world.run(event.is_set, timeout)
+
+    def _close_wires(self) -> None:
+        self.world.close()

@@ -1,0 +1,255 @@
+"""A worker without a process of its own: the shell around its core in ``Node(in_process=True)``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from random import Random, SystemRandom
+from typing import TYPE_CHECKING
+
+from gristmill.behaviours.context import Timer
+from gristmill.durability import open_store
+from gristmill.errors import UsageError
+from gristmill.metrics import Meter, TimeClass, WorkerSnapshot
+from gristmill.metrics.classes import NAMES as CLASS_NAMES
+from gristmill.transport import control as c
+from gristmill.transport.envelope import ASK, HEADER, NOTICE, pack
+from gristmill.worker import counters
+from gristmill.worker.core import WorkerCore
+from gristmill.worker.process import WorkerConfig
+
+if TYPE_CHECKING:
+    from gristmill.node.local import LocalWorld
+
+_IDLE = int(TimeClass.IDLE)
+_DISPATCH = int(TimeClass.DISPATCH)
+
+
+class LoopbackPlane:
+    """The data plane of one party inside the process."""
+
+    def __init__(self, world: LocalWorld, address: int, incarnation: int) -> None:
+        self._world = world
+        self._address = address
+        self._incarnation = incarnation
+        self._peers: dict[int, int] = {}
+        self._envelopes: dict[int, list[bytes]] = {}
+        self.endpoint = "in-process"
+        self.fd = -1  # nobody watches it: LocalPost doesn't read from a loop
+        self.inbox: deque[bytes] = deque()
+
+    def identify(self, address: int, incarnation: int) -> None:
+        """Take the address that was given to this party."""
+        self._address = address
+        self._incarnation = incarnation
+        self._world.planes[address] = self
+
+    def receive(self) -> bytes | None:
+        """Take the next frame, or None when there is none now."""
+        return self.inbox.popleft() if self.inbox else None
+
+    def receive_within(self, seconds: float) -> bytes | None:
+        """Take the next frame, running the node for it ``seconds`` at most."""
+        self._world.run(lambda: bool(self.inbox), seconds)
+        return self.receive()
+
+    def connect(self, address: int, incarnation: int, endpoint: str) -> None:
+        """Note that a peer can be reached."""
+        del endpoint
+        self._peers[address] = incarnation
+
+    def disconnect(self, address: int) -> int:
+        """Forget a dead peer; give how many envelopes were still waiting for it."""
+        self._peers.pop(address, None)
+        return len(self._envelopes.pop(address, ()))
+
+    def incarnation_of(self, address: int) -> int:
+        """Give the incarnation of the peer that envelopes for ``address`` go to."""
+        return self._peers.get(address, 0)
+
+    def waiting(self, address: int) -> int:
+        """Count the envelopes that wait for a peer."""
+        return len(self._envelopes.get(address, ()))
+
+    @property
+    def unsent(self) -> bool:
+        """Whether a flush has something to do."""
+        return bool(self._envelopes)
+
+    def post(self, address: int, envelope: bytes) -> None:
+        """Put an envelope into the next frame for a peer."""
+        if self._address >= c.FIRST_CLIENT and envelope[1] == ASK and self._world.inside:
+            raise UsageError(
+                "a handler asks through a ref of the client's, which would wait for itself; "
+                "give the ref to the actor in a message or argument, and write await ctx.ask(...)"
+            )
+        self._envelopes.setdefault(address, []).append(envelope)
+
+    def flush(self) -> bool:
+        """Hand over what waits; give whether the node has to run for it to be handled."""
+        for address in [address for address in self._envelopes if address in self._peers]:
+            envelopes = self._envelopes.pop(address)
+            now = time.perf_counter_ns()
+            header = pack([HEADER, self._address, self._incarnation, 0, len(envelopes), now])
+            self._world.deliver(address, header + b"".join(envelopes))
+        return self._world.pending and not self._world.inside
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to close."""
+
+
+class LocalWorker:
+    """Drives a :class:`WorkerCore`; implements :class:`~gristmill.worker.shell.Shell`."""
+
+    def __init__(self, world: LocalWorld, config: WorkerConfig, pid: int) -> None:
+        self._world = world
+        self.pid = pid
+        self.address = config.address
+        self.incarnation = config.incarnation
+        self.name = config.name
+        self.node_id = config.node_id
+        self.random: Random = SystemRandom()
+        self.now = time.monotonic
+        self.wall_time = time.time
+        self.sleep = asyncio.sleep
+        self.create_task = world.loop.create_task
+        self.create_future = world.loop.create_future
+        self.meter = Meter(start_ns=config.asked_ns)
+        self.alive = True
+        self._exiting = False
+        self._turn_requested = False
+        self.plane = LoopbackPlane(world, config.address, config.incarnation)
+        self.plane.identify(config.address, config.incarnation)
+        self.post = self.plane.post
+        self.waiting = self.plane.waiting
+        self.disconnect = self.plane.disconnect
+        self._store = (
+            open_store(config.journal, config.name, durability=config.durability)
+            if config.journal
+            else None
+        )
+        self.core = WorkerCore(self, self.meter, self._store, config.channels)
+        for key in config.expected:
+            self.core.lifecycle.expect(key)
+
+    @property
+    def identity(self) -> bytes:
+        """Its routing id on the control plane."""
+        return f"{self.name}.{self.incarnation}".encode()
+
+    def receive(self, frame: bytes) -> None:
+        """Take in a frame and handle what it brings."""
+        if self.alive:
+            self.meter.switch(_DISPATCH)
+            self.core.on_frame(frame)
+            self.turn()
+
+    def on_control(self, encoded: bytes) -> None:
+        """Take in a message of the supervisor's."""
+        header = pack([HEADER, 0, 0, 0, 1, time.perf_counter_ns()])
+        self.receive(header + pack([NOTICE, encoded]))
+
+    def turn(self) -> None:
+        """Let the actors handle what they have."""
+        if not self.alive:
+            return
+        self._turn_requested = False
+        self.meter.switch(_DISPATCH)
+        self.core.turn()
+        self.meter.switch(_IDLE)
+        if self._exiting:
+            self.report_metrics()
+            self._world.ended(self, 0)
+
+    def close(self) -> None:
+        """Stop at once: no handler of it runs any more."""
+        self.alive = False
+        for cell in self.core.cells.values():
+            if cell.task is not None:
+                cell.task.cancel()
+            for timer in list(cell.timers):
+                timer.cancel()
+        if self._store is not None:
+            self._store.close()
+
+    # --- Shell ---
+
+    def request_turn(self) -> None:
+        """Take a turn soon."""
+        if not self._turn_requested:
+            self._turn_requested = True
+            self._world.submit(self.turn)
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
+        """Call back after ``delay`` seconds, then take a turn."""
+
+        def fire() -> None:
+            if self.alive:
+                self.meter.switch(_DISPATCH)
+                callback()
+                self.turn()
+
+        return self._world.call_later(delay, fire)
+
+    def connect(self, peer: c.PeerInfo) -> None:
+        """Note that a process can be reached."""
+        self.plane.connect(peer.address, peer.incarnation, peer.endpoint)
+
+    def flush(self) -> None:
+        """Commit the journal, then hand over what waits."""
+        if self._store is not None and self._store.dirty:
+            self._store.commit()
+        self.plane.flush()
+
+    def exit(self) -> None:
+        """End after this turn."""
+        self._exiting = True
+
+    def control(self, message: c.ControlMessage) -> None:
+        """Send a message to the supervisor."""
+        self._world.to_supervisor(self.identity, message)
+
+    def running(self, label: str) -> None:
+        """Do nothing: what a handler prints is on the client's terminal as it is."""
+
+    # --- accounting ---
+
+    def busy_ns(self) -> int:
+        """Give the time in which it was not idle, which is its part of the process's CPU time."""
+        classes = self.meter.read()
+        return sum(classes) - classes[_IDLE]
+
+    def report_metrics(self) -> None:
+        """Send the accounting so far to the supervisor."""
+        meter = self.meter
+        snapshot = WorkerSnapshot(
+            id=self.name,
+            pid=os.getpid(),
+            kind="worker",
+            wall_ns=time.perf_counter_ns() - meter.start,
+            cpu_ns=self.busy_ns(),
+            classes=meter.read(),
+            transitions=meter.transitions,
+            probe_ns=meter.transitions * (self._world.calibration.probe_ns or 0),
+            messages=self.core.counters[counters.HANDLED],
+            types=tuple(stats.snapshot() for stats in self.core.stats.values()),
+        )
+        self.control(c.Metrics(snapshot))
+
+    def page(self) -> dict[str, int]:
+        """Give what a worker process keeps in its counter page."""
+        meter = self.meter
+        return {
+            **dict(zip(CLASS_NAMES, meter.read(), strict=True)),
+            "current": meter.current,
+            "last": time.perf_counter_ns(),
+            "start": meter.start,
+            "transitions": meter.transitions,
+            "probe_ns": meter.transitions * (self._world.calibration.probe_ns or 0),
+            "cpu_ns": self.busy_ns(),
+            "messages": self.core.counters[counters.HANDLED],
+            **dict(zip(counters.NAMES, self.core.counters, strict=True)),
+        }

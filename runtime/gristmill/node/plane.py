@@ -1,0 +1,58 @@
+"""What a client's post needs of its data plane: over sockets, or inside one process."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Plane(Protocol):
+    """Envelopes out, frames in."""
+
+    @property
+    def endpoint(self) -> str:
+        """Where others send frames to."""
+
+    @property
+    def fd(self) -> int:
+        """A descriptor that becomes readable when frames may have arrived."""
+
+    def identify(self, address: int, incarnation: int) -> None:
+        """Take the address that was given to this process."""
+
+    def receive(self) -> bytes | None:
+        """Take the next frame, or None when there is none now."""
+
+    def receive_within(self, seconds: float) -> bytes | None:
+        """Take the next frame, waiting for it ``seconds`` at most."""
+
+    def connect(self, address: int, incarnation: int, endpoint: str) -> None:
+        """Open the way to a peer."""
+
+    def disconnect(self, address: int) -> int:
+        """Close the way to a dead peer; give how many envelopes were still waiting for it."""
+
+    def incarnation_of(self, address: int) -> int:
+        """Give the incarnation of the peer that envelopes for ``address`` go to."""
+
+    @property
+    def unsent(self) -> bool:
+        """Whether a flush has something to do."""
+
+    def post(self, address: int, envelope: bytes) -> None:
+        """Put an envelope into the next frame for a peer."""
+
+    def flush(self) -> bool:
+        """Send what waits; give whether it must be flushed again."""
+
+    def close(self) -> None:
+        """Close every way."""
+
+
+class Wake(Protocol):
+    """Wakes the thread that waits for a frame."""
+
+    def send(self, *envelopes: bytes) -> None:
+        """Have it look again."""
+
+    def close(self) -> None:
+        """Wake nobody any more."""

@@ -1,0 +1,83 @@
+"""The accounting of real workers against independent witnesses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from gristmill import Node
+from gristmill.metrics import Report
+from gristmill.metrics.schema import TypeRow, WorkerRow
+from gristmill.node.pool import Pool
+from support.computing import ProcessTimes, Spin, Spinner
+
+
+@pytest.fixture(scope="module")
+def spinners() -> Iterator[tuple[Node, Pool[Spinner]]]:
+    with Node(workers=2) as node:
+        yield node, node.pool(Spinner, 2, routing="round_robin")
+
+
+def worker_rows(report: Report) -> dict[str, WorkerRow]:
+    return {row.id: row for row in report.workers if row.kind == "worker"}
+
+
+def spin_row(report: Report) -> TypeRow:
+    (row,) = [row for row in report.types if row.message == "Spin"]
+    return row
+
+
+def test_classes_sum_to_wall_and_wall_agrees_with_the_clients_clock(
+    spinners: tuple[Node, Pool[Spinner]],
+) -> None:
+    node, pool = spinners
+    before = worker_rows(node.granularity())
+    began = time.perf_counter_ns()
+    list(pool.ask_many([Spin(2_000_000)] * 400, window=16))
+    after = worker_rows(node.granularity())
+    elapsed = time.perf_counter_ns() - began
+    assert before.keys() == after.keys() == {"w1", "w2"}
+    for name, row in after.items():
+        wall = sum(row.classes.values()) - sum(before[name].classes.values())
+        assert wall == pytest.approx(elapsed, rel=0.01)
+        assert sum(row.classes.values()) == pytest.approx(row.wall_ns, rel=0.001)
+
+
+def test_a_known_compute_time_is_accounted_as_compute(
+    spinners: tuple[Node, Pool[Spinner]],
+) -> None:
+    node, pool = spinners
+    known_before = spin_row(node.granularity()).compute_ns
+    spent = sum(pool.ask_many([Spin(1_000_000)] * 300, window=4))
+    measured = spin_row(node.granularity()).compute_ns - known_before
+    assert measured == pytest.approx(spent, rel=0.02)
+
+
+def test_cpu_time_agrees_with_the_kernels_within_two_percent(
+    spinners: tuple[Node, Pool[Spinner]],
+) -> None:
+    node, pool = spinners
+    cpu_before = {row.pid: row.cpu_ns for row in node.granularity().workers}
+    kernel_before = dict(member.ask(ProcessTimes()) for member in pool.members)
+    list(pool.ask_many([Spin(5_000_000)] * 400, window=8))
+    cpu_after = {row.pid: row.cpu_ns for row in node.granularity().workers}
+    kernel_after = dict(member.ask(ProcessTimes()) for member in pool.members)
+    tick = 0.01
+    for pid, seconds in kernel_after.items():
+        by_kernel = seconds - kernel_before[pid]
+        ours = (cpu_after[pid] - cpu_before[pid]) / 1e9
+        assert by_kernel > 0.5
+        assert ours == pytest.approx(by_kernel, rel=0.02, abs=2 * tick)
+
+
+def test_an_idle_worker_is_idle(spinners: tuple[Node, Pool[Spinner]]) -> None:
+    node, _ = spinners
+    before = worker_rows(node.granularity())
+    assert not node.wait(1.0)  # one second in which nothing is asked of anybody
+    after = worker_rows(node.granularity())
+    for name, row in after.items():
+        idle = row.classes["idle"] - before[name].classes["idle"]
+        wall = sum(row.classes.values()) - sum(before[name].classes.values())
+        assert idle >= 0.98 * wall

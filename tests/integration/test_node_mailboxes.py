@@ -1,0 +1,84 @@
+"""Bounded mailboxes: who waits, who fails, what is dropped, and that it is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gristmill import Node, Ref
+from gristmill.errors import MailboxFullError
+from support.actors import Add, Compute, Forgetful, Narrow, Note, Notes, Strict
+from support.waiting import eventually
+
+
+@contextmanager
+def held(ref: Ref[Any], gate: Path) -> Iterator[None]:
+    """Keep the actor in a handler for the length of the block."""
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(ref.ask, Compute(str(gate)), timeout=20)
+        eventually(lambda: ref._post._pending, "the actor is asked")  # type: ignore[attr-defined]  # ours
+        try:
+            yield
+        finally:
+            gate.touch()
+            future.result(5)
+
+
+def tell_all(ref: Ref[Narrow], numbers: Iterable[int]) -> None:
+    for number in numbers:
+        ref.tell(Note(number))
+
+
+def test_a_client_waits_for_room(node: Node, tmp_path: Path) -> None:
+    ref = node.spawn(Narrow)
+    with ThreadPoolExecutor(1) as threads:
+        with held(ref, tmp_path / "gate"):
+            for number in range(3):
+                ref.tell(Note(number))
+            with pytest.raises(MailboxFullError, match="got no room in time"):
+                ref.ask(Add(1, 1), timeout=0.1)
+            told = threads.submit(tell_all, ref, range(3, 50))
+            assert not told.done()
+        told.result(5)
+    assert ref.ask(Notes()) == list(range(50))
+
+
+def test_the_fail_policy_tells_the_sender(node: Node, tmp_path: Path) -> None:
+    ref = node.spawn(Strict)
+    told = 3
+    with held(ref, tmp_path / "gate"):
+        for number in range(told):
+            ref.tell(Note(number))
+        with pytest.raises(MailboxFullError, match="no room"):
+            ref.tell(Note(told))
+    eventually(lambda: _notes(ref) == list(range(told)), "what was told is there")
+
+
+def _notes(ref: Ref[Strict]) -> list[int]:
+    try:
+        return ref.ask(Notes())
+    except MailboxFullError:
+        return []
+
+
+def test_drop_oldest_keeps_the_newest_and_records_the_rest(node: Node, tmp_path: Path) -> None:
+    ref = node.spawn(Forgetful, name="forgetful")
+    with held(ref, tmp_path / "gate"):
+        for number in range(20):
+            ref.tell(Note(number))
+
+    def dropped() -> int:
+        letters = [x for x in node.dead_letters() if x.target == "forgetful"]
+        assert all("mailbox full" in x.reason for x in letters)
+        return len(letters)
+
+    eventually(lambda: dropped() + len(ref.ask(Notes())) == 20, "each is kept or recorded")
+    kept = ref.ask(Notes())
+    assert kept == sorted(kept)
+    assert kept[-3:] == [17, 18, 19]
+    assert dropped() >= 15

@@ -1,0 +1,131 @@
+"""Raw bytes pushed into a worker's socket never crash it, and never spoil what comes behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgpack
+import msgspec
+import pytest
+import zmq
+
+from gristmill import Node, Ref
+from gristmill.transport.envelope import ACK, ASK, CREDIT, ERROR, EVENT, HEADER, REPLY, TELL
+from support.actors import Add, Incarnation, Note, Notes, Worker
+from support.processes import worker_pids
+from support.traces import run_directories
+from support.waiting import eventually
+
+
+@pytest.fixture(scope="module")
+def target(node: Node) -> Ref[Worker]:
+    return node.spawn(Worker, name="target", placement="w1")
+
+
+@pytest.fixture(scope="module")
+def wire(node: Node) -> Iterator[zmq.Socket[bytes]]:
+    (run_dir,) = run_directories()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    socket = context.socket(zmq.PUSH)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.connect(f"ipc://{run_dir}/w1.1")
+    yield socket
+    socket.close()
+    context.term()
+
+
+def frame(*envelopes: object, header: object = None) -> bytes:
+    """Make a frame of a client that does not exist."""
+    start = [HEADER, 4242, 1, 1, len(envelopes), 0] if header is None else header
+    return b"".join(msgpack.packb(part) for part in (start, *envelopes))
+
+
+KEY = object()
+"""Stands for the target's key."""
+BODY = msgspec.msgpack.encode(Note(1))
+HOSTILE: dict[str, list[object] | bytes] = {
+    "empty": b"",
+    "no message pack": b"\xc1\xc1\xc1",
+    "a number": b"\x07",
+    "half a header": frame(["x"])[:4],
+    "fewer envelopes than announced": frame(header=[HEADER, 4242, 1, 1, 3, 0]),
+    "half an envelope behind a whole one": frame() + b"\x95\x01",
+    "a header of strings": frame(header=["a", "b", "c", "d", "e", "f"]),
+    "a header of lists": frame([TELL, 1, 0, 0, BODY], header=[HEADER, [], [], [], 1, []]),
+    "an array of two thousand million": b"\xdd\x7f\xff\xff\xf0",
+    "a map of two thousand million": b"\xdf\x7f\xff\xff\xf0",
+    "bytes of two thousand million": b"\xc6\x7f\xff\xff\xf0",
+    "deeply nested": b"\x91" * 5000,
+    "unknown kind": [99, 1, 2, 3],
+    "no kind": [],
+    "kind of a wrong type": ["tell", 1],
+    "too short a tell": [TELL, KEY],
+    "too long a tell": [TELL, KEY, 0, 0, BODY, 1, 2],
+    "an ask with a deadline of text": [ASK, KEY, 0, 1, "soon", BODY],
+    "an ask with a number of text": [ASK, KEY, 0, "one", 0.0, BODY],
+    "a tell with a number of text": [TELL, KEY, 0, "one", BODY],
+    "a tell to a list": [TELL, [], 0, 0, BODY],
+    "a tell from a map": [TELL, KEY, {}, 0, BODY],
+    "a body of text": [TELL, KEY, 0, 0, "text"],
+    "a body that is a number": [TELL, KEY, 0, 0, 7],
+    "a body that is nil": [TELL, KEY, 0, 0, None],
+    "an empty body": [TELL, KEY, 0, 0, b""],
+    "a truncated body": [TELL, KEY, 0, 0, BODY[:-1]],
+    "an unknown tag": [TELL, KEY, 0, 0, msgspec.msgpack.encode(["os:system", "rm"])],
+    "a field of a wrong type": [
+        TELL,
+        KEY,
+        0,
+        0,
+        msgspec.msgpack.encode(["support.actors:Note", "x"]),
+    ],
+    "an unknown target": [TELL, 999_999, 0, 0, BODY],
+    "a reply that nobody waits for": [REPLY, 77, b"x"],
+    "an error of junk": [ERROR, 77, 5],
+    "credit of text": [CREDIT, KEY, "many"],
+    "credit to a list": [CREDIT, [], 3],
+    "an acknowledgement of junk": [ACK, 5, "x"],
+    "an event for a number": [EVENT, "c", 5, 0, BODY],
+    "an event for text": [EVENT, "c", ["x", []], 0, BODY],
+    "a notice of junk": [8, b"\xff\xff"],
+    "a notice of nothing": [8, None],
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_bytes_harm_nobody(
+    node: Node, target: Ref[Worker], wire: zmq.Socket[bytes], name: str
+) -> None:
+    pid, life = worker_pids(node)["w1"], target.ask(Incarnation())
+    before = len(target.ask(Notes()))
+    hostile = HOSTILE[name]
+    if isinstance(hostile, list):
+        hostile = frame([target.address.key if part is KEY else part for part in hostile])
+    wire.send(hostile)
+    wire.send(frame([TELL, target.address.key, 0, 0, msgspec.msgpack.encode(Note(1))]))
+    assert list(target.ask_many([Add(i, 1) for i in range(50)])) == list(range(1, 51))
+    eventually(lambda: len(target.ask(Notes())) > before, "the message behind it was handled")
+    assert worker_pids(node)["w1"] == pid
+    assert target.ask(Incarnation()) == life
+
+
+def test_what_cannot_be_read_is_a_dead_letter_with_a_reason(
+    node: Node, target: Ref[Worker], wire: zmq.Socket[bytes]
+) -> None:
+    wire.send(frame([99, "mark"]))
+    wire.send(b"\xc1" * 11)
+    letters = eventually(
+        lambda: [x for x in node.dead_letters() if "frame of 11 bytes" in x.reason], "a dead letter"
+    )
+    assert letters[0].worker == "w1"
+    assert any("kind 99 is unknown" in x.reason for x in node.dead_letters())
+
+
+def test_a_good_message_behind_a_bad_one_is_handled(
+    target: Ref[Worker], wire: zmq.Socket[bytes]
+) -> None:
+    key = target.address.key
+    before = len(target.ask(Notes()))
+    tells = [[TELL, key, 0, 0, msgspec.msgpack.encode(Note(n))] for n in range(3)]
+    wire.send(frame(tells[0], [TELL, key, 0, 0, 7], tells[1], [99], tells[2]))
+    eventually(lambda: len(target.ask(Notes())) == before + 3, "three numbers are noted")

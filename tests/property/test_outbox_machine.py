@@ -1,0 +1,101 @@
+"""At-least-once: whatever dies, each message is handled, in order, until it is acknowledged."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from gristmill.durability import open_store
+from gristmill.ref import Address, Mailbox
+from gristmill.worker.outbox import Outbox
+
+CAPACITY = 3
+
+
+class OutboxMachine(RuleBasedStateMachine):
+    """A sender, a wire that can be cut, and a receiver that filters duplicates by its mark."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.sent: list[bytes] = []
+        self.handled: list[bytes] = []
+        self.wire: list[tuple[int, bytes]] = []
+        self.mark = 0
+        self.incarnation = 1
+
+    @initialize()
+    def begin(self) -> None:
+        self._open()
+        self._locate()
+
+    def _open(self) -> None:
+        self.store = open_store(str(Path(self.folder.name)), "client")
+        self.outbox = Outbox(self.store, self._transmit)
+
+    def _locate(self) -> None:
+        self.address = Address(1, 1, "m:A", "target", Mailbox(CAPACITY))
+        self.outbox.located(self.address, self.incarnation)
+
+    def _transmit(self, to: Address, sender: str, number: int, body: bytes) -> None:
+        self.wire.append((number, body))
+
+    @rule(count=st.integers(1, 5))
+    def send(self, count: int) -> None:
+        for _ in range(count):
+            body = str(len(self.sent)).encode()
+            self.sent.append(body)
+            self.outbox.send(self.address, "", body)
+        self.store.commit()
+
+    @rule(count=st.integers(1, 5), acknowledged=st.booleans())
+    def handle(self, count: int, *, acknowledged: bool) -> None:
+        taken, self.wire = self.wire[:count], self.wire[count:]
+        for number, body in taken:
+            if number == self.mark + 1:
+                self.handled.append(body)
+                self.mark = number
+        if acknowledged and taken:
+            self.outbox.acknowledged("target", min(self.mark, taken[-1][0]))
+            self.store.commit()
+
+    @rule()
+    def receiver_dies(self) -> None:
+        self.wire.clear()
+        self.outbox.lost(1)
+        self.incarnation += 1
+        self._locate()
+
+    @rule()
+    def sender_dies(self) -> None:
+        self.store.close()
+        self.wire.clear()
+        self.incarnation += 1
+        self._open()
+        self._locate()
+
+    @invariant()
+    def nothing_is_out_of_order(self) -> None:
+        assert self.handled == self.sent[: len(self.handled)]
+
+    @invariant()
+    def the_mailbox_is_never_overrun(self) -> None:
+        assert len({number for number, _ in self.wire}) <= CAPACITY
+
+    def teardown(self) -> None:
+        if hasattr(self, "outbox"):
+            self.receiver_dies()
+            while self.wire:
+                self.handle(5, acknowledged=True)
+            assert self.handled == self.sent
+            assert len(self.outbox) == 0
+            self.store.close()
+        self.folder.cleanup()
+
+
+TestOutbox = OutboxMachine.TestCase
+TestOutbox.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)

@@ -1,0 +1,41 @@
+"""The processes of a node, as a killer finds them."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psutil
+
+from gristmill import Node
+from gristmill.node.post import ClientPost
+from gristmill.node.rundir import find_node
+from gristmill.ref import AnyRef
+
+
+def supervisor_pid(node: Node) -> int:
+    """Give the supervisor process's id."""
+    return find_node(node.node_id).supervisor
+
+
+def fork_server_pid(node: Node) -> int:
+    """Give the fork server's id: the supervisor process's only child."""
+    (child,) = psutil.Process(supervisor_pid(node)).children()
+    return child.pid
+
+
+def worker_pids(node: Node) -> dict[str, int]:
+    """Give the ids of the living workers by name."""
+    return {worker.name: worker.pid for worker in node.status().workers if worker.pid}
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    """Send a signal."""
+    os.kill(pid, number)
+
+
+def all_delivered(ref: AnyRef, within: float = 10.0) -> None:
+    """Wait until every at-least-once message of this client is acknowledged."""
+    post = ref._post
+    assert isinstance(post, ClientPost)
+    assert post.wait_until(lambda: post.undelivered == 0, within)

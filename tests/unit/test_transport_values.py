@@ -1,0 +1,130 @@
+"""Envelopes, codec and credit: the values that cross the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest.mock import create_autospec
+
+import msgspec
+import numpy as np
+import pytest
+
+from gristmill.errors import (
+    ActorCrashed,
+    ActorDied,
+    DecodeError,
+    ErrorData,
+    GristmillError,
+    PayloadTooLargeError,
+    Reject,
+    UsageError,
+)
+from gristmill.ref import Address, Mailbox, OverflowPolicy, Post, Ref
+from gristmill.transport import codec as codec_module
+from gristmill.transport.codec import Codec
+from gristmill.transport.credit import CreditBook, lot
+from gristmill.transport.envelope import (
+    HEADER,
+    TELL,
+    FrameReader,
+    error_reply,
+    pack,
+    to_exception,
+)
+from support.actors import Forward
+
+
+def no_post() -> Post:
+    return create_autospec(Post, instance=True)  # type: ignore[no-any-return]  # nothing is sent
+
+
+TELLS = [(TELL, 7, 0, 0, b"body"), (TELL, 8, 0, 0, b"")]
+FRAME = pack((HEADER, 1, 1, 1, 2, 0)) + pack(TELLS[0]) + pack(TELLS[1])
+
+
+def test_a_frame_is_a_header_and_envelopes() -> None:
+    header, *envelopes = FrameReader().read(FRAME)
+    assert header == [HEADER, 1, 1, 1, 2, 0]
+    assert envelopes == [list(tell) for tell in TELLS]
+
+
+@pytest.mark.parametrize("cut", range(len(FRAME)))
+def test_a_truncated_frame_is_refused_and_spoils_nothing(cut: int) -> None:
+    reader = FrameReader()
+    with pytest.raises(DecodeError, match=f"a frame of {cut} bytes"):
+        reader.read(FRAME[:cut])
+    assert len(reader.read(FRAME)) == 3
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"\x95\x01",
+        b"\xc4\xff12",
+        b"\xc1",
+        b"\x01",
+        b"\xdd\x7f\xff\xff\xf0",
+        b"\xdf\x7f\xff\xff\xf0",
+    ],
+)
+def test_bytes_behind_the_last_envelope_are_refused_and_spoil_nothing(tail: bytes) -> None:
+    reader = FrameReader()
+    with pytest.raises(DecodeError):
+        reader.read(FRAME + tail)
+    assert len(reader.read(FRAME)) == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Reject("no", code="late"), ActorDied("gone"), ActorCrashed("x", ErrorData("E", "m", "tb"))],
+)
+def test_errors_travel_as_data(error: GristmillError) -> None:
+    again = to_exception(error_reply(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert getattr(again, "code", None) == getattr(error, "code", None)
+    assert getattr(again, "error", None) == getattr(error, "error", None)
+
+
+def test_arrays_and_refs_travel_in_messages() -> None:
+    codec = Codec(no_post())
+    array = np.arange(12, dtype=np.int16).reshape(3, 4)[:, ::2]
+    again = codec.decoder(np.ndarray).decode(codec.encode(array))
+    assert again.dtype == np.int16
+    assert (again == array).all()
+    message = Forward(Ref(Address(3, 1, "m:A", "name"), no_post()), 1, 2)
+    assert codec.decoder(Forward).decode(codec.encode(message)) == message
+
+
+def test_what_cannot_travel_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    codec = Codec(None)
+    with pytest.raises(UsageError, match=r"builtins\.object can't travel.*plain data"):
+        codec.encode([object()])
+    with pytest.raises(UsageError, match="plain dtype"):
+        codec.encode(np.array([object()]))
+    monkeypatch.setattr(codec_module, "MAX_BODY", 100)
+    with pytest.raises(PayloadTooLargeError, match=r"bytes is 10\d bytes on the wire"):
+        codec.encode(bytes(100))
+
+
+def test_an_unknown_extension_is_refused() -> None:
+    packed = msgspec.msgpack.encode(msgspec.msgpack.Ext(99, b"x"))
+    with pytest.raises(msgspec.ValidationError, match="extension type 99"):
+        Codec(None).decoder(Any).decode(packed)
+
+
+def test_credit_is_bounded_and_comes_back() -> None:
+    book = CreditBook()
+    to = Address(1, 1, "m:A", mailbox=Mailbox(capacity=3))
+    assert [book.take(to) for _ in range(4)] == [True, True, True, False]
+    book.give(1, 1, 2)
+    assert [book.take(to) for _ in range(3)] == [True, True, False]
+    book.reset(1)
+    assert book.take(to)
+    endless = Address(2, 1, "m:A", mailbox=Mailbox(1, OverflowPolicy.DROP_OLDEST))
+    assert all(book.take(endless) for _ in range(10))
+
+
+@pytest.mark.parametrize("capacity", [1, 2, 3, 1024])
+def test_a_lot_never_leaves_a_sender_waiting_for_ever(capacity: int) -> None:
+    assert 1 <= lot(capacity) <= capacity

@@ -1,0 +1,215 @@
+"""The application: its supervision tree, ``app`` for ``gristmill up``, and ``OrderService``.
+
+::
+
+    RootSupervisor (one_for_one, 20 restarts in 5 s)
+      |- ServiceSupervisor (one_for_one, 20 in 5 s)
+      |    |- shipping, payment, inventory
+      `- orders-1 ... orders-N, one on each worker
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from gristmill import Actor, Breaker, Ref
+from gristmill.config import ChannelConfig, Config, NodeConfig, PoolConfig
+from gristmill.errors import ConfigError
+from gristmill.node.application import Application
+from gristmill.node.builder import ActorBuilder, NodeBuilder
+from gristmill.node.routing import HashRing
+from gristmill.supervision import ChildSpec, SupervisorSpec
+from gristmill_orders.config import OrderProcessorConfig, bootstrap
+from gristmill_orders.effects import INVENTORY, PAYMENT, SHIPPING
+from gristmill_orders.processor import OrderProcessorActor
+from gristmill_orders.saga import SagaPolicy
+from gristmill_orders.services import (
+    InventoryServiceActor,
+    PaymentServiceActor,
+    ShippingServiceActor,
+)
+from gristmill_orders.world import World
+
+MAX_RESTARTS = 20
+WITHIN = 5.0
+"""Each supervisor gives up at more than ``MAX_RESTARTS`` restarts in ``WITHIN`` seconds."""
+
+_SERVICES: dict[str, type[Actor]] = {
+    SHIPPING: ShippingServiceActor,
+    PAYMENT: PaymentServiceActor,
+    INVENTORY: InventoryServiceActor,
+}
+"""The services, those with the most to compute first."""
+
+
+def order_node(
+    config: Config, world: World, journal: str | Path, *, max_restarts: int = MAX_RESTARTS
+) -> NodeBuilder:
+    """Describe a node that runs the service.
+
+    Args:
+        config: the settings, as declared by ``gristmill_orders.config``.
+        world: the externals.
+        journal: the directory in which orders, stock and keys are kept.
+        max_restarts: restarts that each supervisor allows within ``WITHIN`` seconds.
+
+    Raises:
+        ConfigError: a setting asks for what this service does not have.
+    """
+    if not config.section(ChannelConfig).use_in_memory:
+        raise ConfigError(
+            "[channel] use_in_memory = false leaves no channel for the events of orders; set it "
+            "to true"
+        )
+    return (
+        NodeBuilder()
+        .journal(journal)
+        .preload("gristmill_orders.processor", "gristmill_orders.services")
+        .restarts(0)  # the tree has limits of its own, and what it gives up is final
+        .supervise(_tree(config, world, max_restarts))
+        .configure(config)
+    )
+
+
+def processor_names(config: Config) -> tuple[str, ...]:
+    """Give the names of the order processors, one for each worker."""
+    workers = config.section(NodeConfig).worker_count()
+    return tuple(f"orders-{number}" for number in range(1, workers + 1))
+
+
+class OrderService:
+    """The order service on a node of its own; use it in a ``with`` block.
+
+    The arguments are those of :func:`order_node`.
+    """
+
+    def __init__(
+        self, config: Config, world: World, journal: str | Path, *, max_restarts: int = MAX_RESTARTS
+    ) -> None:
+        self.world = world
+        self.max_orders = config.section(OrderProcessorConfig).max_orders
+        self.processors = processor_names(config)
+        self.node = order_node(config, world, journal, max_restarts=max_restarts).build()
+        self._ring = HashRing(self.processors)
+        self._refs: dict[str, Ref[Any]] = {}
+
+    def processor(self, order_id: str) -> Ref[OrderProcessorActor]:
+        """Give the processor that an order belongs to."""
+        return self.actor(self._ring.owner(order_id))
+
+    def actor(self, name: str) -> Ref[Any]:
+        """Give a processor or service by its name."""
+        ref = self._refs.get(name)
+        if ref is None:
+            ref = self._refs[name] = self.node.lookup(name)
+        return ref
+
+    def __enter__(self) -> Self:
+        self.node.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.node.stop(*(() if kind is None else (0,)))  # after an error all ends at once
+
+
+def _tree(config: Config, world: World, max_restarts: int) -> SupervisorSpec:
+    settings = config.section(OrderProcessorConfig)
+    processors = processor_names(config)
+    services = service_names(config.table(PoolConfig))
+    policy = SagaPolicy(settings.retry_seconds, settings.max_orders)
+    below = _service_children(services, world, len(processors), max_restarts)
+    return SupervisorSpec(
+        "RootSupervisor",
+        max_restarts=max_restarts,
+        within=WITHIN,
+        children=(
+            SupervisorSpec(
+                "ServiceSupervisor",
+                max_restarts=max_restarts,
+                within=WITHIN,
+                children=tuple(below),
+            ),
+            *(
+                ActorBuilder(OrderProcessorActor)
+                .args(policy, services)
+                .kwargs(metrics=settings.enable_metrics)
+                .name(name)
+                .placement(f"w{number}")
+                .child_spec()
+                for number, name in enumerate(processors, start=1)
+            ),
+        ),
+    )
+
+
+def service_names(pools: Mapping[str, PoolConfig]) -> dict[str, tuple[str, ...]]:
+    """Give the names of the actors of each service, as the pools' sizes say.
+
+    Raises:
+        ConfigError: there is no such service, or it can't be a pool.
+    """
+    for name in pools:
+        if name not in _SERVICES:
+            near = get_close_matches(name, _SERVICES, 1)
+            hint = f"; did you mean [pools.{near[0]}]?" if near else ""
+            raise ConfigError(
+                f"[pools.{name}] names no service; there are {', '.join(sorted(_SERVICES))}{hint}"
+            )
+    if INVENTORY in pools and pools[INVENTORY].size > 1:
+        raise ConfigError(
+            f"[pools.{INVENTORY}] size = {pools[INVENTORY].size}: all stock has one owner; "
+            "set size = 1"
+        )
+    sizes = {name: pools[name].size if name in pools else 1 for name in _SERVICES}
+    return {
+        name: (name,) if size == 1 else tuple(f"{name}-{n}" for n in range(1, size + 1))
+        for name, size in sizes.items()
+    }
+
+
+def _service_children(
+    services: Mapping[str, Sequence[str]], world: World, workers: int, max_restarts: int
+) -> Iterator[ChildSpec | SupervisorSpec]:
+    """Spread the services over the workers, there and back, so that the heaviest stand apart."""
+    there = [f"w{number}" for number in range(1, workers + 1)]
+    round_trip = there + there[::-1]
+    position = 0
+    for service, names in services.items():
+        children = []
+        for name in names:
+            home = round_trip[position % len(round_trip)]
+            children.append(_service(_SERVICES[service], world, name, home))
+            position += 1
+        if len(children) == 1:
+            yield children[0]
+        else:
+            yield SupervisorSpec(
+                service, max_restarts=max_restarts, within=WITHIN, children=tuple(children)
+            )
+
+
+def _service(kind: type[Actor], world: World, name: str, home: str) -> ChildSpec:
+    breakers = (
+        Breaker(facet.name, world.breaker) for facet in kind.facets if isinstance(facet, Breaker)
+    )
+    actor = ActorBuilder(kind).args(world).facet(*breakers).name(name).placement(home)
+    return actor.child_spec()
+
+
+def _application(config: Config) -> NodeBuilder:
+    folder = Path(config.section(OrderProcessorConfig).data_dir)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return order_node(config, World(str(folder.absolute() / "ledger.jsonl")), folder / "journal")
+
+
+app = Application(_application, bootstrap())
+"""What ``gristmill up gristmill_orders.app:app`` runs."""

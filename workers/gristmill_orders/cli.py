@@ -1,0 +1,124 @@
+"""``gristmill orders``: run real orders through the service, and audit what came of it."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gristmill.errors import GristmillError, UsageError
+
+app = typer.Typer(
+    name="orders",
+    help="Run real orders through worker processes, and audit what came of it.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+
+_RUN_EPILOG = (
+    "Examples:  [bold]gristmill orders run[/bold] (the sample that comes along)  ·  "
+    "gristmill orders run --input invoices.csv --workers 4 --report out  ·  "
+    "gristmill orders run --repeat 20 --kill-every 1"
+)
+
+
+@app.command(epilog=_RUN_EPILOG)
+def run(
+    input_file: Annotated[
+        Path | None,
+        typer.Option("--input", help="A CSV file of invoices; the shipped sample if not given."),
+    ] = None,
+    workers: Annotated[
+        str | None, typer.Option(help="Worker processes, or auto: one for each core.")
+    ] = None,
+    repeat: Annotated[int, typer.Option(help="Send the file's orders so many times.")] = 1,
+    kill_every: Annotated[
+        float | None, typer.Option(help="Kill a random worker (SIGKILL) every so many seconds.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Fixes faults, cancellations and kills.")] = 0,
+    cancel_share: Annotated[
+        float, typer.Option(help="The share, 0 to 1, of further orders to cancel.")
+    ] = 0.0,
+    compute: Annotated[
+        str, typer.Option(help="all, or none: stand-ins take the place of the compute kernels.")
+    ] = "all",
+    report: Annotated[
+        Path | None,
+        typer.Option(help="A folder for reports, journal and ledger, for the audit command too."),
+    ] = None,
+    json_file: Annotated[
+        str | None, typer.Option("--json", help="Write the summary as JSON; - for standard output.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The configuration; release.toml if not given.")
+    ] = None,
+) -> None:
+    """Run a file of invoices through payment, inventory and shipping on every core.
+
+    Ends with a summary, an audit and a granularity report. Ctrl-C once lets the open orders come
+    to their ends; twice stops at once.
+    """
+    with _clear_errors():
+        from gristmill_orders.command import Options, run_command  # noqa: PLC0415 - quick --help
+
+        if compute not in ("all", "none"):
+            raise UsageError(f"--compute is {compute!r}; write all or none")
+        options = Options(
+            input=input_file,
+            workers=workers,
+            repeat=repeat,
+            kill_every=kill_every,
+            seed=seed,
+            cancel_share=cancel_share,
+            compute=compute == "all",
+            json=json_file,
+            config=config,
+        )
+        with _folder(report) as folder:
+            code = run_command(options, folder, keep=report is not None)
+    raise typer.Exit(code)
+
+
+@app.command()
+def audit(
+    folder: Annotated[Path, typer.Argument(help="The folder given to run --report.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Check what must always hold on the journal and the ledger of a finished run.
+
+    Exits with 1 if anything does not hold.
+    """
+    with _clear_errors():
+        from gristmill_orders.command import audit_command  # noqa: PLC0415 - quick --help
+
+        code = audit_command(folder, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _folder(report: Path | None) -> Iterator[Path]:
+    temporary = tempfile.TemporaryDirectory(prefix="gristmill-orders-", ignore_cleanup_errors=True)
+    with nullcontext(str(report)) if report is not None else temporary as path:
+        yield Path(path)
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    """Say what was wrong in one message, and exit with the error's code."""
+    try:
+        yield
+    except GristmillError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("interrupted: everything was stopped at once", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,104 @@
+"""The services' compute, as functions to be handed to them: the real kernels, or stand-ins.
+
+The stand-ins cost next to nothing and decide by the simplest rule, so that a run shows what
+coordination alone costs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cache
+
+import numpy as np
+
+from gristmill_orders.compute.allocation import (
+    Allocation,
+    Shortage,
+    allocate,
+    shipment_costs,
+    unit_costs,
+)
+from gristmill_orders.compute.fraud import FraudModel, OrderFacts, features_of
+from gristmill_orders.compute.packing import items_of, pack
+from gristmill_orders.compute.rates import CARRIERS, SERVICES, quotes
+from gristmill_orders.compute.zones import zone_of
+from gristmill_orders.externals.carriers import LabelRequest
+from gristmill_orders.inventory import Allocate, AllocationError, Quantities, StockView
+from gristmill_orders.messages import ProcessPayment, ShipOrder
+
+Score = Callable[[ProcessPayment], float]
+"""Gives the risk of fraud of an order, from 0 to 1."""
+Offers = Callable[[ShipOrder], Iterable[LabelRequest]]
+"""Packs an order and gives what each carrier would do, best first."""
+
+
+def fraud_score(seed: int, *, compute: bool) -> Score:
+    """Give the scoring of orders; ``seed`` fixes the model."""
+    if not compute:
+        return lambda _: 0.0
+    model = FraudModel.seeded(seed)
+    return lambda payment: float(model.score(features_of(_facts(payment))[np.newaxis])[0])
+
+
+def allocation(*, compute: bool) -> Allocate:
+    """Give the allocation of lines to warehouses."""
+    return _cheapest_allocation if compute else _first_allocation
+
+
+def label_offers(*, compute: bool) -> Offers:
+    """Give the packing and rate shopping."""
+    return _packed_offers if compute else _flat_offers
+
+
+def _facts(payment: ProcessPayment) -> OrderFacts:
+    items = payment.items
+    goods = sum(item.quantity * item.unit_price_cents for item in items)
+    return OrderFacts(
+        payment.customer_id,
+        payment.payment_method,
+        payment.country,
+        tuple(item.sku for item in items),
+        tuple(item.quantity for item in items),
+        tuple(item.unit_price_cents for item in items),
+        payment.cents - goods,
+    )
+
+
+def _ordered(view: StockView) -> Quantities:
+    return np.array([line.quantity for line in view.lines], dtype=np.int64)
+
+
+def _cheapest_allocation(view: StockView) -> Quantities:
+    costs = shipment_costs(view.country)
+    match allocate(_ordered(view), view.available, costs, unit_costs()):
+        case Allocation(quantities=quantities):
+            return quantities
+        case Shortage(lines=lines):
+            skus = ", ".join(view.lines[line].sku for line in lines)
+            raise AllocationError(f"there is too little stock of {skus}")
+
+
+def _first_allocation(view: StockView) -> Quantities:
+    """Take from the first warehouses that have anything."""
+    before = np.cumsum(view.available, axis=0) - view.available
+    return np.clip(_ordered(view) - before, 0, view.available)
+
+
+def _packed_offers(order: ShipOrder) -> Iterable[LabelRequest]:
+    packing = pack(items_of((line.sku, line.quantity) for line in order.lines))
+    for quote in quotes(packing.cartons, order.country):
+        yield LabelRequest(
+            order.order_id, order.label_key, quote.carrier, quote.service, quote.cents
+        )
+
+
+def _flat_offers(order: ShipOrder) -> Iterable[LabelRequest]:
+    for cents, carrier in _flat_rates(order.country):
+        yield LabelRequest(order.order_id, order.label_key, carrier, SERVICES[0].name, cents)
+
+
+@cache
+def _flat_rates(country: str) -> tuple[tuple[int, str], ...]:
+    """Give what one light parcel costs with each carrier, the cheapest first."""
+    zone = zone_of(country)
+    return tuple(sorted((tariff.parcel_cents[zone], tariff.name) for tariff in CARRIERS))

@@ -1,0 +1,108 @@
+"""``OrderProcessorActor``: takes orders in and leads each one through its saga."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from gristmill import Actor, Context, Durable, handles
+from gristmill.node.routing import HashRing
+from gristmill.ref import AnyRef
+from gristmill_orders import effects as fx
+from gristmill_orders import events as ev
+from gristmill_orders import messages as msg
+from gristmill_orders.book import OrderBook
+from gristmill_orders.saga import SagaPolicy
+from gristmill_orders.states import OrderState
+from gristmill_orders.values import OrderSummary, OrderView
+
+ORDERS = "orders"
+"""The channel of all order events, keyed by order id."""
+DEAD_LETTERS = "orders.dead-letter"
+"""The channel of what a person should look at."""
+
+
+class OrderProcessorActor(Actor):
+    """Commands, timers and the services' answers move orders on; queries look at them.
+
+    It never waits: each step is a message, its answer comes back as a message, a delay is a timer.
+
+    Args:
+        policy: the settings of the saga.
+        services: the names of the actors of each service.
+        metrics: count the events by type.
+    """
+
+    facets = (Durable(),)
+
+    def __init__(
+        self, policy: SagaPolicy, services: dict[str, tuple[str, ...]], *, metrics: bool = True
+    ) -> None:
+        self._book = OrderBook(policy)
+        self._rings = {service: HashRing(names) for service, names in services.items()}
+        self._names = [name for names in services.values() for name in names]
+        self._services: dict[str, AnyRef] = {}
+        self._seen: Counter[str] | None = Counter() if metrics else None
+
+    def on_start(self, ctx: Context) -> None:
+        """Find the services, and arm the timers that an incarnation before this one had set."""
+        for name in self._names:
+            if (service := ctx.lookup(name)) is not None:
+                self._services[name] = service
+        for timer in self._book.pending_timers(ctx.now()):
+            ctx.send_after(timer.delay, timer.command)
+
+    def apply(self, event: ev.OrderEvent) -> None:
+        """Take an event in, live or from the journal."""
+        self._book.apply(event)
+        if self._seen is not None:
+            self._seen[type(event).__name__] += 1
+
+    @handles
+    def move(self, message: msg.SagaMessage, ctx: Context) -> None:
+        """Let a message move its order on."""
+        for event in self._book.decide(message, ctx.now()):
+            ctx.persist(event)
+            for effect in self._book.reactions(event):
+                self._perform(effect, ctx)
+
+    def _perform(self, effect: fx.Effect, ctx: Context) -> None:
+        match effect:
+            case fx.Publish(event):
+                ctx.publish(ORDERS, event, key=event.order_id)
+            case fx.Tell(service, command):
+                name = self._rings[service].owner(command.order_id)
+                self._service(name, ctx).tell(command, delivery="at_least_once")
+            case fx.StartTimer(_, delay, command):
+                ctx.send_after(delay, command)
+            case fx.DeadLetter(event, reason):
+                ctx.log.warning("order %s (%s): %s", event.order_id, event.order_key, reason)
+                ctx.publish(DEAD_LETTERS, event, key=event.order_id)
+
+    def _service(self, name: str, ctx: Context) -> AnyRef:
+        """Give a service. Its ref stays good while the service itself is being restarted."""
+        found = self._services.get(name) or ctx.lookup(name)
+        if found is None:
+            raise LookupError(f"there is no service {name!r} on this node")
+        self._services[name] = found
+        return found
+
+    @handles
+    def order(self, query: msg.GetOrder) -> OrderView:
+        """Describe an order."""
+        return self._book.order(query.order_id).view()
+
+    @handles
+    def status(self, query: msg.GetOrderStatus) -> OrderState:
+        """Say where an order stands."""
+        return self._book.order(query.order_id).state
+
+    @handles
+    def orders(self, query: msg.ListOrders) -> tuple[OrderSummary, ...]:
+        """List orders."""
+        return self._book.list_orders(query)
+
+    @handles
+    def counters(self, query: msg.GetCounters) -> dict[str, int]:
+        """Give what was counted; with metrics, the events by type as well."""
+        del query
+        return self._book.counters() | (self._seen or {})

@@ -1,0 +1,200 @@
+"""A run: from a file of invoices to a summary, with everything in between."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import NamedTuple
+
+import msgspec
+
+from gristmill.config import Config, NodeConfig
+from gristmill.errors import ActorError, AskTimeoutError, UsageError
+from gristmill.metrics import Report
+from gristmill.node.status import NodeStatus
+from gristmill_orders.app import MAX_RESTARTS, OrderService
+from gristmill_orders.audit import AuditResult
+from gristmill_orders.driver import Driver, Progress
+from gristmill_orders.effects import INVENTORY
+from gristmill_orders.invoices import CancelPoint, InvoiceFile, PlannedOrder
+from gristmill_orders.kills import Killer
+from gristmill_orders.messages import GetStockLevels
+from gristmill_orders.records import RunFolder, RunRecord
+from gristmill_orders.summary import Audit, Latency, Summary, orders_of, rows_of
+from gristmill_orders.world import World
+
+DRAIN_SECONDS = 25.0
+"""How long an interrupted run waits for the orders that are open."""
+_STEP = 0.05
+_PATIENCE = 20.0
+
+Watch = Callable[[Progress, Killer], None]
+"""Called again and again during a run, to show how far it is."""
+
+
+class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run is asked to do.
+
+    Raises:
+        UsageError: a number is out of range.
+    """
+
+    seed: int = 0
+    repeat: int = 1
+    cancel_share: float = 0.0
+    kill_every: float | None = None
+    """Seconds between two kills of a worker; None: none is killed."""
+    compute: bool = True
+    max_restarts: int = MAX_RESTARTS
+
+    def __post_init__(self) -> None:
+        """Check what nobody else checks."""
+        if self.kill_every is not None and not self.kill_every > 0:
+            raise UsageError(f"kill-every is {self.kill_every:g}; give seconds above 0")
+
+
+class RunResult(NamedTuple):
+    """What a run came to."""
+
+    summary: Summary
+    audit: AuditResult
+    interrupted: bool
+    killed: int
+
+
+class _Interrupt:
+    """Turns the first SIGINT or SIGTERM into a drain, and the second into KeyboardInterrupt."""
+
+    def __init__(self) -> None:
+        self.at: float | None = None
+        """When the run was interrupted, monotonic seconds."""
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        del number, frame
+        if self.at is not None:
+            raise KeyboardInterrupt
+        self.at = time.monotonic()
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Take the signals while the block runs."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.signal(number, self) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
+
+
+def run_orders(
+    file: InvoiceFile,
+    planned: Sequence[PlannedOrder],
+    config: Config,
+    settings: RunSettings,
+    folder: RunFolder,
+    watch: Watch,
+    world: World | None = None,
+) -> RunResult:
+    """Run orders through a service of their own, and audit what came of it.
+
+    Args:
+        file: the input, for the counts of its rows.
+        planned: what to send.
+        config: the service's settings.
+        settings: the run's settings.
+        folder: where everything is kept.
+        watch: shows how far the run is.
+        world: the externals; made from the settings if None.
+
+    Raises:
+        GristmillError: the node can't start, or has ended.
+        KeyboardInterrupt: interrupted twice; everything was stopped at once.
+    """
+    world = world or World(str(folder.ledger), seed=settings.seed, compute=settings.compute)
+    record = RunRecord(
+        input=file.path,
+        seed=world.seed,
+        workers=config.section(NodeConfig).worker_count(),
+        compute=world.compute,
+        repeat=settings.repeat,
+        cancel_share=settings.cancel_share,
+        kill_every=settings.kill_every,
+        short_share=world.short_share,
+        cancelled_midway=tuple(
+            order.order_key
+            for order in planned
+            if order.cancel in {CancelPoint.AFTER_CREATE, CancelPoint.AFTER_PAYMENT}
+        ),
+    )
+    folder.prepare(record)
+    interrupt = _Interrupt()
+    service = OrderService(config, world, folder.journal, max_restarts=settings.max_restarts)
+    with interrupt.installed(), service:
+        driver = Driver(service, planned, world.seed)
+        begin = time.monotonic()
+        killer = Killer(service.node, settings.kill_every, settings.seed, begin)
+        _drive(driver, killer, interrupt, watch)
+        seconds = time.monotonic() - begin
+        levels = _stock_levels(service)
+        status = service.node.status()
+        granularity = service.node.granularity()
+    folder.write_events(driver.observed)
+    record = msgspec.structs.replace(
+        record, sent=driver.progress.sent, finished=driver.finished, stock_levels=levels
+    )
+    folder.write(record)
+    found, digest = folder.audit()
+    summary = _summary(file, driver.progress, seconds, found, digest, status, granularity)
+    return RunResult(summary, found, interrupt.at is not None, killer.killed)
+
+
+def _drive(driver: Driver, killer: Killer, interrupt: _Interrupt, watch: Watch) -> None:
+    while not driver.done:
+        driver.step(_STEP)
+        now = time.monotonic()
+        watch(driver.progress, killer)
+        if interrupt.at is None:
+            killer.poll(now)
+        else:
+            driver.stop_sending()
+            if now - interrupt.at > DRAIN_SECONDS:
+                return
+
+
+def _stock_levels(service: OrderService) -> dict[str, tuple[int, int, int, int]]:
+    """Ask the inventory, which may be restarting from the last kill."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return service.actor(INVENTORY).ask(GetStockLevels(), timeout=5.0)
+        except (ActorError, AskTimeoutError):
+            if time.monotonic() > deadline:
+                raise
+
+
+def _summary(
+    file: InvoiceFile,
+    progress: Progress,
+    seconds: float,
+    found: AuditResult,
+    digest: str,
+    status: NodeStatus,
+    granularity: Report,
+) -> Summary:
+    return Summary(
+        rows=rows_of(file),
+        orders=orders_of(found),
+        seconds=round(seconds, 3),
+        orders_per_s=round(progress.sent / seconds, 1) if seconds else 0.0,
+        latency_ms=Latency.of(progress.latencies),
+        worker_restarts=status.worker_restarts,
+        actor_restarts=status.actor_restarts,
+        audit=Audit(found.ok, found.violations),
+        outcome_digest=digest,
+        granularity=granularity,
+    )

@@ -1,0 +1,196 @@
+"""The three services: payment, inventory and shipping.
+
+Each takes commands, and answers whoever sent one with a command, at least once. What a service has
+decided is journaled in the same transaction as its answer, so that after a kill it neither
+forgets nor repeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec, TypeVar
+
+import msgspec
+
+from gristmill import Actor, Breaker, Context, Durable, Idempotency, handles
+from gristmill.errors import IdempotencyConflictError
+from gristmill.facets import Guard, Replay
+from gristmill.messages import Command, Event
+from gristmill_orders import events as ev
+from gristmill_orders import messages as msg
+from gristmill_orders.compute.fraud import is_refused
+from gristmill_orders.compute.rates import CARRIERS
+from gristmill_orders.externals.carriers import ship_order
+from gristmill_orders.externals.faults import Call
+from gristmill_orders.externals.gateway import make_refund, take_payment
+from gristmill_orders.inventory import Answer, Inventory
+from gristmill_orders.kernels import allocation, fraud_score, label_offers
+from gristmill_orders.ledger import Charge
+from gristmill_orders.world import CALL_SECONDS, World
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+GATEWAY = "gateway"
+"""The payment service's circuit breaker."""
+
+
+class PaymentServiceStarted(Event):
+    """A payment service began to work; journaled once for each incarnation."""
+
+
+class PaymentServiceActor(Actor):
+    """Scores orders for fraud, charges and refunds. The same key never charges twice."""
+
+    facets = (Durable(), Idempotency(), Breaker(GATEWAY))
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._score = fraud_score(world.seed, compute=world.compute)
+        self._starts = 0
+
+    def on_start(self, ctx: Context) -> None:
+        """Open the gateway."""
+        self._gateway = self._world.open_gateway(ctx)
+        self._call = _with_time_limit(ctx.facets.breaker(GATEWAY))
+        ctx.persist(PaymentServiceStarted())
+
+    def apply(self, event: PaymentServiceStarted) -> None:
+        """Count the incarnations."""
+        del event
+        self._starts += 1
+
+    @handles
+    async def process_payment(self, message: msg.ProcessPayment, ctx: Context) -> None:
+        """Charge an order, unless it has been charged or refused before."""
+        keys = ctx.facets.idempotency
+        key = message.payment_key
+        try:
+            claim = keys.claim(key, Charge(key, message.order_id, message.cents))
+        except IdempotencyConflictError as error:
+            _answer(msg.PaymentRefused(message.order_id, message.attempt, str(error)), ctx)
+            return
+        if isinstance(claim, Replay):
+            known = msgspec.msgpack.decode(claim.outcome, type=_FINAL_ANSWER)
+            _answer(msgspec.structs.replace(known, attempt=message.attempt), ctx)
+            return
+        answer = await self._charge(message)
+        if isinstance(answer, msg.PaymentUnavailable):
+            keys.release(key)
+        else:
+            keys.complete(key, msgspec.msgpack.encode(answer))
+        _answer(answer, ctx)
+
+    async def _charge(self, message: msg.ProcessPayment) -> msg.PaymentAnswer:
+        score = self._score(message)
+        if is_refused(score):
+            reason = f"the risk of fraud is too high ({score:.2f})"
+            return msg.PaymentRefused(message.order_id, message.attempt, reason)
+        # Any message may have been in the hands of an incarnation that was killed.
+        return await take_payment(message, self._gateway, self._call, redelivered=self._starts > 1)
+
+    @handles
+    async def refund_payment(self, message: msg.RefundPayment, ctx: Context) -> None:
+        """Give a payment back, or a part of it; the gateway knows the key."""
+        _answer(await make_refund(message, self._gateway, self._call), ctx)
+
+
+_FINAL_ANSWER = msg.PaymentAuthorised | msg.PaymentRefused
+
+
+class InventoryServiceActor(Actor):
+    """Keeps the stock of all products; each item has a version, and writers check it."""
+
+    facets = (Durable(),)
+
+    def __init__(self, world: World) -> None:
+        self._inventory = Inventory(world.seed, short_share=world.short_share)
+        self._allocate = allocation(compute=world.compute)
+
+    def apply(self, event: ev.StockEvent) -> None:
+        """Take a journaled event in."""
+        self._inventory.apply(event)
+
+    @handles
+    def reserve(self, message: msg.ReserveStock, ctx: Context) -> None:
+        """Reserve all lines of an order, or none."""
+        self._carry_out(self._inventory.reserve(message, self._allocate), ctx)
+
+    @handles
+    def release(self, message: msg.ReleaseStock, ctx: Context) -> None:
+        """Make the stock of an order available again."""
+        self._carry_out(self._inventory.release(message), ctx)
+
+    @handles
+    def ship(self, message: msg.ShipStock, ctx: Context) -> None:
+        """Let the goods of an order leave."""
+        self._carry_out(self._inventory.ship(message), ctx)
+
+    def _carry_out(self, answer: Answer, ctx: Context) -> None:
+        for event in answer.events:
+            ctx.persist(event)
+        _answer(answer.reply, ctx)
+
+    @handles
+    def counters(self, message: msg.GetCounters) -> dict[str, int]:
+        """Give what was counted."""
+        del message
+        return self._inventory.counters()
+
+    @handles
+    def levels(self, message: msg.GetStockLevels) -> dict[str, tuple[int, int, int, int]]:
+        """Give the units of every product seen so far."""
+        del message
+        levels = self._inventory.levels()
+        return {
+            sku: (lv.initial, lv.available, lv.reserved, lv.shipped) for sku, lv in levels.items()
+        }
+
+
+class ShippingServiceActor(Actor):
+    """Packs orders, shops for rates and makes one label for each."""
+
+    facets = (Durable(), Idempotency(), *(Breaker(tariff.name) for tariff in CARRIERS))
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._offers = label_offers(compute=world.compute)
+
+    def on_start(self, ctx: Context) -> None:
+        """Open the carriers."""
+        self._carriers = self._world.open_carriers(ctx)
+        facets = ctx.facets
+        self._calls = {name: _with_time_limit(facets.breaker(name)) for name in self._carriers}
+
+    @handles
+    async def ship(self, message: msg.ShipOrder, ctx: Context) -> None:
+        """Make the label of an order, or say which one it has."""
+        keys = ctx.facets.idempotency
+        key = message.label_key
+        claim = keys.claim(key, message)
+        if isinstance(claim, Replay):
+            _answer(msgspec.msgpack.decode(claim.outcome, type=msg.LabelAnswer), ctx)
+            return
+        offers = self._offers(message)
+        answer = await ship_order(message, offers, self._carriers, self._calls.__getitem__)
+        keys.complete(key, msgspec.msgpack.encode(answer))
+        _answer(answer, ctx)
+
+
+def _answer(answer: Command, ctx: Context) -> None:
+    assert ctx.sender is not None, "only actors send commands to services"
+    ctx.sender.tell(answer, delivery="at_least_once")
+
+
+def _with_time_limit(guard: Guard) -> Call:
+    """Guard calls, each of which may take no longer than ``CALL_SECONDS``."""
+
+    async def call(fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        async def limited() -> T:
+            async with asyncio.timeout(CALL_SECONDS):
+                return await fn(*args, **kwargs)
+
+        return await guard.call_async(limited)
+
+    return call
