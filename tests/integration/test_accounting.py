@@ -33,15 +33,17 @@ def test_classes_sum_to_wall_and_wall_agrees_with_the_clients_clock(
     spinners: tuple[Node, Pool[Spinner]],
 ) -> None:
     node, pool = spinners
+    outside = time.perf_counter_ns()
     before = worker_rows(node.granularity())
-    began = time.perf_counter_ns()
+    inside = time.perf_counter_ns()
     list(pool.ask_many([Spin(2_000_000)] * 400, window=16))
+    shortest = time.perf_counter_ns() - inside
     after = worker_rows(node.granularity())
-    elapsed = time.perf_counter_ns() - began
+    longest = time.perf_counter_ns() - outside
     assert before.keys() == after.keys() == {"w1", "w2"}
     for name, row in after.items():
         wall = sum(row.classes.values()) - sum(before[name].classes.values())
-        assert wall == pytest.approx(elapsed, rel=0.01)
+        assert 0.99 * shortest <= wall <= 1.01 * longest
         assert sum(row.classes.values()) == pytest.approx(row.wall_ns, rel=0.001)
 
 

@@ -145,18 +145,25 @@ def test_default_delivery_never_handles_a_crashing_message_twice(tmp_path: Path)
 def test_a_durable_actor_counts_each_message_once_across_kills(tmp_path: Path) -> None:
     journal = tmp_path / "journal"
     sent = list(range(1, 301))
+    dead: list[int] = []
     with Node(workers=2, journal=journal, max_restarts=100) as node:
         ref = node.spawn(Ledger, name="ledger", placement="w1")
         for number in sent:
             ref.tell(Note(number), delivery="at_least_once")
             if number % 100 == 50:
-                kill(worker_pids(node)["w1"])
+                dead.append(eventually(lambda: _other_than(dead, node), "w1 is up again"))
+                kill(dead[-1])
         all_delivered(ref)
         assert _patiently(lambda: ref.ask(Notes())) == sent
         assert node.status().worker_restarts >= 1
     with Node(workers=2, journal=journal) as node:
         again = node.spawn(Ledger, name="ledger", placement="w2")
         assert again.ask(Notes()) == sent
+
+
+def _other_than(dead: list[int], node: Node) -> int | None:
+    pid = worker_pids(node).get("w1")
+    return pid if pid not in dead else None
 
 
 def test_a_volatile_actor_gets_each_message_at_least_once_across_kills(tmp_path: Path) -> None:

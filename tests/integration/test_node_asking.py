@@ -422,3 +422,24 @@ def test_threads_that_ask_while_the_node_stops_are_told() -> None:
     ), outcomes
     with pytest.raises(NodeStoppedError):
         ref.ask(Add(1, 1))
+
+
+def test_an_actor_stopped_on_a_worker_of_its_own_is_not_waited_for(node: Node) -> None:
+    ref = node.spawn(Worker, args=(1,), placement="dedicated")
+    pid = ref.ask(Pid())
+    ref.stop()
+    eventually(lambda: not Path(f"/proc/{pid}").exists(), "the worker is gone")
+    eventually(lambda: refuses(ref), "the ask is refused")
+    letters = node.status().dead_letters
+    ref.tell(Note(1))
+    eventually(lambda: node.status().dead_letters > letters, "the tell is a dead letter")
+
+
+def refuses(ref: Ref[Worker]) -> bool:
+    try:
+        ref.ask(Pid(), timeout=0.5)
+    except ActorNotFoundError:
+        return True
+    except AskTimeoutError:
+        return False
+    return False

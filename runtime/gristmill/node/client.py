@@ -19,6 +19,7 @@ from gristmill.messages import Event
 from gristmill.node.post import ClientPost
 from gristmill.ref import Address
 from gristmill.transport import control as c
+from gristmill.transport.codec import message_tag
 from gristmill.transport.data import DataPlane, NoticeSender
 
 _ERRORS: dict[int, type[NodeError]] = {
@@ -53,7 +54,7 @@ class Connection:
         name = "client" if owner else f"client-{os.getpid()}-{os.urandom(2).hex()}"
         endpoint = f"ipc://{run_dir}/{name}"
         plane = DataPlane(context, endpoint, 0, 1)
-        post = ClientPost(plane, NoticeSender(context, plane), self.stop_actor)
+        post = ClientPost(plane, NoticeSender(context, plane), self)
         self._join(post, c.ControlLink(context, control, self._on_control), owner=owner)
 
     def _join(self, post: ClientPost, link: Link, *, owner: bool) -> None:
@@ -121,6 +122,12 @@ class Connection:
         """Stop an actor in order and wait for its end, ``timeout`` seconds at most."""
         self.call(c.StopChild(to.key), type(None), timeout=timeout)
 
+    def bury(self, to: Address, body: bytes) -> None:
+        """Make a message to an actor that has stopped a dead letter."""
+        label = to.name or f"#{to.key}"
+        letter = c.DeadLetter(f"{label} has stopped", label, message_tag(body), body)
+        self._link.send(letter)
+
     def send(self, message: c.ControlMessage) -> None:
         """Send a message to the supervisor process."""
         self._link.send(message)
@@ -160,8 +167,8 @@ class Connection:
                 self._welcome.set()
             case c.PeerUp(peer):
                 self.post.peer_up(peer)
-            case c.PeerDown(address, _, name, reason):
-                self.post.peer_down(address, name, reason)
+            case c.PeerDown(address, _, name, reason, final):
+                self.post.peer_down(address, name, reason, final=final)
             case c.Registered(address):
                 self.post.located(address)
             case c.Subscribers(channel, targets):

@@ -327,7 +327,7 @@ class LocalConnection(Connection):
         self.world = LocalWorld(config)
         plane = LoopbackPlane(self.world, c.FIRST_CLIENT, 1)
         self.world.to_client = self._on_control
-        self._join(LocalPost(plane, _NoWake(), self.stop_actor), _LocalLink(self.world), owner=True)
+        self._join(LocalPost(plane, _NoWake(), self), _LocalLink(self.world), owner=True)
 
     def _wait(self, event: threading.Event, timeout: float | None) -> bool:
         return self.world.run(event.is_set, timeout)

@@ -14,13 +14,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
 from gristmill.durability import JournalStore
 from gristmill.errors import (
     ActorDied,
+    ActorNotFoundError,
     AskTimeoutError,
     DecodeError,
     GristmillError,
@@ -111,6 +112,16 @@ class Waiter(msgspec.Struct, eq=False):
         return self.value
 
 
+class ControlSide(Protocol):
+    """What the post needs of the control plane."""
+
+    def stop_actor(self, to: Address, timeout: float) -> None:
+        """Stop an actor in order."""
+
+    def bury(self, to: Address, body: bytes) -> None:
+        """Make a message to an actor that has stopped a dead letter."""
+
+
 class ClientPost:
     """Implements :class:`~gristmill.ref.Post` for a client."""
 
@@ -118,9 +129,9 @@ class ClientPost:
         self,
         plane: Plane,
         wake: Wake,
-        stop: Callable[[Address, float], None],
+        control: ControlSide,
     ) -> None:
-        self._stop = stop
+        self._control = control
         self._pid = os.getpid()
         self.plane = plane
         self._wake = wake
@@ -142,6 +153,7 @@ class ClientPost:
         self._outbox: Outbox | None = None
         self._located: dict[str, tuple[Address, int]] = {}
         self._stopped: GristmillError | None = None
+        self._gone: set[int] = set()
         self.subscriptions: dict[str, list[Callable[[bytes], None]]] = {}
 
     # --- Post ---
@@ -152,6 +164,9 @@ class ClientPost:
         body = self.codec.encode(message)
         if delivery is DeliveryGuarantee.AT_LEAST_ONCE:
             self._tell_journaled(to, body)
+            return
+        if to.home in self._gone:
+            self._control.bury(to, body)
             return
         with self._send_lock:
             if not self._credit.take(to):
@@ -260,7 +275,7 @@ class ClientPost:
 
     def stop_actor(self, to: Address, timeout: float) -> None:
         """Stop the actor in order, over the control plane."""
-        self._stop(to, timeout)
+        self._control.stop_actor(to, timeout)
 
     def publish(
         self, channel: str, homes: dict[int, list[int]], event: Event, *, heard_here: bool
@@ -291,6 +306,8 @@ class ClientPost:
         wait: bool = True,
     ) -> Waiter:
         self._check()
+        if to.home in self._gone:
+            raise ActorNotFoundError(f"{_label(to)} has stopped")
         kind = type(request)
         decode = self._reply_decoders.get(kind)
         if decode is None:
@@ -553,9 +570,11 @@ class ClientPost:
             while self.plane.flush() and time.monotonic() < deadline:
                 time.sleep(_BLOCKED_WAIT)  # the connection is made in the background
 
-    def peer_down(self, address: int, name: str, reason: ExitReason) -> None:
+    def peer_down(self, address: int, name: str, reason: ExitReason, *, final: bool) -> None:
         """A process has died: its credit is void, and asks to it fail."""
         with self._send_lock:
+            if final:
+                self._gone.add(address)
             self.plane.disconnect(address)
             self._credit.reset(address)
             if self._outbox is not None:
@@ -568,7 +587,12 @@ class ClientPost:
         self.read_available()
         died = f"its worker {name} died ({describe(reason)})"
         for number, waiter in asked:
-            if not waiter.done and number in self._pending:
+            if waiter.done or number not in self._pending:
+                continue
+            if final:
+                self._pending.pop(number, None)
+                waiter.settle(None, ActorNotFoundError(f"{_label(waiter.to)} has stopped"))
+            else:
                 self._ask_again(number, waiter, died)
         with self._send_lock:
             self._wake.send()

@@ -38,6 +38,8 @@ class Slot:
     """The actors that live here."""
     waiting: list[ControlMessage] = field(default_factory=list)
     """What to tell the worker once it is ready."""
+    leaving: bool = False
+    """Its worker was told to exit, and nobody comes after it."""
     failed_boots: int = 0
     deaths: list[float] = field(default_factory=list)
     """When processes died here, for a slot without actors."""
@@ -49,6 +51,7 @@ class Slots:
     def __init__(self, workers: int, cpus: Iterable[int]) -> None:
         self._slots: dict[int, Slot] = {}
         self._dedicated = 0
+        self._last = 0
         pins = list(cpus)
         for number in range(1, workers + 1):
             cpu = pins[(number - 1) % len(pins)] if pins else -1
@@ -104,13 +107,14 @@ class Slots:
         return (found, False) if found is not None else (self._add("io", shared=False), True)
 
     def _named(self, name: str) -> Slot | None:
-        return next((slot for slot in self._slots.values() if slot.name == name), None)
+        slots = self._slots.values()
+        return next((slot for slot in slots if slot.name == name and not slot.leaving), None)
 
     def remove(self, slot: Slot) -> None:
         """Give up a slot."""
         del self._slots[slot.address]
 
     def _add(self, name: str, *, shared: bool, cpu: int = -1) -> Slot:
-        address = max(self._slots, default=0) + 1
-        slot = self._slots[address] = Slot(address, name, shared, cpu)
+        self._last += 1
+        slot = self._slots[self._last] = Slot(self._last, name, shared, cpu)
         return slot

@@ -150,12 +150,14 @@ class SupervisorCore:
         slot.waiting.clear()  # it was for the process that has died
         self._accounts.close(slot, pid, self._shell.read_page(slot, remove=True))
         if was_ready:
-            down = c.PeerDown(slot.address, slot.incarnation, slot.name, reason)
+            down = c.PeerDown(slot.address, slot.incarnation, slot.name, reason, final=slot.leaving)
             self._roster.broadcast(down, but=slot.address)
         if self._phase == "exiting":
             self._finish_if_empty()
-            return
-        self._revive(slot, reason, was_ready=was_ready)
+        elif slot.leaving:
+            self._slots.remove(slot)
+        else:
+            self._revive(slot, reason, was_ready=was_ready)
 
     def _revive(self, slot: Slot, reason: ExitReason, *, was_ready: bool) -> None:
         if not was_ready:
@@ -277,8 +279,8 @@ class SupervisorCore:
             return
         slot.keys.discard(key)
         if slot.name.startswith("dedicated") and not slot.keys:
+            slot.leaving = True
             self._tell_slot(slot, c.Exit())
-            self._slots.remove(slot)
 
     # --- the tree's actions ---
 
@@ -391,7 +393,8 @@ class SupervisorCore:
         client = self._roster.clients.pop(address, None)
         if client is not None:
             self._roster.unsubscribe(address, 0)
-            self._roster.broadcast(c.PeerDown(address, 1, client.peer.name, Exited(0)))
+            down = c.PeerDown(address, 1, client.peer.name, Exited(0), final=True)
+            self._roster.broadcast(down)
 
     # --- what operations use ---
 

@@ -92,3 +92,12 @@ def _encode_array(array: npt.NDArray[Any]) -> bytes:
 def _decode_array(data: memoryview) -> npt.NDArray[Any]:
     dtype, shape, content = _array_decoder.decode(data)
     return np.frombuffer(content, dtype=dtype).reshape(shape)
+
+
+def message_tag(body: bytes) -> str:
+    """Give the message type's tag of an encoded body, as far as it can be read."""
+    try:
+        first = msgspec.msgpack.decode(body, type=list[msgspec.Raw])[0]
+        return msgspec.msgpack.decode(first, type=str)
+    except (msgspec.MsgspecError, IndexError):
+        return "?"

@@ -216,6 +216,8 @@ class PeerDown(ControlMessage, tag="PeerDown", frozen=True):
     incarnation: int
     name: str
     reason: ExitReason
+    final: bool = False
+    """Nobody will have this address again."""
 
 
 class Registered(ControlMessage, tag="Registered", frozen=True):

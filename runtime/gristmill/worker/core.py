@@ -37,7 +37,7 @@ from gristmill.messages import Message, tag_of
 from gristmill.metrics import Meter, TimeClass, TypeStats
 from gristmill.ref import OverflowPolicy
 from gristmill.supervision import Crash, Normal
-from gristmill.transport.codec import Codec
+from gristmill.transport.codec import Codec, message_tag
 from gristmill.transport.control import DeadLetter
 from gristmill.transport.envelope import (
     ACK,
@@ -300,6 +300,7 @@ class WorkerCore:
         called = clock()
         classes[_DESER] += called - meter.last
         meter.current, meter.last = _COMPUTE, called
+        meter.transitions += 3
         try:
             if handler.wants_context:
                 value = handler.function(cell.actor, message, cell.context)
@@ -311,10 +312,9 @@ class WorkerCore:
         returned = clock()
         classes[meter.current] += returned - meter.last
         meter.current, meter.last = _SER, returned
-        meter.transitions += 3
         compute = classes[_COMPUTE] - before
         if handler.is_async:
-            self._go_on(cell, entry, handler, message, value)
+            self._go_on(cell, entry, handler, message, value, (called - begin, dispatch))
         elif self._complete(cell, entry, handler, message, value):
             stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
             ser = meter.last - returned
@@ -328,18 +328,28 @@ class WorkerCore:
         handler: Handler,
         message: Message,
         coroutine: Coroutine[Any, Any, Any],
+        spent: tuple[int, int],
     ) -> None:
-        """Run an async handler as a task; its actor takes no other message meanwhile."""
+        """Run an async handler as a task; its actor takes no other message meanwhile.
+
+        ``spent``: ns that it took so far to decode and to dispatch.
+        """
         self.meter.switch(_DISPATCH)
         cell.busy = True
-        work = metered(coroutine, self.meter, partial(self._enter, cell), self._pause)
-        eager = Eager(self._await(cell, entry, handler, message, work))
+        work = self.metered(cell, coroutine)
+        eager = Eager(self._await(cell, entry, handler, message, work, spent))
         cell.task = self.shell.create_task(eager.rest())
         eager.begin(cell.task)
         self._enter(cell)  # the burst goes on
 
     async def _await(
-        self, cell: Cell, entry: Entry, handler: Handler, message: Message, work: metered
+        self,
+        cell: Cell,
+        entry: Entry,
+        handler: Handler,
+        message: Message,
+        work: metered,
+        spent: tuple[int, int],
     ) -> None:
         incarnation = cell.incarnation
         try:
@@ -356,13 +366,17 @@ class WorkerCore:
                 stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
                 ser = self.meter.last - returned
                 wait = max(0, work.began - entry.arrived)
-                stats.record(work.compute_ns, 0, 0, ser, len(entry.body), wait)
+                stats.record(work.compute_ns, *spent, ser, len(entry.body), wait)
         finally:
             if cell.incarnation == incarnation and cell.task is not None:
                 cell.task = None
                 cell.busy = bool(cell.blocked)
                 self.schedule(cell)
             self.shell.request_turn()
+
+    def metered(self, cell: Cell, coroutine: Coroutine[Any, Any, Any]) -> metered:
+        """Account for an actor's coroutine, and let it send as that actor."""
+        return metered(coroutine, self.meter, partial(self._enter, cell), self._pause)
 
     def _enter(self, cell: Cell) -> None:
         self.sending.origin = cell
@@ -461,7 +475,7 @@ class WorkerCore:
         return True
 
     def _undecodable(self, cell: Cell, entry: Entry, error: Exception) -> None:
-        name = _tag(entry.body)
+        name = message_tag(entry.body)
         if any(tag_of(message) == name for message in cell.handlers):
             self.refuse(cell, entry, DecodeError(f"{cell.label}: a {name} is malformed: {error}"))
         elif entry.kind != EVENT:  # a subscriber takes the events that it has handlers for
@@ -471,7 +485,7 @@ class WorkerCore:
         """Make a message that can't be handled a dead letter, and tell its asker."""
         if entry.kind == ASK:
             self.answer_error(entry, error)
-        self.dead_letter(cell, _tag(entry.body), entry.body, str(error))
+        self.dead_letter(cell, message_tag(entry.body), entry.body, str(error))
         if cell is not None and entry.kind == TELL:
             self.sending.release(cell, entry)
 
@@ -493,7 +507,7 @@ class WorkerCore:
         letter = DeadLetter(
             reason=reason,
             target=cell.label if cell is not None else "",
-            message_type=message_type or _tag(body),
+            message_type=message_type or message_tag(body),
             body=body,
             worker=self.shell.name,
             error=error,
@@ -507,12 +521,3 @@ def _unknown(cell: Cell, name: str) -> UnknownMessageError:
         f"{cell.label} has no handler for {name}; it handles {known}. Add one with @handles, or "
         "send it to another actor"
     )
-
-
-def _tag(body: bytes) -> str:
-    """Give the message type's tag of an encoded body, as far as it can be read."""
-    try:
-        first = msgspec.msgpack.decode(body, type=list[msgspec.Raw])[0]
-        return msgspec.msgpack.decode(first, type=str)
-    except (msgspec.MsgspecError, IndexError):
-        return "?"

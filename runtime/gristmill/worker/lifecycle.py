@@ -62,8 +62,8 @@ class Lifecycle:
                 self.forget(key)
             case c.PeerUp(peer):
                 sending.peer_up(peer)
-            case c.PeerDown(address, _incarnation, name, reason):
-                sending.peer_down(address, name, reason)
+            case c.PeerDown(address, _, name, reason, final):
+                sending.peer_down(address, name, reason, final=final)
             case c.Registered(address):
                 sending.registered(address)
             case c.Unregistered(key, name):
@@ -95,7 +95,7 @@ class Lifecycle:
         except Exception as error:  # whatever the user's constructor raises fails this start
             self._start_failed(cell, error)
         else:
-            if inspect.isawaitable(starting):
+            if inspect.iscoroutine(starting):
                 cell.busy = True
                 cell.task = self._shell.create_task(self._finish_start(cell, starting))
             else:
@@ -174,10 +174,8 @@ class Lifecycle:
 
     async def _finish_start(self, cell: Cell, starting: Any) -> None:  # noqa: ANN401 - awaitable
         incarnation = cell.incarnation
-        sending = self._core.sending
         try:
-            sending.origin = cell
-            await starting
+            await self._core.metered(cell, starting)
         except Exception as error:  # whatever on_start raises fails this start
             if cell.incarnation == incarnation:
                 self._start_failed(cell, error)

@@ -13,6 +13,8 @@ import msgspec
 from gristmill.durability import JournalStore
 from gristmill.errors import (
     ActorDied,
+    ActorError,
+    ActorNotFoundError,
     AskTimeoutError,
     MailboxFullError,
     UsageError,
@@ -21,7 +23,7 @@ from gristmill.messages import Command, Event, Request, reply_type
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address, DeliveryGuarantee, OverflowPolicy
 from gristmill.supervision import ExitReason, describe
-from gristmill.transport.control import FIRST_CLIENT, PeerInfo, Subscribe
+from gristmill.transport.control import PeerInfo, Subscribe
 from gristmill.transport.credit import CreditBook
 from gristmill.transport.envelope import (
     ACK,
@@ -98,35 +100,39 @@ class Sending:
             cell.owed.pop(peer.address, None)
         self._shell.connect(peer)
 
-    def peer_down(self, address: int, name: str, reason: ExitReason) -> None:
+    def peer_down(self, address: int, name: str, reason: ExitReason, *, final: bool) -> None:
         """A process has died: its credit is void, and asks to it fail once the pipe is empty."""
         lost = self._shell.disconnect(address)
         self._core.counters[counters.DROPPED] += lost
         self._credit.reset(address)
         if self._outbox is not None:
             self._outbox.lost(address)
-        if address >= FIRST_CLIENT:
+        if final:
             self._gone.add(address)
         for key in [key for key, waiters in self._starved.items() if waiters]:
             self._feed(key)
-        text = f"worker {name} died ({describe(reason)})"
-        self._shell.call_later(_GRACE, lambda: self._fail_asks(address, text))
+        asked = [number for number, open_ in self._pending.items() if open_.to.home == address]
+        died = f"its worker {name} died ({describe(reason)})"
+        self._shell.call_later(_GRACE, lambda: self._lost_asks(asked, died, final=final))
 
-    def _fail_asks(self, address: int, text: str) -> None:
-        for number, pending in list(self._pending.items()):
-            if pending.to.home != address or pending.future.done():
+    def _lost_asks(self, asked: list[int], died: str, *, final: bool) -> None:
+        """Send idempotent requests to the next incarnation; fail the others."""
+        for number in asked:
+            pending = self._pending.get(number)
+            if pending is None or pending.future.done():
                 continue
-            if pending.again is not None:
+            if final:
+                error: ActorError = ActorNotFoundError(f"{_label(pending.to)} has stopped")
+            elif pending.again is not None:
                 self._pending[number] = pending._replace(again=None)
                 self._credit.take(pending.to)
-                self._shell.post(address, pending.again)
+                self._shell.post(pending.to.home, pending.again)
+                continue
             else:
-                del self._pending[number]
-                error = ActorDied(
-                    f"{_label(pending.to)} was asked {pending.request} when its {text}; "
-                    "it may or may not have been handled"
-                )
-                pending.future.set_exception(error)
+                text = f"{_label(pending.to)} was asked {pending.request} when {died}"
+                error = ActorDied(f"{text}; it may or may not have been handled")
+            del self._pending[number]
+            pending.future.set_exception(error)
 
     def registered(self, address: Address) -> None:
         """A name stands for an actor now, whose process has announced itself before."""
@@ -178,7 +184,6 @@ class Sending:
     def _tell(
         self, origin: Cell | None, to: Address, body: bytes, delivery: DeliveryGuarantee
     ) -> None:
-        self._core.counters[counters.SENT] += 1
         if delivery is DeliveryGuarantee.AT_LEAST_ONCE:
             self._tell_journaled(origin, to, body)
         elif origin is not None and origin.blocked:
@@ -191,12 +196,15 @@ class Sending:
             origin.blocked.append((to, body))
             origin.busy = True
             self._starved[to.key].append(origin)
+        self._core.counters[counters.SENT] += 1
 
     def _post_tell(self, origin: Cell | None, to: Address, body: bytes) -> None:
         sender = origin.key if origin is not None else 0
         if to.home == self._shell.address:
             entry = Entry(TELL, to.home, sender, 0, 0.0, body, None, self._core.meter.last)
             self._core.deliver(to.key, entry)
+        elif to.home in self._gone:
+            self._core.dead_letter(None, "", body, f"{_label(to)} has stopped")
         else:
             self._shell.post(to.home, pack([TELL, to.key, sender, 0, body]))
 
@@ -256,6 +264,8 @@ class Sending:
             raise UsageError(
                 f"{origin.label} asks itself, and would wait for ever; call the method"
             )
+        if to.home in self._gone:
+            raise ActorNotFoundError(f"{_label(to)} has stopped")
         meter = self._core.meter
         previous = meter.switch(_SER)
         body = self._core.codec.encode(request)
