@@ -8,6 +8,7 @@ in send. All that a process has to say to one peer in one turn leaves as one fra
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 
@@ -22,6 +23,10 @@ MAX_FRAME = 512 * 1024
 _READABLE = int(zmq.POLLIN)
 _HIGH_WATER = 1000
 _LINGER_MS = 250
+_LOOK_NS = 100_000
+"""How long a wait looks for a frame before it sleeps."""
+_LOOK_AGAIN = 32
+"""Waits that sleep at once after a look in vain."""
 
 
 @dataclass(slots=True)
@@ -48,6 +53,7 @@ class DataPlane:
         self._peers: dict[int, Peer] = {}
         self._dirty: list[Peer] = []
         self._blocked: set[int] = set()
+        self._sleepy = 0
         self.endpoint = endpoint
         self._patience = -1
         self._pull = context.socket(zmq.PULL)
@@ -88,7 +94,18 @@ class DataPlane:
         return self._pull.recv(zmq.NOBLOCK) if events & _READABLE else None  # cheaper than to fail
 
     def receive_within(self, seconds: float) -> bytes | None:
-        """Take the next frame, waiting for it ``seconds`` at most."""
+        """Take the next frame, waiting for it ``seconds`` at most.
+
+        A core that sleeps wakes up slowly and cold, so the first moments of a wait are spent
+        looking; if that was in vain, the next waits sleep at once.
+        """
+        if self._sleepy:
+            self._sleepy -= 1
+        else:
+            frame = self._look()
+            if frame is not None:
+                return frame
+            self._sleepy = _LOOK_AGAIN
         milliseconds = max(1, round(seconds * 1000))
         if milliseconds != self._patience:
             self._pull.setsockopt(zmq.RCVTIMEO, milliseconds)
@@ -97,6 +114,15 @@ class DataPlane:
             return self._pull.recv()
         except zmq.Again:
             return None
+
+    def _look(self) -> bytes | None:
+        until = time.perf_counter_ns() + _LOOK_NS
+        while time.perf_counter_ns() < until:
+            frame = self.receive()
+            if frame is not None:
+                return frame
+            os.sched_yield()  # to ZeroMQ's own thread, and to whoever else wants this core
+        return None
 
     def connect(self, address: int, incarnation: int, endpoint: str) -> None:
         """Open the way to a peer that has announced ``endpoint``."""
