@@ -81,3 +81,13 @@ def test_a_base_that_is_too_open_or_too_long(
     monkeypatch.setattr("tempfile.tempdir", str(deep))
     with pytest.raises(NodeStartError, match="too long a path"):
         base_directory()
+
+
+def test_a_directory_whose_maker_died_before_its_lock_is_swept_once_it_is_old() -> None:
+    unlocked = base_directory() / "unlocked"
+    unlocked.mkdir()
+    RunDirectory().close()
+    assert unlocked.exists()
+    os.utime(unlocked, (1.0, 1.0))
+    RunDirectory().close()
+    assert not unlocked.exists()

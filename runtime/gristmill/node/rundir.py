@@ -12,6 +12,7 @@ import secrets
 import shutil
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,8 @@ _SOCKET_PATH_LIMIT = 107
 _LONGEST_NAME = len("/dedicated-999.999999")
 _LOCK = "lock"
 _FACTS = "node.json"
+_LOCKED_WITHIN = 10.0
+"""Seconds after which a directory without a lock belongs to a client that died as it made it."""
 
 
 class NodeFacts(msgspec.Struct, frozen=True):
@@ -96,6 +99,8 @@ def remove_if_dead(run_dir: Path) -> bool:
     """Remove the directory of a run of which no process is left; give whether it was."""
     try:
         lock = os.open(run_dir / _LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return _remove_if_never_locked(run_dir)
     except OSError:
         return False
     try:
@@ -107,6 +112,17 @@ def remove_if_dead(run_dir: Path) -> bool:
         return True
     finally:
         os.close(lock)
+
+
+def _remove_if_never_locked(run_dir: Path) -> bool:
+    try:
+        age = time.time() - run_dir.stat().st_mtime
+    except OSError:
+        return False  # another start has just swept it
+    if age < _LOCKED_WITHIN:
+        return False
+    remove(run_dir)
+    return True
 
 
 def sweep(base: Path) -> None:
