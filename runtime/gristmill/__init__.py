@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from gristmill.behaviours.gen_server import GenServer
     from gristmill.behaviours.gen_state_machine import GenStateMachine, on
     from gristmill.behaviours.protocol import handles
+    from gristmill.channels import ChannelManager
+    from gristmill.config import ConfigBootstrap
     from gristmill.errors import (
         ActorCrashed,
         ActorDied,
@@ -22,12 +24,14 @@ if TYPE_CHECKING:
     )
     from gristmill.facets.specs import Breaker, Durable, Idempotency
     from gristmill.messages import Command, Event, Request
+    from gristmill.metrics import CoordinationComputeTracker
     from gristmill.node.application import Application
     from gristmill.node.builder import ActorBuilder, NodeBuilder
     from gristmill.node.factory import ActorFactory
     from gristmill.node.node import Node
     from gristmill.node.registry import ObjectRegistry
     from gristmill.ref import DeliveryGuarantee, Mailbox, OverflowPolicy, Ref
+    from gristmill.supervision import Backoff, Restart, Strategy, SupervisorSpec
 
 __all__ = [
     "DEFERRED",
@@ -39,9 +43,13 @@ __all__ = [
     "ActorNotFoundError",
     "Application",
     "AskTimeoutError",
+    "Backoff",
     "Breaker",
+    "ChannelManager",
     "Command",
+    "ConfigBootstrap",
     "Context",
+    "CoordinationComputeTracker",
     "DeliveryGuarantee",
     "Durable",
     "Event",
@@ -59,6 +67,9 @@ __all__ = [
     "Ref",
     "Reject",
     "Request",
+    "Restart",
+    "Strategy",
+    "SupervisorSpec",
     "handles",
     "on",
 ]
@@ -95,6 +106,13 @@ _HOMES = {
     "Mailbox": "gristmill.ref",
     "OverflowPolicy": "gristmill.ref",
     "Ref": "gristmill.ref",
+    "ChannelManager": "gristmill.channels",
+    "ConfigBootstrap": "gristmill.config",
+    "CoordinationComputeTracker": "gristmill.metrics",
+    "Backoff": "gristmill.supervision",
+    "Restart": "gristmill.supervision",
+    "Strategy": "gristmill.supervision",
+    "SupervisorSpec": "gristmill.supervision",
 }
 """Where each name lives: it is imported when it is first used, so that a command that needs
 little of the library starts at once."""
