@@ -211,6 +211,18 @@ def test_a_crash_of_a_durable_actor_undoes_its_handlers_events(tmp_path: Path) -
         assert ref.ask(Notes()) == [1]
 
 
+def test_what_is_told_together_leaves_when_the_block_ends(tmp_path: Path) -> None:
+    with Node(workers=1, journal=tmp_path / "journal") as node:
+        ref = node.spawn(Ledger, name="ledger")
+        with node.together():
+            for number in range(1, 51):
+                ref.tell(Note(number), delivery="at_least_once")
+            assert node.undelivered == 0
+            assert ref.ask(Notes()) == []
+        eventually(lambda: ref.ask(Notes()) == list(range(1, 51)), "all were handled in order")
+        eventually(lambda: not node.undelivered, "all were acknowledged")
+
+
 def test_at_least_once_needs_a_journal_and_a_name(tmp_path: Path) -> None:
     with Node(workers=1) as node:
         ref = node.spawn(Worker, name="named")

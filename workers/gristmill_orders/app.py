@@ -4,7 +4,7 @@
 
     RootSupervisor (one_for_one, 20 restarts in 5 s)
       |- ServiceSupervisor (one_for_one, 20 in 5 s)
-      |    |- shipping, payment, inventory
+      |    |- shipping, inventory, payment
       `- orders-1 ... orders-N, one on each worker
 """
 
@@ -40,8 +40,8 @@ WITHIN = 5.0
 
 _SERVICES: dict[str, type[Actor]] = {
     SHIPPING: ShippingServiceActor,
-    PAYMENT: PaymentServiceActor,
     INVENTORY: InventoryServiceActor,
+    PAYMENT: PaymentServiceActor,
 }
 """The services, those with the most to compute first."""
 
@@ -179,14 +179,17 @@ def service_names(pools: Mapping[str, PoolConfig]) -> dict[str, tuple[str, ...]]
 def _service_children(
     services: Mapping[str, Sequence[str]], world: World, workers: int, max_restarts: int
 ) -> Iterator[ChildSpec | SupervisorSpec]:
-    """Spread the services over the workers, there and back, so that the heaviest stand apart."""
+    """Spread the services over the workers, so that the heaviest stand apart.
+
+    They are placed there and back. Without compute in turn, as each message costs about the same.
+    """
     there = [f"w{number}" for number in range(1, workers + 1)]
-    round_trip = there + there[::-1]
+    homes = there + there[::-1] if world.compute else there
     position = 0
     for service, names in services.items():
         children = []
         for name in names:
-            home = round_trip[position % len(round_trip)]
+            home = homes[position % len(homes)]
             children.append(_service(_SERVICES[service], world, name, home))
             position += 1
         if len(children) == 1:

@@ -116,7 +116,8 @@ class Driver:
         Raises:
             GristmillError: the node has ended.
         """
-        self._send_orders()
+        with self._service.node.together():
+            self._send_orders()
         first = self._events.get(timeout=wait)
         if first is not None:
             self._on_event(first)
@@ -179,6 +180,8 @@ class Driver:
             self._paid(order)
         elif kind in _ENDS:
             self._end(order, _ENDS[kind])
+        elif isinstance(event, ev.PaymentDeferred | ev.RefundDeferred):
+            order.heard += event.delay  # nothing happens before the next attempt
         elif kind in _ANSWERS and order.ended:
             order.waits_for -= 1
             self._settle(order)

@@ -7,7 +7,7 @@ the stock with its versions, ``commit`` writes if no version has changed since.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -150,7 +150,7 @@ class Inventory:
         """Read the stock of the lines of a command, with its versions."""
         stock = [self._of(line.sku) for line in message.lines]
         available = np.array([s.available for s in stock], dtype=np.int64)
-        versions = tuple(s.version for s in stock)
+        versions = tuple([s.version for s in stock])
         available = available.reshape(len(stock), WAREHOUSES).T
         return StockView(message.lines, message.country, available, versions)
 
@@ -173,8 +173,11 @@ class Inventory:
             return Answer((), msg.ReservationRefused(message.order_id, short, reason))
         _check_quantities(message.order_id, view, quantities)
         moves = tuple(
-            StockMove(view.lines[line].sku, warehouse, int(quantities[warehouse, line]))
-            for warehouse, line in np.argwhere(quantities).tolist()
+            StockMove(line.sku, warehouse, quantity)
+            for warehouse, row in enumerate(quantities.tolist())
+            if any(row)
+            for line, quantity in zip(view.lines, row, strict=True)
+            if quantity
         )
         return Answer(
             (ev.StockReserved(message.order_id, moves),), msg.ReservationMade(message.order_id)
@@ -182,9 +185,9 @@ class Inventory:
 
     def _check_versions(self, view: StockView) -> None:
         stale: dict[Hashable, tuple[int, int]] = {
-            line.sku: (version, self._of(line.sku).version)
-            for line, version in zip(view.lines, view.versions, strict=True)
-            if self._of(line.sku).version != version
+            line.sku: (seen, now)
+            for line, seen in zip(view.lines, view.versions, strict=True)
+            if (now := self._of(line.sku).version) != seen
         }
         if stale:
             self.conflicts += 1
@@ -220,27 +223,25 @@ class Inventory:
         """Take an event in, live or from the journal."""
         if isinstance(event, ev.StockReserved):
             self._reservations[event.order_id] = _Reservation(event.moves)
-            self._move(event.moves, lambda s: (s.available, s.reserved))
+            for move, stock in self._each(event.moves):
+                _shift(move, stock.available, stock.reserved)
             return
         reservation = self._reservations[event.order_id]
         if isinstance(event, ev.StockReleased):
-            self._move(reservation.moves, lambda s: (s.reserved, s.available))
+            for move, stock in self._each(reservation.moves):
+                _shift(move, stock.reserved, stock.available)
             self._reservations[event.order_id] = _Reservation((), _RELEASED)
         else:
-            self._move(reservation.moves, lambda s: (s.reserved, s.shipped))
+            for move, stock in self._each(reservation.moves):
+                _shift(move, stock.reserved, stock.shipped)
             self._reservations[event.order_id] = _Reservation((), _SHIPPED)
 
-    def _move(
-        self,
-        moves: tuple[StockMove, ...],
-        ends: Callable[[Stock], tuple[list[int], list[int]]],
-    ) -> None:
+    def _each(self, moves: tuple[StockMove, ...]) -> Iterator[tuple[StockMove, Stock]]:
+        """Give each move and the stock it changes, which gets a new version."""
         for move in moves:
             stock = self._of(move.sku)
-            source, target = ends(stock)
-            source[move.warehouse] -= move.quantity
-            target[move.warehouse] += move.quantity
             stock.version += 1
+            yield move, stock
 
     def _of(self, sku: str) -> Stock:
         stock = self._stock.get(sku)
@@ -274,6 +275,11 @@ class Inventory:
         return {"products": len(self._stock), **counts, "conflicts": self.conflicts}
 
 
+def _shift(move: StockMove, source: list[int], target: list[int]) -> None:
+    source[move.warehouse] -= move.quantity
+    target[move.warehouse] += move.quantity
+
+
 def _check_quantities(order_id: str, view: StockView, quantities: Quantities) -> None:
     wanted = [line.quantity for line in view.lines]
     if quantities.shape != view.available.shape:
@@ -283,5 +289,5 @@ def _check_quantities(order_id: str, view: StockView, quantities: Quantities) ->
         )
     if quantities.sum(axis=0).tolist() != wanted:
         raise AllocationError(f"order {order_id}: the allocation does not fill the lines exactly")
-    if (quantities < 0).any() or (quantities > view.available).any():
+    if ((quantities < 0) | (quantities > view.available)).any():
         raise AllocationError(f"order {order_id}: the allocation takes more than there is")

@@ -80,8 +80,10 @@ def _cheapest_allocation(view: StockView) -> Quantities:
 
 def _first_allocation(view: StockView) -> Quantities:
     """Take from the first warehouses that have anything."""
-    before = np.cumsum(view.available, axis=0) - view.available
-    return np.clip(_ordered(view) - before, 0, view.available)
+    before = view.available.cumsum(axis=0) - view.available
+    # Far cheaper than np.clip for a handful of lines.
+    taken: Quantities = np.minimum(np.maximum(_ordered(view) - before, 0), view.available)
+    return taken
 
 
 def _packed_offers(order: ShipOrder) -> Iterable[LabelRequest]:

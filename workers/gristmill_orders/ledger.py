@@ -19,8 +19,6 @@ import msgspec
 
 from gristmill.errors import GristmillError
 
-_CHUNK = 1 << 20
-
 
 class LedgerError(GristmillError):
     """A ledger file can't be opened, read or written. Nothing was recorded."""
@@ -90,13 +88,25 @@ class Ledger:
         """
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         try:
-            self._catch_up()
+            # Whoever left a line half written was killed before it could answer for it.
+            if self._catch_up():
+                os.ftruncate(self._fd, self._read_to)
             yield
         finally:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     def find(self, key: str) -> LedgerEntry | None:
         """Give the entry with this key, if there is one. Call it under ``locked``."""
+        return self._entries.get(key)
+
+    def look_up(self, key: str) -> LedgerEntry | None:
+        """Give the entry with this key, as recorded so far. It needs no lock, and gives none.
+
+        Raises:
+            LedgerError: the file has a line that is no entry.
+        """
+        if key not in self._entries:
+            self._catch_up()
         return self._entries.get(key)
 
     def refunded(self, charge_key: str) -> int:
@@ -142,24 +152,24 @@ class Ledger:
         if isinstance(entry, Refund):
             self._refunded[entry.charge_key] = self.refunded(entry.charge_key) + entry.cents
 
-    def _catch_up(self) -> None:
-        if os.fstat(self._fd).st_size == self._read_to:
-            return
-        data = _read_from(self._fd, self._read_to)
+    def _catch_up(self) -> bool:
+        """Read the whole lines that others have written; tell whether half a line follows them."""
+        size = os.fstat(self._fd).st_size
+        if size == self._read_to:
+            return False
+        data = _read(self._fd, self._read_to, size)
         whole, _, torn = data.rpartition(b"\n")
         for entry in _parse(whole, self.path):
             self._index(entry)
         self._read_to += len(data) - len(torn)
-        # Whoever left a line half written was killed before it could answer for it.
-        if torn:
-            os.ftruncate(self._fd, self._read_to)
+        return bool(torn)
 
 
-def _read_from(fd: int, offset: int) -> bytes:
+def _read(fd: int, start: int, end: int) -> bytes:
     chunks = []
-    while chunk := os.pread(fd, _CHUNK, offset):
+    while start < end and (chunk := os.pread(fd, end - start, start)):
         chunks.append(chunk)
-        offset += len(chunk)
+        start += len(chunk)
     return b"".join(chunks)
 
 

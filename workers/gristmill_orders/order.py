@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from itertools import starmap
 from typing import Any
 
 import msgspec
@@ -123,7 +124,7 @@ class Order(msgspec.Struct, frozen=True):
         wanted: dict[str, int] = {}
         for item in self.items:
             wanted[item.sku] = wanted.get(item.sku, 0) + item.quantity
-        return tuple(StockLine(sku, quantity) for sku, quantity in wanted.items())
+        return tuple(starmap(StockLine, wanted.items()))
 
     def refund_call(self, key: str) -> RefundCall | None:
         """Give the open refund with this key, if there is one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 from gristmill import Actor, Context, Durable, handles
 from gristmill.node.routing import HashRing
@@ -38,7 +39,7 @@ class OrderProcessorActor(Actor):
         self, policy: SagaPolicy, services: dict[str, tuple[str, ...]], *, metrics: bool = True
     ) -> None:
         self._book = OrderBook(policy)
-        self._rings = {service: HashRing(names) for service, names in services.items()}
+        self._choices = {service: _choice(names) for service, names in services.items()}
         self._names = [name for names in services.values() for name in names]
         self._services: dict[str, AnyRef] = {}
         self._seen: Counter[str] | None = Counter() if metrics else None
@@ -70,7 +71,7 @@ class OrderProcessorActor(Actor):
             case fx.Publish(event):
                 ctx.publish(ORDERS, event, key=event.order_id)
             case fx.Tell(service, command):
-                name = self._rings[service].owner(command.order_id)
+                name = self._choices[service](command.order_id)
                 self._service(name, ctx).tell(command, delivery="at_least_once")
             case fx.StartTimer(_, delay, command):
                 ctx.send_after(delay, command)
@@ -106,3 +107,8 @@ class OrderProcessorActor(Actor):
         """Give what was counted; with metrics, the events by type as well."""
         del query
         return self._book.counters() | (self._seen or {})
+
+
+def _choice(names: tuple[str, ...]) -> Callable[[str], str]:
+    """Give what tells, for an order id, which actor of a service the order belongs to."""
+    return HashRing(names).owner if len(names) > 1 else lambda _: names[0]

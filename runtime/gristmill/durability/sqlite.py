@@ -60,6 +60,8 @@ SELECT actor FROM name WHERE actor IS NOT NULL
 
 _DAMAGED = "the file is damaged: restore it from a backup, or move it and its -wal file away"
 _NOT_WRITABLE = "check that its directory exists and that this user may write there"
+_WAL_PAGES = 8000
+"""Pages (4 KiB) after which the WAL is moved into the file, which waits for the disk."""
 _SYNCHRONOUS = {"process": "NORMAL", "power": "FULL"}
 _REMEDIES = {
     0: "use the store on the thread that opened it, and not after close",
@@ -166,7 +168,9 @@ def _write(buffer: Buffer, database: sqlite3.Connection) -> None:
             [(*key, number) for key, number in buffer.marks.items()],
         )
     if buffer.outbox:
-        database.executemany("INSERT INTO outbox VALUES (?, ?, ?)", buffer.outbox)
+        handled = buffer.acknowledged
+        still_open = [row for row in buffer.outbox if row[1] > handled.get(row[0], 0)]
+        database.executemany("INSERT INTO outbox VALUES (?, ?, ?)", still_open)
         last = {target: number for target, number, _ in buffer.outbox}
         database.executemany("REPLACE INTO outbox_last VALUES (?, ?)", last.items())
     if buffer.acknowledged:
@@ -224,7 +228,8 @@ class SqliteStore(JournalReader):
 
     def append(self, actor: str, kind: str, payload: bytes) -> int:
         """Buffer an event and return the actor's sequence number for it."""
-        seq = self._sequences[actor] = self.last_sequence(actor) + 1
+        last = self._sequences.get(actor)
+        seq = self._sequences[actor] = (self.last_sequence(actor) if last is None else last) + 1
         self._buffer.events.append((actor, seq, kind, payload))
         return seq
 
@@ -240,7 +245,8 @@ class SqliteStore(JournalReader):
 
     def enqueue(self, target: str, payload: bytes) -> int:
         """Buffer an outgoing message and return its number, the next for (slot, target)."""
-        number = self._numbers[target] = self._last_number(target) + 1
+        last = self._numbers.get(target)
+        number = self._numbers[target] = (self._last_number(target) if last is None else last) + 1
         self._buffer.outbox.append((target, number, payload))
         return number
 
@@ -357,6 +363,7 @@ def _open_database(path: Path, durability: Durability) -> sqlite3.Connection:
         with _explained(path):
             database.execute("PRAGMA journal_mode = WAL")
             database.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
+            database.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
             if version == 0:
                 database.executescript(_SCHEMA)
     except BaseException:

@@ -441,6 +441,14 @@ class Node:
         """How many at-least-once messages of this client have not been handled yet."""
         return self._connected().post.undelivered
 
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """Journal the at-least-once messages that this thread tells in a ``with`` block as one.
+
+        They are safe, and on their way, when the block ends. Told one by one, each of them waits
+        for a commit of its own.
+        """
+        return self._connected().post.together()
+
     def status(self) -> NodeStatus:
         """Describe the node: its workers, its tree, its counters."""
         return self._connected().call(c.GetStatus(), NodeStatus)  # type: ignore[no-any-return]

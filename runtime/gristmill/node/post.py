@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from gristmill.durability import JournalStore
+from gristmill.durability import JournalError, JournalStore
 from gristmill.errors import (
     ActorDied,
     ActorNotFoundError,
@@ -75,6 +75,12 @@ class _Forks:
     def add(self) -> None:
         """A fork has made this process."""
         self.count += 1
+
+
+class _Together(threading.local):
+    """Whether a thread is in a :meth:`ClientPost.together` block, and what it has told there."""
+
+    batch: list[tuple[Address, bytes]] | None = None
 
 
 _forks = _Forks()
@@ -165,6 +171,7 @@ class ClientPost:
         self._closed = False
         self._store: JournalStore | None = None
         self._outbox: Outbox | None = None
+        self._together = _Together()
         self._located: dict[str, tuple[Address, int]] = {}
         self._stopped: GristmillError | None = None
         self._gone: set[int] = set()
@@ -400,10 +407,35 @@ class ClientPost:
                 raise UsageError(
                     f"delivery='at_least_once' needs a named target, and {_label(to)} has no name"
                 )
-            self._outbox.send(to, "", body)
+        if self._together.batch is not None:
+            self._together.batch.append((to, body))
+        else:
+            self._send_journaled([(to, body)])
+
+    def _send_journaled(self, batch: list[tuple[Address, bytes]]) -> None:
+        with self._send_lock:
+            if self._outbox is None or self._store is None:
+                return
+            for to, body in batch:
+                self._outbox.send(to, "", body)
             self._store.commit()
             self.plane.flush()
         self.read_available()  # who only tells has nobody else to read the acknowledgements
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Journal and send what this thread tells at least once in the block at its end, as one."""
+        if self._together.batch is not None:
+            yield
+            return
+        batch: list[tuple[Address, bytes]] = []
+        self._together.batch = batch
+        try:
+            yield
+        finally:
+            self._together.batch = None
+            if batch:
+                self._send_journaled(batch)
 
     def _transmit(self, to: Address, sender: str, number: int, body: bytes) -> None:
         del sender  # a client's messages come from no actor
@@ -554,12 +586,17 @@ class ClientPost:
             self._on_acks(acknowledged)
 
     def _on_acks(self, acknowledged: dict[str, int]) -> None:
-        """Forget what was handled: the highest number by target, in one commit a frame."""
+        """Forget what was handled: the highest number by target.
+
+        While messages are open that is written with the next one: who has handled a message that
+        comes again knows it.
+        """
         with self._send_lock:
             if self._outbox is not None and self._store is not None:
                 for target, number in acknowledged.items():
                     self._outbox.acknowledged(target, number)
-                self._store.commit()
+                if not self.undelivered:
+                    self._store.commit()
                 self.plane.flush()
 
     def wait_until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
@@ -656,6 +693,8 @@ class ClientPost:
         with self._send_lock:
             self._closed = True
             if self._store is not None:
+                with contextlib.suppress(JournalError):  # what isn't forgotten is sent again
+                    self._store.commit()
                 self._store.close()
             self._wake.close()
             self.plane.close()

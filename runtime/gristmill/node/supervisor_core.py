@@ -7,6 +7,7 @@ A crash's way: :meth:`SupervisorCore.reaped` or an ``ActorExited`` message tells
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 from random import Random
 from typing import Any, Literal
@@ -52,6 +53,7 @@ _EXIT_GRACE = 2.0
 _HELLO_GRACE = 1.0
 """Seconds that a client's first message may take to arrive when the node fails at its start."""
 _MAX_BOOTS = 3
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM)
 _EMPTY_DEATHS = 5
 """Deaths of a worker without actors in :data:`_EMPTY_WINDOW` seconds that end the run."""
 _EMPTY_WINDOW = 5.0
@@ -160,7 +162,9 @@ class SupervisorCore:
             self._revive(slot, reason, was_ready=was_ready)
 
     def _revive(self, slot: Slot, reason: ExitReason, *, was_ready: bool) -> None:
-        if not was_ready:
+        # a kill from outside says nothing about the code; the tree's intensity bounds it
+        by_others = isinstance(reason, Killed) and reason.signal in _FROM_OUTSIDE
+        if not was_ready and not by_others:
             slot.failed_boots += 1
             if slot.failed_boots >= _MAX_BOOTS:
                 text = f"worker {slot.name} can't boot: {describe(reason)}, {_MAX_BOOTS} times"

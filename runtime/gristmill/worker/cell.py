@@ -64,10 +64,10 @@ class Cell:
     """One actor. Its fields belong to the worker's core."""
 
     __slots__ = (
-        "actor", "attempts", "blocked", "busy", "context", "credit_lot", "current", "decode",
-        "deferred", "durable", "effects", "handlers", "incarnation", "inserted", "key", "label",
-        "mailbox", "marks", "owed", "path", "postponed", "queue", "scheduled", "spec", "state",
-        "stats", "stop_reason", "task", "timers",
+        "acknowledged", "actor", "attempts", "blocked", "busy", "context", "credit_lot", "current",
+        "decode", "deferred", "durable", "effects", "handlers", "incarnation", "inserted", "key",
+        "label", "mailbox", "marks", "owed", "path", "postponed", "queue", "scheduled", "spec",
+        "state", "stats", "stop_reason", "task", "timers",
     )  # fmt: skip
 
     def __init__(self, key: int) -> None:
@@ -101,6 +101,8 @@ class Cell:
         self.durable = False
         self.marks: dict[str, int] = {}
         """The highest at-least-once number handled, by sending process's name."""
+        self.acknowledged: dict[int, int] = {}
+        """The highest at-least-once number to acknowledge after the burst, by sending process."""
         self.effects: list[tuple[Any, ...]] = []
         """What the handler in progress wants to happen when it has finished."""
         self.blocked: deque[tuple[Address, bytes]] = deque()

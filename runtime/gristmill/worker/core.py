@@ -108,6 +108,8 @@ class WorkerCore:
         self._now = shell.now
         self._flushed_at = 0
         self._flush_after = _FLUSH_AFTER_NS
+        self._in_turn = False
+        """Whether a turn is under way: its end sends what there is."""
 
     # --- what comes in ---
 
@@ -206,14 +208,18 @@ class WorkerCore:
         """Handle what the mailboxes hold, and send what comes of it."""
         ready = self.ready
         began = self._flushed_at = self.meter.last
-        while ready:
-            cell = ready.popleft()
-            cell.scheduled = False
-            self._burst(cell)
-            self.schedule(cell)
-            if ready and self.meter.last - began > _TURN_NS:
-                self.shell.request_turn()
-                break
+        self._in_turn = True
+        try:
+            while ready:
+                cell = ready.popleft()
+                cell.scheduled = False
+                self._burst(cell)
+                self.schedule(cell)
+                if ready and self.meter.last - began > _TURN_NS:
+                    self.shell.request_turn()
+                    break
+        finally:
+            self._in_turn = False
         self.shell.flush()
 
     def _burst(self, cell: Cell) -> None:
@@ -235,6 +241,8 @@ class WorkerCore:
                 cost = (self._flushed_at - began) * _FLUSH_SHARE
                 self._flush_after = min(max(_FLUSH_AFTER_NS, cost), _TURN_NS)
                 break
+        if cell.acknowledged:
+            self.sending.acknowledge(cell)
         self._leave()
 
     def _take(self, cell: Cell, entry: Entry) -> None:
@@ -257,7 +265,7 @@ class WorkerCore:
         """Tell whether an at-least-once message is new; a durable actor knows by its marks."""
         done = cell.marks.get(self.sending.process_name(entry.source), 0)
         if entry.number <= done:
-            self.sending.acknowledge(cell, entry.source, entry.number)
+            cell.acknowledged[entry.source] = done
             return False
         if done and entry.number > done + 1:
             # would mark what is missing as handled; its sender sends all again when it can
@@ -372,7 +380,9 @@ class WorkerCore:
                 cell.task = None
                 cell.busy = bool(cell.blocked)
                 self.schedule(cell)
-            self.shell.request_turn()
+            if not self._in_turn:
+                self.sending.acknowledge(cell)
+                self.shell.request_turn()
 
     def metered(self, cell: Cell, coroutine: Coroutine[Any, Any, Any]) -> metered:
         """Account for an actor's coroutine, and let it send as that actor."""
@@ -385,7 +395,8 @@ class WorkerCore:
     def _pause(self) -> None:
         """Let what an async handler has sent so far leave while it waits."""
         self._leave()
-        self.shell.request_turn()
+        if not self._in_turn:
+            self.shell.request_turn()
 
     def _leave(self) -> None:
         self.sending.origin = None

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+_encode = msgspec.msgpack.Encoder().encode
+_kinds: dict[type, str] = {}
+"""The kinds under which events are journaled, by class."""
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
@@ -122,9 +125,8 @@ class CellHost:
             )
         meter = self._core.meter
         previous = meter.switch(int(TimeClass.SER))
-        kind = import_path(type(event))
-        payload = msgspec.msgpack.encode(event)
-        cell.effects.append((self._core.sending.journal, kind, payload))
+        kind = _kinds.get(type(event)) or _kinds.setdefault(type(event), import_path(type(event)))
+        cell.effects.append((self._core.sending.journal, kind, _encode(event)))
         meter.switch(previous)
 
     def continue_with(self, message: Command | Event) -> None:
@@ -221,6 +223,9 @@ class _OwnTimer:
         self._entry: Entry | None = None
 
     def arm(self, delay: float) -> None:
+        if delay == 0:
+            self._fire()
+            return
         self._timer = self._core.shell.call_later(delay, self._fire)
         self._cell.timers.add(self)
 

@@ -16,6 +16,8 @@ import msgspec
 from gristmill.durability import JournalStore
 from gristmill.ref import Address
 
+_encode = msgspec.msgpack.Encoder().encode
+
 
 class Parcel(msgspec.Struct, frozen=True, array_like=True):
     """An at-least-once message as the journal keeps it."""
@@ -72,13 +74,14 @@ class Outbox:
     def send(self, to: Address, sender: str, body: bytes) -> None:
         """Journal a message and send it when there is room."""
         parcel = Parcel(sender, body)
-        number = self._store.enqueue(to.name, msgspec.msgpack.encode(parcel))
+        number = self._store.enqueue(to.name, _encode(parcel))
         lane = self._lane(to.name)
         if not lane.open:
             lane.acknowledged = lane.sent = number - 1
         lane.open.append(_Open(number, parcel))
-        if to.name in self._targets:
-            self._advance(to.name, lane)
+        address = self._targets.get(to.name)
+        if address is not None:
+            self._advance(address, lane)
 
     def located(self, target: Address, incarnation: int) -> None:
         """Take in where a named actor is; a new process gets everything that is open."""
@@ -88,7 +91,7 @@ class Outbox:
         if lane.home != home:
             lane.home = home
             lane.sent = lane.acknowledged
-        self._advance(target.name, lane)
+        self._advance(target, lane)
 
     def unlocated(self, target: str) -> None:
         """A target has gone, with or without its process: keep what comes until it is back.
@@ -114,7 +117,9 @@ class Outbox:
         while lane.open and lane.open[0].number <= number:
             lane.open.popleft()
         self._store.acknowledge(target, number)
-        self._advance(target, lane)
+        address = self._targets.get(target)
+        if address is not None:
+            self._advance(address, lane)
 
     def _lane(self, target: str) -> _Lane:
         lane = self._lanes.get(target)
@@ -122,13 +127,13 @@ class Outbox:
             lane = self._lanes[target] = _Lane()
         return lane
 
-    def _advance(self, target: str, lane: _Lane) -> None:
-        address = self._targets.get(target)
-        if address is None or not lane.open:
+    def _advance(self, address: Address, lane: _Lane) -> None:
+        """Send what there is room for."""
+        if not lane.open:
             return
-        limit = lane.acknowledged + address.mailbox.capacity
         first = lane.open[0].number
-        while lane.sent < min(limit, lane.open[-1].number):
+        last = min(lane.acknowledged + address.mailbox.capacity, lane.open[-1].number)
+        while lane.sent < last:
             lane.sent = max(lane.sent + 1, first)
             item = lane.open[lane.sent - first]
             self._transmit(address, item.parcel.sender, item.number, item.parcel.body)

@@ -361,7 +361,7 @@ class Sending:
                 self._core.counters[counters.DROPPED] += len(keys)
 
     def release(self, cell: Cell, entry: Entry) -> None:
-        """Let the effects of a finished handler happen, and acknowledge its message."""
+        """Let the effects of a finished handler happen, and have its message acknowledged."""
         effects, cell.effects = cell.effects, []
         for act, *arguments in effects:
             act(cell, *arguments)
@@ -370,8 +370,9 @@ class Sending:
                 sender = self.process_name(entry.source)
                 cell.marks[sender] = entry.number
                 self.store.mark(cell.spec.name, sender, entry.number)
-            cell.attempts.pop((entry.source, entry.number), None)
-            self.acknowledge(cell, entry.source, entry.number)
+            if cell.attempts:
+                cell.attempts.pop((entry.source, entry.number), None)
+            cell.acknowledged[entry.source] = entry.number
 
     def journal(self, cell: Cell, kind: str, payload: bytes) -> None:
         """Append an event to the journal of an actor (an effect)."""
@@ -379,13 +380,15 @@ class Sending:
         assert cell.spec is not None
         self.store.append(cell.spec.name, kind, payload)
 
-    def acknowledge(self, cell: Cell, source: int, number: int) -> None:
-        """Say that an at-least-once message was handled."""
+    def acknowledge(self, cell: Cell) -> None:
+        """Say which at-least-once messages an actor has handled: the last one of each sender."""
         name = cell.spec.name if cell.spec is not None else ""
-        if source == self._shell.address:
-            self.on_ack(name, number)
-        elif source not in self._gone:
-            self._shell.post(source, pack([ACK, name, number]))
+        for source, number in cell.acknowledged.items():
+            if source == self._shell.address:
+                self.on_ack(name, number)
+            elif source not in self._gone:
+                self._shell.post(source, pack([ACK, name, number]))
+        cell.acknowledged.clear()
 
     def on_ack(self, target: str, number: int) -> None:
         """A target has handled this process's messages up to ``number``."""

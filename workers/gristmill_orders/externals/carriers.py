@@ -91,8 +91,7 @@ class SimulatedCarrier:
 
     async def find_label(self, label_key: str) -> Label | None:
         """Look a label up in the carrier's records."""
-        with self._ledger.locked():
-            label = self._ledger.find(self._entry_key(label_key))
+        label = self._ledger.look_up(self._entry_key(label_key))
         return label if isinstance(label, Label) else None
 
     def _entry_key(self, label_key: str) -> str:
