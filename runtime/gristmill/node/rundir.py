@@ -6,6 +6,7 @@ take the lock knows that all of them are dead, and sweeps what they left.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -91,7 +92,11 @@ def write_facts(run_dir: Path, facts: NodeFacts) -> None:
 
 
 def remove(run_dir: Path) -> None:
-    """Remove a run's directory."""
+    """Remove a run's directory, its lock last: whoever is killed meanwhile leaves it to a sweep."""
+    with contextlib.suppress(OSError):  # another process of the run removes it too
+        for path in run_dir.iterdir():
+            if path.name != _LOCK:
+                path.unlink(missing_ok=True)
     shutil.rmtree(run_dir, ignore_errors=True)
 
 

@@ -69,7 +69,7 @@ _HANDLED = counters.HANDLED
 _RUNNING = State.RUNNING
 _DROP_OLDEST = OverflowPolicy.DROP_OLDEST
 
-_FLUSH_AFTER_NS = 500_000
+_FLUSH_AFTER_NS = 2_000_000
 """A turn that takes longer sends what there is between two messages ..."""
 _FLUSH_SHARE = 8
 """... unless flushes would take more than one part in so many of the time."""
