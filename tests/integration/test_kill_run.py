@@ -14,7 +14,7 @@ import pytest
 from gristmill import ActorDied, Node
 from gristmill.errors import NodeStoppedError
 from support.actors import Add, Compute, Worker, read_lines
-from support.processes import fork_server_pid, kill, supervisor_pid, worker_pids
+from support.processes import fork_server_pid, has_ended, kill, supervisor_pid, worker_pids
 from support.scripts import running
 from support.traces import assert_nothing_left, marked_processes, run_directories
 from support.waiting import eventually
@@ -92,10 +92,12 @@ def test_a_kill_of_the_client_ends_handlers_that_compute(tmp_path: Path) -> None
 def test_a_kill_of_everything_at_once_is_swept_by_the_next_start(tmp_path: Path) -> None:
     with running(tmp_path, CLIENT) as script:
         assert script.line() == "up"
-        for pid in [script.pid, *marked_processes()]:
+        pids = [script.pid, *marked_processes()]
+        for pid in pids:
             kill(pid)
         script.wait()
-        eventually(lambda: not marked_processes(), "all are dead")
+        # a dying process loses its memory, and so its mark, before it lets go of the lock
+        eventually(lambda: all(map(has_ended, pids)), "all are dead")
     left = run_directories()
     with Node(workers=1) as node:
         assert set(run_directories()).isdisjoint(left)
