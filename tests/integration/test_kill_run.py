@@ -92,12 +92,18 @@ def test_a_kill_of_the_client_ends_handlers_that_compute(tmp_path: Path) -> None
 def test_a_kill_of_everything_at_once_is_swept_by_the_next_start(tmp_path: Path) -> None:
     with running(tmp_path, CLIENT) as script:
         assert script.line() == "up"
-        pids = [script.pid, *marked_processes()]
+        pids = {script.pid, *marked_processes()}
         for pid in pids:
             kill(pid)
         script.wait()
-        # a dying process loses its memory, and so its mark, before it lets go of the lock
-        eventually(lambda: all(map(has_ended, pids)), "all are dead")
+
+        def all_have_ended() -> bool:
+            # a worker may have been forked meanwhile, and a dying process loses its memory, and
+            # so its mark, before it lets go of the lock
+            pids.update(marked_processes())
+            return all(map(has_ended, pids))
+
+        eventually(all_have_ended, "all are dead")
     left = run_directories()
     with Node(workers=1) as node:
         assert set(run_directories()).isdisjoint(left)
