@@ -156,7 +156,6 @@ class LocalWorker:
         """Let the actors handle what they have."""
         if not self.alive:
             return
-        self._turn_requested = False
         self.meter.switch(_DISPATCH)
         self.core.turn()
         self.meter.switch(_IDLE)
@@ -181,7 +180,11 @@ class LocalWorker:
         """Take a turn soon."""
         if not self._turn_requested:
             self._turn_requested = True
-            self._world.submit(self.turn)
+            self._world.submit(self._requested_turn)
+
+    def _requested_turn(self) -> None:
+        self._turn_requested = False
+        self.turn()
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call back after ``delay`` seconds, then take a turn."""
@@ -190,7 +193,8 @@ class LocalWorker:
             if self.alive:
                 self.meter.switch(_DISPATCH)
                 callback()
-                self.turn()
+                self.meter.switch(_IDLE)
+                self.request_turn()  # timers that are due together share a turn
 
         return self._world.call_later(delay, fire)
 
