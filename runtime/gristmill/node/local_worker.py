@@ -88,6 +88,11 @@ class LoopbackPlane:
             )
         self._envelopes.setdefault(address, []).append(envelope)
 
+    def send_now(self, address: int, envelope: bytes) -> bool:
+        """Hand an envelope over; give whether the node has to run for it to be handled."""
+        self.post(address, envelope)
+        return self.flush()
+
     def flush(self) -> bool:
         """Hand over what waits; give whether the node has to run for it to be handled."""
         for address in [address for address in self._envelopes if address in self._peers]:
@@ -239,7 +244,7 @@ class LocalWorker:
             transitions=meter.transitions,
             probe_ns=meter.transitions * (self._world.calibration.probe_ns or 0),
             messages=self.core.counters[counters.HANDLED],
-            types=tuple(stats.snapshot() for stats in self.core.stats.values()),
+            types=tuple(stats.snapshot() for stats in self.core.handling.stats.values()),
         )
         self.control(c.Metrics(snapshot))
 

@@ -173,9 +173,10 @@ class Lifecycle:
         cell.marks = store.marks(cell.spec.name)
 
     async def _finish_start(self, cell: Cell, starting: Any) -> None:  # noqa: ANN401 - awaitable
-        incarnation = cell.incarnation
+        handling, incarnation = self._core.handling, cell.incarnation
+        handling.waiting += 1
         try:
-            await self._core.metered(cell, starting)
+            await handling.metered(cell, starting)
         except Exception as error:  # whatever on_start raises fails this start
             if cell.incarnation == incarnation:
                 self._start_failed(cell, error)
@@ -185,6 +186,7 @@ class Lifecycle:
                 cell.busy = False
                 self._started(cell)
         finally:
+            handling.waiting -= 1
             self._shell.request_turn()
 
     def _started(self, cell: Cell) -> None:
@@ -236,7 +238,7 @@ class Lifecycle:
         text = f"{cell.label} ended before it answered: {describe(reason)}"
         for entry in waiting:
             error = ActorCrashed(text, reason.error) if isinstance(reason, Crash) else None
-            self._core.answer_error(entry, error or ActorDied(text))
+            self._core.failures.answer(entry, error or ActorDied(text))
 
     def _terminate(self, cell: Cell, reason: ExitReason) -> None:
         assert cell.actor is not None
@@ -290,4 +292,4 @@ class Lifecycle:
             if entry.kind >= 0:
                 if entry.source and not entry.paid and not (entry.kind == TELL and entry.number):
                     self._core.free_place(cell, entry.source)
-                self._core.refuse(cell, entry, ActorNotFoundError(reason))
+                self._core.failures.refuse(cell, entry, ActorNotFoundError(reason))

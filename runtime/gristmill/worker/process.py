@@ -107,8 +107,6 @@ class WorkerProcess:
         self._page_at = 0
         self._cpu_start = 0
         self._turn_requested = False
-        self._tasks: set[asyncio.Task[None]] = set()
-        """The async handlers that are under way."""
         self._retrying = False
         self._exiting = False
         self._status = 0
@@ -182,7 +180,7 @@ class WorkerProcess:
             meter.switch(_DISPATCH)
             core.on_frame(frame)
             core.turn()
-            if self._tasks or self._turn_requested or self._exiting:
+            if core.handling.waiting or self._turn_requested or self._exiting:
                 meter.switch(_RECV)
                 return self.plane.receive()
             meter.switch(_IDLE)
@@ -245,10 +243,7 @@ class WorkerProcess:
 
     def create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine on the loop."""
-        task = self.loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
+        return self.loop.create_task(coroutine)
 
     def create_future(self) -> asyncio.Future[Any]:
         """Make a future of the loop."""
@@ -291,7 +286,7 @@ class WorkerProcess:
         """Say what it means when the loop blocks now."""
         if self.core.sending.waiting_asks:
             return _ASK_WAIT
-        if self._tasks:
+        if self.core.handling.waiting:
             return _IO_WAIT
         return _IDLE
 
@@ -329,7 +324,7 @@ class WorkerProcess:
             transitions=meter.transitions,
             probe_ns=meter.transitions * self._probe_ns,
             messages=self.core.counters[counters.HANDLED],
-            types=tuple(stats.snapshot() for stats in self.core.stats.values()),
+            types=tuple(stats.snapshot() for stats in self.core.handling.stats.values()),
         )
         self.control(Metrics(snapshot))
 

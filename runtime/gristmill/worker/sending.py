@@ -204,7 +204,7 @@ class Sending:
             entry = Entry(TELL, to.home, sender, 0, 0.0, body, None, self._core.meter.last)
             self._core.deliver(to.key, entry)
         elif to.home in self._gone:
-            self._core.dead_letter(None, "", body, f"{_label(to)} has stopped")
+            self._core.failures.dead_letter(None, "", body, f"{_label(to)} has stopped")
         else:
             self._shell.post(to.home, pack([TELL, to.key, sender, 0, body]))
 

@@ -1,0 +1,133 @@
+"""What becomes of a message that can't be handled: an error for its asker, a dead letter."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from gristmill.behaviours.context import Postponed
+from gristmill.errors import (
+    ActorCrashed,
+    DecodeError,
+    ErrorData,
+    GristmillError,
+    Reject,
+    UnknownMessageError,
+)
+from gristmill.messages import Message, tag_of
+from gristmill.metrics import TimeClass
+from gristmill.supervision import Crash
+from gristmill.transport.codec import message_tag
+from gristmill.transport.control import DeadLetter
+from gristmill.transport.envelope import ASK, ERROR, EVENT, TELL, error_reply, pack
+from gristmill.worker import counters
+from gristmill.worker.cell import Cell, Entry
+
+if TYPE_CHECKING:
+    from gristmill.worker.core import WorkerCore
+
+_DISPATCH = int(TimeClass.DISPATCH)
+_POISON_LIMIT = 3
+"""Crashes after which an at-least-once message becomes a dead letter."""
+
+_log = logging.getLogger("gristmill.worker")
+
+
+class Failures:
+    """Answers for what goes wrong with messages, on behalf of a worker's core."""
+
+    def __init__(self, core: WorkerCore) -> None:
+        self._core = core
+
+    def failed(self, cell: Cell, entry: Entry, message: Message, error: BaseException) -> None:
+        """A handler has raised: a refusal is an answer, anything else ends the incarnation."""
+        core = self._core
+        core.meter.switch(_DISPATCH)
+        cell.effects = []
+        cell.current = None
+        cell.deferred.pop((entry.source, entry.number), None)
+        if isinstance(error, Postponed):
+            cell.postponed.append(msgspec.structs.replace(entry, paid=True))
+            return
+        if isinstance(error, Reject):
+            core.counters[counters.REJECTED] += 1
+            if entry.kind == ASK:
+                self.answer(entry, error)
+            core.sending.release(cell, entry)
+            return
+        data = ErrorData.of(error)
+        name = type(message).__qualname__
+        crash = ActorCrashed(f"{cell.label} crashed while handling {name}: {data}", data)
+        _log.error("%s", crash, extra={"actor": cell.label})
+        if entry.kind == ASK:
+            self.answer(entry, crash)
+        if not self._redeliver(cell, entry):
+            self.dead_letter(cell, name, entry.body, f"crash: {data}", data)
+            if entry.kind == TELL:
+                core.sending.release(cell, entry)
+        core.lifecycle.end(cell, Crash(data))
+
+    def _redeliver(self, cell: Cell, entry: Entry) -> bool:
+        """Put an at-least-once message back in front, unless it has crashed its actor too often."""
+        if entry.kind != TELL or not entry.number:
+            return False
+        attempt = (entry.source, entry.number)
+        crashes = cell.attempts.pop(attempt, 0) + 1
+        if crashes >= _POISON_LIMIT:
+            return False
+        cell.attempts[attempt] = crashes
+        cell.queue.appendleft(entry)
+        return True
+
+    def undecodable(self, cell: Cell, entry: Entry, error: Exception) -> None:
+        """A body is malformed, or of a type that the actor has no handler for."""
+        name = message_tag(entry.body)
+        if any(tag_of(message) == name for message in cell.handlers):
+            self.refuse(cell, entry, DecodeError(f"{cell.label}: a {name} is malformed: {error}"))
+        elif entry.kind != EVENT:  # a subscriber takes the events that it has handlers for
+            self.unknown(cell, entry, name)
+
+    def unknown(self, cell: Cell, entry: Entry, name: str) -> None:
+        """Refuse a message that its actor has no handler for."""
+        known = ", ".join(sorted(message.__qualname__ for message in cell.handlers)) or "nothing"
+        error = UnknownMessageError(
+            f"{cell.label} has no handler for {name}; it handles {known}. Add one with @handles, "
+            "or send it to another actor"
+        )
+        self.refuse(cell, entry, error)
+
+    def refuse(self, cell: Cell | None, entry: Entry, error: GristmillError) -> None:
+        """Make a message that can't be handled a dead letter, and tell its asker."""
+        if entry.kind == ASK:
+            self.answer(entry, error)
+        self.dead_letter(cell, message_tag(entry.body), entry.body, str(error))
+        if cell is not None and entry.kind == TELL:
+            self._core.sending.release(cell, entry)
+
+    def answer(self, entry: Entry, error: GristmillError) -> None:
+        """Answer an ask with an error."""
+        body = msgspec.msgpack.encode(error_reply(error))
+        self._core.sending.reply(entry.source, pack((ERROR, entry.number, body)))
+
+    def dead_letter(
+        self,
+        cell: Cell | None,
+        message_type: str,
+        body: bytes,
+        reason: str,
+        error: ErrorData | None = None,
+    ) -> None:
+        """Record a message that nobody handled."""
+        core = self._core
+        core.counters[counters.DEAD_LETTERED] += 1
+        letter = DeadLetter(
+            reason=reason,
+            target=cell.label if cell is not None else "",
+            message_type=message_type or message_tag(body),
+            body=body,
+            worker=core.shell.name,
+            error=error,
+        )
+        core.shell.control(letter)

@@ -1,0 +1,224 @@
+"""One message and its handler: decode, call, answer, account.
+
+A synchronous handler runs straight from here. So does an async one up to its first real wait;
+only then it becomes a task, and its actor takes no other message until it has finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from gristmill.behaviours.context import DEFERRED
+from gristmill.behaviours.protocol import Handler, check_reply
+from gristmill.errors import GristmillError, ReplyTypeError
+from gristmill.messages import Message
+from gristmill.metrics import Meter, TimeClass, TypeStats
+from gristmill.transport.envelope import ASK, REPLY, TELL, pack
+from gristmill.worker import counters
+from gristmill.worker.cell import Cell, Entry, State
+from gristmill.worker.eager import Eager, Suspended
+from gristmill.worker.metered import metered
+
+if TYPE_CHECKING:
+    from gristmill.worker.core import WorkerCore
+
+_DESER = int(TimeClass.DESER)
+_DISPATCH = int(TimeClass.DISPATCH)
+_COMPUTE = int(TimeClass.COMPUTE)
+_SER = int(TimeClass.SER)
+_HANDLED = counters.HANDLED
+_RUNNING = State.RUNNING
+
+
+class Handling:
+    """Calls the handlers of a worker's actors."""
+
+    def __init__(self, core: WorkerCore, meter: Meter) -> None:
+        self._core = core
+        self._meter = meter
+        self._shell = core.shell
+        self._begin = Eager(core.shell.create_task, core.shell.create_future).begin
+        self.stats: dict[tuple[str, str], TypeStats] = {}
+        """What each (actor type, message type) has cost."""
+        self.waiting = 0
+        """How many async handlers are under way."""
+
+    def handle(self, cell: Cell, entry: Entry) -> None:
+        """Decode, call the handler, answer. The stamps are written out, see :class:`Meter`."""
+        meter = self._meter
+        clock = meter.clock
+        classes = meter.classes
+        begin = clock()
+        dispatch = begin - meter.last
+        classes[meter.current] += dispatch
+        meter.current, meter.last = _DESER, begin
+        try:
+            message = cell.decode(entry.body) if entry.message is None else entry.message
+        except (msgspec.MsgspecError, GristmillError) as error:
+            meter.switch(_DISPATCH)
+            self._core.failures.undecodable(cell, entry, error)
+            return
+        handler = cell.handlers.get(type(message))
+        if handler is None:
+            meter.switch(_DISPATCH)
+            self._core.failures.unknown(cell, entry, type(message).__qualname__)
+            return
+        cell.current = entry
+        cell.inserted = 0
+        before = classes[_COMPUTE]
+        called = clock()
+        classes[_DESER] += called - meter.last
+        meter.current, meter.last = _COMPUTE, called
+        meter.transitions += 3
+        try:
+            if handler.wants_context:
+                value = handler.function(cell.actor, message, cell.context)
+            else:
+                value = handler.function(cell.actor, message)
+            if handler.is_async:
+                value = self._begin(value)
+        except (Exception, asyncio.CancelledError) as error:  # its actor crashes, not its worker
+            self._core.failures.failed(cell, entry, message, error)
+            return
+        returned = clock()
+        classes[meter.current] += returned - meter.last
+        meter.current, meter.last = _SER, returned
+        compute = classes[_COMPUTE] - before
+        if type(value) is Suspended:
+            spent = (compute, called - begin, dispatch, begin)
+            self._go_on(cell, entry, handler, message, value, spent)
+        elif self._complete(cell, entry, handler, message, value):
+            stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
+            ser = meter.last - returned
+            wait = begin - entry.arrived
+            stats.record(compute, called - begin, dispatch, ser, len(entry.body), wait)
+
+    # --- handlers that wait ---
+
+    def _go_on(
+        self,
+        cell: Cell,
+        entry: Entry,
+        handler: Handler,
+        message: Message,
+        suspended: Suspended,
+        spent: tuple[int, int, int, int],
+    ) -> None:
+        """Let a handler go on as a task; its actor takes no other message meanwhile.
+
+        ``spent``: ns computed, decoded and dispatched so far, and when it was begun.
+        """
+        self._meter.switch(_DISPATCH)
+        self.waiting += 1
+        cell.busy = True
+        work = self.metered(cell, suspended)
+        task = suspended.go_on(self._rest(cell, entry, handler, message, work, spent))
+        task.add_done_callback(self._no_longer_waiting)
+        cell.task = task
+
+    def _no_longer_waiting(self, _task: asyncio.Task[None]) -> None:
+        self.waiting -= 1
+
+    async def _rest(
+        self,
+        cell: Cell,
+        entry: Entry,
+        handler: Handler,
+        message: Message,
+        work: metered,
+        spent: tuple[int, int, int, int],
+    ) -> None:
+        task = asyncio.current_task()
+        try:
+            value = await work
+        except (Exception, asyncio.CancelledError) as error:
+            if cell.task is not task:  # its incarnation has ended
+                raise
+            self._core.failures.failed(cell, entry, message, error)
+        else:
+            self._meter.switch(_SER)
+            returned = self._meter.last
+            if cell.task is task and self._complete(cell, entry, handler, message, value):
+                compute, deser, dispatch, begun = spent
+                compute += work.compute_ns
+                stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
+                ser = self._meter.last - returned
+                wait = max(0, begun - entry.arrived)
+                stats.record(compute, deser, dispatch, ser, len(entry.body), wait)
+        finally:
+            if cell.task is task:
+                cell.task = None
+                cell.busy = bool(cell.blocked)
+                self._core.schedule(cell)
+            self._core.sending.acknowledge(cell)
+            self._shell.request_turn()
+
+    def metered(self, cell: Cell, work: Coroutine[Any, Any, Any] | Suspended) -> metered:
+        """Account for an actor's coroutine, and let it send as that actor."""
+        return metered(work, self._meter, partial(self.enter, cell), self._pause)
+
+    def enter(self, cell: Cell) -> None:
+        """From now on an actor's code runs."""
+        self._core.sending.origin = cell
+        self._shell.running(cell.label)
+
+    def leave(self) -> None:
+        """From now on no actor's code runs."""
+        self._core.sending.origin = None
+        self._shell.running("")
+
+    def _pause(self) -> None:
+        """Let what an async handler has sent so far leave while it waits."""
+        self.leave()
+        self._shell.request_turn()
+
+    # --- when it has finished ---
+
+    def _complete(
+        self, cell: Cell, entry: Entry, handler: Handler, message: Message, value: object
+    ) -> bool:
+        """Answer, let the handler's effects happen, and count it as handled.
+
+        The meter goes over to dispatch once the reply is encoded.
+        """
+        core = self._core
+        if entry.kind == ASK and value is not DEFERRED:
+            try:
+                if type(value) is not handler.reply_class:
+                    _check_reply(cell, handler, value)
+                body = core.codec.encode(value)
+            except GristmillError as error:
+                core.failures.failed(cell, entry, message, error)
+                return False
+            core.sending.reply(entry.source, pack((REPLY, entry.number, body)))
+            if cell.deferred:
+                cell.deferred.pop((entry.source, entry.number), None)
+            self._meter.switch(_DISPATCH)
+        else:
+            self._meter.current = _DISPATCH
+        if cell.effects or (entry.number and entry.kind == TELL):
+            core.sending.release(cell, entry)
+        core.counters[_HANDLED] += 1
+        cell.current = None
+        if cell.stop_reason is not None and cell.state is _RUNNING:
+            core.lifecycle.end(cell, cell.stop_reason)
+        return True
+
+    def _stats_of(self, cell: Cell, message: Message) -> TypeStats:
+        name = (cell.type_name, type(message).__qualname__)
+        stats = self.stats.get(name)
+        if stats is None:
+            stats = self.stats[name] = TypeStats(*name)
+        cell.stats[type(message)] = stats
+        return stats
+
+
+def _check_reply(cell: Cell, handler: Handler, value: object) -> None:
+    wrong = check_reply(handler, type(cell.actor), value)
+    if wrong:
+        raise ReplyTypeError(wrong)
