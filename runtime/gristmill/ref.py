@@ -58,6 +58,11 @@ class Address(msgspec.Struct, frozen=True, array_like=True):
     name: str = ""
     mailbox: Mailbox = Mailbox()
 
+    @property
+    def label(self) -> str:
+        """What errors call the actor: its name, else its class and key."""
+        return self.name or f"{self.type.rpartition(':')[2] or 'actor'}#{self.key}"
+
 
 class Post(Protocol):
     """The sending side of a process: a client, a worker, or both in one."""

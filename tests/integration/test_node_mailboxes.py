@@ -12,7 +12,7 @@ import pytest
 
 from gristmill import Node, Ref
 from gristmill.errors import MailboxFullError
-from support.actors import Add, Compute, Forgetful, Narrow, Note, Notes, Strict
+from support.actors import Add, Compute, Forgetful, Ledger, Narrow, Note, Notes, Pump, Strict
 from support.waiting import eventually
 
 
@@ -82,3 +82,16 @@ def test_drop_oldest_keeps_the_newest_and_records_the_rest(node: Node, tmp_path:
     assert kept == sorted(kept)
     assert kept[-3:] == [17, 18, 19]
     assert dropped() >= 15
+
+
+def test_what_a_durable_actor_told_in_vain_is_a_dead_letter(tmp_path: Path) -> None:
+    # its messages leave when the handler has finished, so there is nobody left to raise for
+    with Node(workers=2, journal=tmp_path / "journal") as node:
+        ledger = node.spawn(Ledger, name="ledger")
+        strict = node.spawn(Strict, name="strict")
+        with held(strict, tmp_path / "gate"):
+            ledger.tell(Pump(strict, 20))
+            assert ledger.ask(Notes()) == []
+        eventually(lambda: len(_notes(strict)) + len(node.dead_letters()) == 20, "each is counted")
+        assert len(node.dead_letters()) >= 15
+        assert all("is full" in letter.reason for letter in node.dead_letters())

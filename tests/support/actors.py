@@ -425,6 +425,11 @@ class Ledger(Actor):
         ctx.persist(Counted(msg.number))
 
     @handles
+    def pump(self, msg: Pump) -> None:
+        for number in range(1, msg.count + 1):
+            msg.to.tell(Note(number))
+
+    @handles
     def numbers_so_far(self, msg: Notes) -> list[int]:
         return self.numbers
 

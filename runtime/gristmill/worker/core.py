@@ -117,9 +117,9 @@ class WorkerCore:
     def _on_other(self, envelope: list[Any], source: int, arrived: int) -> None:
         kind = envelope[0]
         if kind == REPLY:
-            self.sending.on_reply(envelope[1], envelope[2])
+            self.sending.asks.on_reply(envelope[1], envelope[2])
         elif kind == ERROR:
-            self.sending.on_error(envelope[1], envelope[2])
+            self.sending.asks.on_error(envelope[1], envelope[2])
         elif kind == EVENT:
             _, _channel, targets, sender, body = envelope
             for target in targets:
@@ -237,7 +237,7 @@ class WorkerCore:
 
     def _is_next(self, cell: Cell, entry: Entry) -> bool:
         """Tell whether an at-least-once message is new; a durable actor knows by its marks."""
-        done = cell.marks.get(self.sending.process_name(entry.source), 0)
+        done = cell.marks.get(self.sending.directory.process_name(entry.source), 0)
         if entry.number <= done:
             cell.acknowledged[entry.source] = done
             return False

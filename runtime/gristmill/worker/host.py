@@ -73,11 +73,11 @@ class CellHost:
         if entry is None or not entry.sender:
             return None
         sending = self._core.sending
-        return Ref(sending.address_of(entry.sender, entry.source), sending)
+        return Ref(sending.directory.address_of(entry.sender, entry.source), sending)
 
     def lookup(self, name: str) -> AnyRef | None:
         """Find an actor by its name."""
-        address = self._core.sending.directory.get(name)
+        address = self._core.sending.directory.find(name)
         return Ref(address, self._core.sending) if address is not None else None
 
     def tell(self, to: AnyRef, message: Command | Event, delivery: DeliveryGuarantee) -> None:
@@ -92,7 +92,7 @@ class CellHost:
 
     async def ask(self, to: AnyRef, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""
-        return await self._core.sending.ask_from(self._cell, to.address, request, timeout)
+        return await self._core.sending.asks.ask(self._cell, to.address, request, timeout)
 
     def publish(self, channel: str, event: Event, key: str) -> None:
         """Publish an event."""

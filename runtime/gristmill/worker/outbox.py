@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 
@@ -17,31 +16,26 @@ from gristmill.durability import JournalStore
 from gristmill.ref import Address
 
 _encode = msgspec.msgpack.Encoder().encode
+_decoder = msgspec.msgpack.Decoder(tuple[str, bytes])
+"""A message as the journal keeps it: the sending actor's name, empty for none, and the body."""
 
-
-class Parcel(msgspec.Struct, frozen=True, array_like=True):
-    """An at-least-once message as the journal keeps it."""
-
-    sender: str
-    """The sending actor's name; empty for a client or an unnamed actor."""
-    body: bytes
-
-
-class _Open(NamedTuple):
-    number: int
-    parcel: Parcel
+Transmit = Callable[[Address, str, int, bytes], None]
+"""Sends one message: target, sender's name, number, body."""
 
 
 class _Lane:
     """What is open for one target."""
 
-    __slots__ = ("acknowledged", "home", "open", "sent")
+    __slots__ = ("acknowledged", "home", "open", "sent", "target")
 
     def __init__(self) -> None:
-        self.open: deque[_Open] = deque()
+        self.open: deque[tuple[int, str, bytes]] = deque()
+        """(number, sender, body) of what is not acknowledged."""
         self.acknowledged = 0
         self.sent = 0
         """The highest number sent to the target's present process."""
+        self.target: Address | None = None
+        """Where the target is; None while it is nowhere."""
         self.home = (0, 0)
         """The process, and its incarnation, that they were sent to."""
 
@@ -51,21 +45,17 @@ class Outbox:
 
     Args:
         store: the process's journal.
-        transmit: sends one message: (target, sender's name, number, body).
+        transmit: sends one message.
     """
 
-    def __init__(
-        self, store: JournalStore, transmit: Callable[[Address, str, int, bytes], None]
-    ) -> None:
+    def __init__(self, store: JournalStore, transmit: Transmit) -> None:
         self._store = store
         self._transmit = transmit
         self._lanes: dict[str, _Lane] = {}
-        self._targets: dict[str, Address] = {}
         for target, number, payload in store.pending():
-            parcel = msgspec.msgpack.decode(payload, type=Parcel)
-            self._lane(target).open.append(_Open(number, parcel))
+            self._lane(target).open.append((number, *_decoder.decode(payload)))
         for lane in self._lanes.values():
-            lane.acknowledged = lane.sent = lane.open[0].number - 1
+            lane.acknowledged = lane.sent = lane.open[0][0] - 1
 
     def __len__(self) -> int:
         """How many messages are open."""
@@ -73,39 +63,45 @@ class Outbox:
 
     def send(self, to: Address, sender: str, body: bytes) -> None:
         """Journal a message and send it when there is room."""
-        parcel = Parcel(sender, body)
-        number = self._store.enqueue(to.name, _encode(parcel))
-        lane = self._lane(to.name)
+        lane = self._lanes.get(to.name) or self._lane(to.name)
+        number = self._store.enqueue(to.name, _encode((sender, body)))
         if not lane.open:
             lane.acknowledged = lane.sent = number - 1
-        lane.open.append(_Open(number, parcel))
-        address = self._targets.get(to.name)
-        if address is not None:
-            self._advance(address, lane)
+        lane.open.append((number, sender, body))
+        target = lane.target
+        if target is None:
+            return
+        if lane.sent == number - 1 and number - lane.acknowledged <= target.mailbox.capacity:
+            lane.sent = number
+            self._transmit(target, sender, number, body)
+        else:
+            self._advance(lane, target)
 
     def located(self, target: Address, incarnation: int) -> None:
         """Take in where a named actor is; a new process gets everything that is open."""
-        self._targets[target.name] = target
         lane = self._lane(target.name)
+        lane.target = target
         home = (target.home, incarnation)
         if lane.home != home:
             lane.home = home
             lane.sent = lane.acknowledged
-        self._advance(target, lane)
+        self._advance(lane, target)
 
     def unlocated(self, target: str) -> None:
         """A target has gone, with or without its process: keep what comes until it is back.
 
         Sending on would let a later number overtake those that must be sent again.
         """
-        if self._targets.pop(target, None) is not None:
-            self._lane(target).home = (0, 0)
+        lane = self._lanes.get(target)
+        if lane is not None:
+            lane.target = None
+            lane.home = (0, 0)
 
     def lost(self, home: int) -> None:
         """A process has died, and with it every target there."""
-        gone = [name for name, address in self._targets.items() if address.home == home]
-        for name in gone:
-            self.unlocated(name)
+        for name, lane in self._lanes.items():
+            if lane.target is not None and lane.target.home == home:
+                self.unlocated(name)
 
     def acknowledged(self, target: str, number: int) -> None:
         """Forget everything up to ``number``, and send what waited for room."""
@@ -114,12 +110,11 @@ class Outbox:
             return
         lane.acknowledged = number
         lane.sent = max(lane.sent, number)
-        while lane.open and lane.open[0].number <= number:
+        while lane.open and lane.open[0][0] <= number:
             lane.open.popleft()
         self._store.acknowledge(target, number)
-        address = self._targets.get(target)
-        if address is not None:
-            self._advance(address, lane)
+        if lane.target is not None:
+            self._advance(lane, lane.target)
 
     def _lane(self, target: str) -> _Lane:
         lane = self._lanes.get(target)
@@ -127,13 +122,13 @@ class Outbox:
             lane = self._lanes[target] = _Lane()
         return lane
 
-    def _advance(self, address: Address, lane: _Lane) -> None:
+    def _advance(self, lane: _Lane, target: Address) -> None:
         """Send what there is room for."""
         if not lane.open:
             return
-        first = lane.open[0].number
-        last = min(lane.acknowledged + address.mailbox.capacity, lane.open[-1].number)
+        first, latest = lane.open[0][0], lane.open[-1][0]
+        last = min(lane.acknowledged + target.mailbox.capacity, latest)
         while lane.sent < last:
             lane.sent = max(lane.sent + 1, first)
-            item = lane.open[lane.sent - first]
-            self._transmit(address, item.parcel.sender, item.number, item.parcel.body)
+            number, sender, body = lane.open[lane.sent - first]
+            self._transmit(target, sender, number, body)

@@ -284,7 +284,7 @@ class WorkerProcess:
 
     def idle_class(self) -> int:
         """Say what it means when the loop blocks now."""
-        if self.core.sending.waiting_asks:
+        if self.core.sending.asks:
             return _ASK_WAIT
         if self.core.handling.waiting:
             return _IO_WAIT
