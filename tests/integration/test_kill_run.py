@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import signal
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 from gristmill import ActorDied, Node
 from gristmill.errors import NodeStoppedError
 from support.actors import Add, Compute, Worker, read_lines
-from support.processes import fork_server_pid, has_ended, kill, supervisor_pid, worker_pids
+from support.processes import fork_server_pid, kill, supervisor_pid, worker_pids
 from support.scripts import running
 from support.traces import assert_nothing_left, marked_processes, run_directories
 from support.waiting import eventually
@@ -89,21 +90,23 @@ def test_a_kill_of_the_client_ends_handlers_that_compute(tmp_path: Path) -> None
         assert_nothing_left(GONE_WITHIN)
 
 
+def is_let_go(run_dir: Path) -> bool:
+    """Tell whether no process holds the lock of a run, not even one that is still dying."""
+    with (run_dir / "lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
 def test_a_kill_of_everything_at_once_is_swept_by_the_next_start(tmp_path: Path) -> None:
     with running(tmp_path, CLIENT) as script:
         assert script.line() == "up"
-        pids = {script.pid, *marked_processes()}
-        for pid in pids:
+        for pid in {script.pid, *marked_processes()}:
             kill(pid)
         script.wait()
-
-        def all_have_ended() -> bool:
-            # a worker may have been forked meanwhile, and a dying process loses its memory, and
-            # so its mark, before it lets go of the lock
-            pids.update(marked_processes())
-            return all(map(has_ended, pids))
-
-        eventually(all_have_ended, "all are dead")
+        eventually(lambda: all(map(is_let_go, run_directories())), "all are dead")
     left = run_directories()
     with Node(workers=1) as node:
         assert set(run_directories()).isdisjoint(left)

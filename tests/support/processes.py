@@ -34,14 +34,6 @@ def kill(pid: int, number: int = signal.SIGKILL) -> None:
     os.kill(pid, number)
 
 
-def has_ended(pid: int) -> bool:
-    """Tell whether a process is dead and has let go of everything it held."""
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-
-
 def all_delivered(ref: AnyRef, within: float = 10.0) -> None:
     """Wait until every at-least-once message of this client is acknowledged."""
     post = ref._post
