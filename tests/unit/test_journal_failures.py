@@ -93,38 +93,79 @@ def test_missing_file_is_a_gap_and_not_a_shorter_history(tmp_path: Path) -> None
 
 
 def test_two_incarnations_on_two_slots_are_found(tmp_path: Path) -> None:
+    """Though their batches don't end at the same number."""
+    fill(tmp_path, "w0", 2)
     with open_store(tmp_path, "w0") as first, open_store(tmp_path, "w1") as second:
-        first.append("a", "Added", b"")
-        second.append("a", "Added", b"")
+        for store, events in ((first, 3), (second, 2)):
+            for _ in range(events):
+                store.append("a", "Added", b"")
         first.commit()
         second.commit()
-        with pytest.raises(JournalError, match=r"'a' in .* has event 1 twice"):
+        with pytest.raises(JournalError, match=r"'a' in .* has event 3 twice"):
             list(first.replay("a"))
 
 
-def test_two_incarnations_on_one_slot_are_refused(tmp_path: Path) -> None:
+def copy_events(source: Path, target: Path) -> None:
+    """Write what another incarnation wrote into a slot that is held."""
+    database = sqlite3.connect(target)
+    with database:
+        database.execute("ATTACH ? AS source", (str(source),))
+        database.execute("INSERT INTO event SELECT * FROM source.event")
+    database.close()
+
+
+@pytest.mark.parametrize("mine", [1, 2, 3])
+def test_two_incarnations_on_one_slot_are_refused(tmp_path: Path, mine: int) -> None:
+    """Whether their batches are the same, or one reaches beyond the other."""
+    fill(tmp_path / "elsewhere", "w0", 2)
     with open_store(tmp_path, "w0") as store:
-        store.append("a", "Added", b"mine")
-        with sqlite3.connect(tmp_path / "w0.db") as other:
-            other.execute("INSERT INTO event VALUES ('a', 1, 'Added', X'00')")
-        other.close()
+        for _ in range(mine):
+            store.append("a", "Added", b"mine")
+        copy_events(tmp_path / "elsewhere" / "w0.db", store.path)
         with pytest.raises(JournalError, match=r"another incarnation.*roll back and replay"):
             store.commit()
         store.rollback()
-        assert len(list(store.replay("a"))) == 1
-        assert store.append("a", "Added", b"mine") == 2
+        assert len(list(store.replay("a"))) == 2
+        assert store.append("a", "Added", b"mine") == 3
 
 
+@pytest.mark.parametrize(
+    ("version", "written_by", "remedy"),
+    [(99, "a newer gristmill", "upgrade gristmill"), (1, "an older gristmill", "move it away")],
+)
 @pytest.mark.parametrize("slot", ["w0", "w1"])
-def test_newer_format_is_refused(tmp_path: Path, slot: str) -> None:
+def test_other_format_is_refused(
+    tmp_path: Path, slot: str, version: int, written_by: str, remedy: str
+) -> None:
     fill(tmp_path, "w0", 1)
     database = sqlite3.connect(tmp_path / "w0.db")
-    database.execute("PRAGMA user_version = 99")
+    database.execute(f"PRAGMA user_version = {version}")
     database.close()
-    with pytest.raises(JournalError, match=r"w0\.db was .*newer gristmill \(journal format 99"):
+    expected = rf"w0\.db was written by {written_by} \(journal format {version}, .*{remedy}"
+    with pytest.raises(JournalError, match=expected):
         open_store(tmp_path, slot)
-    with pytest.raises(JournalError, match="upgrade gristmill"):
+    with pytest.raises(JournalError, match=expected):
         read_journal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "batch = substr(batch, 1, length(batch) - 1)",
+        "batch = X'C1'",
+        "batch = X'9290919200C400'",  # the event's kind stands at place 0, but there is none
+        "first = first - 1",
+    ],
+)
+def test_batch_that_can_not_be_read(tmp_path: Path, damage: str) -> None:
+    with open_store(tmp_path, "w0") as store:
+        store.append("a", "Added", b"")
+        store.enqueue("t", b"")
+        store.commit()
+        for table, read in (("event", store.replay("a")), ("outbox", store.pending())):
+            store._database.execute(f"UPDATE {table} SET {damage}")
+            with pytest.raises(JournalError, match=r"w0\.db: .*; the file is damaged: restore it"):
+                list(read)
 
 
 def test_slot_whose_worker_has_not_made_the_tables_yet_is_empty(tmp_path: Path) -> None:

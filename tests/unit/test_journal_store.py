@@ -150,15 +150,21 @@ def test_deleted_value_stays_deleted_though_another_slot_holds_it(tmp_path: Path
         assert first.get_all("a") == second.get_all("a") == {"other": b"kept"}
 
 
+def rows_of(directory: Path, table: str) -> int:
+    """Give how many rows a table of slot w0 has."""
+    database = sqlite3.connect(directory / "w0.db")
+    count = database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    database.close()
+    return int(count)
+
+
 def test_delete_leaves_no_row_when_no_other_slot_holds_the_key(tmp_path: Path) -> None:
     with open_store(tmp_path, "w0") as store:
         store.put("a", "key", b"value")
         store.commit()
         store.delete("a", "key")
         store.commit()
-    with sqlite3.connect(tmp_path / "w0.db") as database:
-        assert database.execute("SELECT count(*) FROM value").fetchone() == (0,)
-    database.close()
+    assert rows_of(tmp_path, "value") == 0
 
 
 @pytest.mark.parametrize("committed", [False, True])
@@ -192,6 +198,29 @@ def test_outbox_forgets_what_is_acknowledged_and_never_reuses_a_number(tmp_path:
         assert store.enqueue("t", b"") == 4
 
 
+def test_messages_of_a_commit_are_one_row_until_all_are_acknowledged(tmp_path: Path) -> None:
+    with open_store(tmp_path, "w0") as store:
+        for n in range(3):
+            store.enqueue("t", b"%d" % n)
+        store.commit()
+        store.acknowledge("t", 2)
+        store.commit()
+        assert (rows_of(tmp_path, "outbox"), list(store.pending())) == (1, [("t", 3, b"2")])
+        store.acknowledge("t", 3)
+        store.commit()
+        assert rows_of(tmp_path, "outbox") == 0
+
+
+def test_events_of_a_commit_are_one_row_an_actor(tmp_path: Path) -> None:
+    with open_store(tmp_path, "w0") as store:
+        for kind in ("Added", "Removed", "Added"):
+            store.append("a", kind, b"")
+            store.append("b", kind, b"")
+        store.commit()
+        assert rows_of(tmp_path, "event") == 2
+        assert [record.kind for record in store.replay("a")] == ["Added", "Removed", "Added"]
+
+
 def test_outbox_belongs_to_its_slot(tmp_path: Path) -> None:
     with open_store(tmp_path, "w0") as first, open_store(tmp_path, "w1") as second:
         first.enqueue("t", b"first")
@@ -206,6 +235,7 @@ def test_message_acknowledged_in_its_own_turn_leaves_no_trace(tmp_path: Path) ->
         store.acknowledge("t", store.enqueue("t", b""))
         store.commit()
         assert list(store.pending()) == []
+        assert rows_of(tmp_path, "outbox") == 0
         assert store.enqueue("t", b"") == 2
 
 

@@ -6,8 +6,9 @@ import re
 from pathlib import Path
 from typing import get_args
 
-from gristmill.durability.sqlite import JournalReader, SqliteStore
+from gristmill.durability.reader import JournalReader
 from gristmill.durability.store import Durability, JournalError, JournalStore, Record
+from gristmill.durability.writer import SqliteStore
 from gristmill.errors import UsageError
 
 __all__ = [

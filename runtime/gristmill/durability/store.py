@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, Self
 
@@ -31,36 +30,6 @@ class Record(NamedTuple):
     kind: str
     """The type tag of the event."""
     payload: bytes
-
-
-@dataclass(slots=True)
-class Buffer:
-    """What a store has been told since its last commit."""
-
-    events: list[tuple[str, int, str, bytes]] = field(default_factory=list)
-    """(actor, sequence number, kind, payload)"""
-    outbox: list[tuple[str, int, bytes]] = field(default_factory=list)
-    """(target, number, payload)"""
-    acknowledged: dict[str, int] = field(default_factory=dict)
-    """target: highest number"""
-    marks: dict[tuple[str, str], int] = field(default_factory=dict)
-    """(actor, sender): highest number"""
-    values: dict[tuple[str, str], tuple[int, bytes | None]] = field(default_factory=dict)
-    """(actor, key): (stamp, value); None outdates what another slot holds"""
-    erased: set[tuple[str, str]] = field(default_factory=set)
-    """(actor, key)"""
-
-    def __len__(self) -> int:
-        lists = len(self.events) + len(self.outbox)
-        return (
-            lists + len(self.acknowledged) + len(self.marks) + len(self.values) + len(self.erased)
-        )
-
-    def has_numbers_of(self, actor: str) -> bool:
-        """Tell whether a sequence number or a stamp given to the actor waits here."""
-        return any(event[0] == actor for event in self.events) or any(
-            key[0] == actor for key in self.values
-        )
 
 
 def hold(path: Path) -> int:
