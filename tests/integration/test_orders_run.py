@@ -88,7 +88,7 @@ def test_the_report_folder_can_be_audited(folder: Path, sample: dict[str, Any]) 
 def test_an_audit_holds_the_journal_against_the_ledger(
     folder: Path, sample: dict[str, Any]
 ) -> None:
-    ledger = folder / "out" / "ledger.jsonl"
+    ledger = folder / "out" / "ledger" / "gateway.jsonl"
     honest = ledger.read_bytes()
     first = honest.splitlines(keepends=True)[0]
     ledger.write_bytes(honest + first)
@@ -108,7 +108,7 @@ def test_kills_change_no_outcome(folder: Path, sample: dict[str, Any], workers: 
 def test_the_first_ctrl_c_lets_open_orders_end(folder: Path) -> None:
     arguments = ["run", "--workers", "2", "--compute", "none", "--repeat", "100", "--report", "cut"]
     script = Script([*COMMAND, *arguments], folder)
-    ledger = folder / "cut" / "ledger.jsonl"
+    ledger = folder / "cut" / "ledger" / "gateway.jsonl"
     eventually(lambda: ledger.exists() and ledger.stat().st_size > 20_000, "orders go through", 20)
     script.interrupt()
     output = script.rest(40)
@@ -157,9 +157,10 @@ def service(tmp_path: Path) -> Iterator[OrderService]:
     out_until = time.monotonic() + 4.0
     spec = CircuitBreakerSpec(open_seconds=0.5, record_errors=BREAKER.record_errors)
     gateway = GatewayPlan(0.0, outages=(Outage(0.0, out_until),), refused_share=0.0)
-    ledger = str(tmp_path / "ledger.jsonl")
+    ledger = str(tmp_path / "ledger")
     world = World(ledger, gateway=gateway, breaker=spec, short_share=0.0, compute=False)
-    retry = {("order_processor", "retry_seconds"): "[1.0, 2.0, 2.0, 2.0, 2.0]"}
+    delays = "[1.0, 2.0, 2.0, 2.0, 2.0]"
+    retry: dict[tuple[str, str], object] = {("order_processor", "retry_seconds"): delays}
     with OrderService(load(retry), world, tmp_path / "journal") as started:
         yield started
 
@@ -193,8 +194,11 @@ def test_500_orders_stay_open_through_an_outage_and_queries_are_answered(
 
 def test_an_order_beyond_the_limit_is_refused_with_a_reason(tmp_path: Path) -> None:
     out = GatewayPlan(outages=(Outage(),))
-    world = World(str(tmp_path / "ledger.jsonl"), gateway=out, compute=False)
-    limit = {("order_processor", "max_orders"): "1", ("node", "workers"): "1"}
+    world = World(str(tmp_path / "ledger"), gateway=out, compute=False)
+    limit: dict[tuple[str, str], object] = {
+        ("order_processor", "max_orders"): "1",
+        ("node", "workers"): "1",
+    }
     planned = plan(read_invoices(sample_path()), seed=0)
     with OrderService(load(limit), world, tmp_path / "journal") as service:
         for order_id, order in zip(("a", "b"), planned, strict=False):

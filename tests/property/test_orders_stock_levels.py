@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.errors import InvalidStateTransition
 from gristmill_orders import messages as msg
 from gristmill_orders.events import StockEvent
-from gristmill_orders.inventory import Inventory, Quantities, StockView
-from gristmill_orders.values import StockLine
+from gristmill_orders.inventory import Inventory, StockView
+from gristmill_orders.values import StockLine, StockMove
 
 
-def first_fit(view: StockView) -> Quantities:
-    quantities = np.zeros_like(view.available)
-    for column, line in enumerate(view.lines):
-        quantities[np.argmax(view.available[:, column]), column] = line.quantity
-    return quantities
+def first_fit(view: StockView) -> tuple[StockMove, ...]:
+    fullest = (units.index(max(units)) for units in view.available)
+    pairs = zip(view.lines, fullest, strict=True)
+    return tuple(StockMove(line.sku, warehouse, line.quantity) for line, warehouse in pairs)
 
 
 steps = st.lists(

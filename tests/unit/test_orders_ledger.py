@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from gristmill_orders.ledger import Charge, Label, Ledger, LedgerError, Refund, read_ledger
+from gristmill_orders.ledger import (
+    Charge,
+    Label,
+    Ledger,
+    LedgerError,
+    Refund,
+    read_ledger,
+    read_ledgers,
+)
 
 CHARGE = Charge("k1", "o1", 100)
 REFUND = Refund("r1", "k1", "o1", 40)
@@ -44,6 +52,17 @@ def test_two_owners_see_each_other(tmp_path: Path) -> None:
         put(other, REFUND)
         with one.locked():
             assert one.refunded("k1") == 40
+
+
+def test_a_folder_of_ledgers_is_read_as_a_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "ledger"
+    with pytest.raises(LedgerError, match="no such folder"):
+        read_ledgers(folder)
+    with Ledger(folder / "gateway.jsonl") as gateway, Ledger(folder / "carriers.jsonl") as carriers:
+        assert read_ledgers(folder) == ()
+        put(gateway, CHARGE, REFUND)
+        put(carriers, LABEL)
+    assert set(read_ledgers(folder)) == {CHARGE, REFUND, LABEL}
 
 
 def test_the_lock_keeps_others_out_and_ends(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from gristmill.errors import InvalidStateTransition, Reject, UsageError
 from gristmill_orders import events as ev
 from gristmill_orders import messages as msg
 from gristmill_orders.book import OrderBook
-from gristmill_orders.effects import DeadLetter, Effect, Publish, StartTimer, Tell
+from gristmill_orders.effects import DeadLetter, Effect, StartTimer, Tell
 from gristmill_orders.order import Order, apply
 from gristmill_orders.saga import SagaPolicy, decide
 from gristmill_orders.states import OrderState
@@ -42,7 +42,7 @@ class Run:
         """Handle a message; give the names of its events."""
         events, effects = self.book.handle(message, now)
         self.events += events
-        self.effects = [effect for effect in effects if not isinstance(effect, Publish)]
+        self.effects = effects
         return [type(event).__name__ for event in events]
 
     @property
@@ -88,13 +88,6 @@ def test_an_order_goes_all_the_way() -> None:
     ]
     assert [event.sequence for event in run.events] == [1, 2, 3, 4, 5, 6]
     assert run.order.view().tracking_number == "SW1"
-
-
-def test_every_event_is_published_in_order() -> None:
-    book = OrderBook()
-    for message in (CREATE, *COMPLETED):
-        events, effects = book.handle(message, 0.0)
-        assert [e.event for e in effects if isinstance(e, Publish)] == events
 
 
 def test_a_refused_card_is_final_and_no_dead_letter() -> None:

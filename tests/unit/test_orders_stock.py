@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from gristmill.errors import InvalidStateTransition
 from gristmill.facets.versions import VersionConflict
@@ -16,20 +16,19 @@ from gristmill_orders.inventory import (
     WAREHOUSES,
     AllocationError,
     Inventory,
-    Quantities,
     StockView,
     initial_stock,
 )
 from gristmill_orders.values import StockLine, StockMove
 
 SEED = 7
+EMPTY = initial_stock(SEED, "A").index(0)
 
 
-def first_fit(view: StockView) -> Quantities:
-    quantities = np.zeros_like(view.available)
-    for column, line in enumerate(view.lines):
-        quantities[np.argmax(view.available[:, column]), column] = line.quantity
-    return quantities
+def first_fit(view: StockView) -> tuple[StockMove, ...]:
+    fullest = (units.index(max(units)) for units in view.available)
+    pairs = zip(view.lines, fullest, strict=True)
+    return tuple(StockMove(line.sku, warehouse, line.quantity) for line, warehouse in pairs)
 
 
 def reserve(order_id: str, *lines: tuple[str, int]) -> msg.ReserveStock:
@@ -106,7 +105,7 @@ def test_a_conflict_reads_again_and_is_counted() -> None:
     inventory = Inventory(SEED)
     seen = []
 
-    def interrupted(view: StockView) -> Quantities:
+    def interrupted(view: StockView) -> tuple[StockMove, ...]:
         seen.append(view.versions)
         if len(seen) == 1:
             put(inventory, "o2", ("A", 5))
@@ -119,11 +118,23 @@ def test_a_conflict_reads_again_and_is_counted() -> None:
     assert len(events) == 1
 
 
+def test_an_order_that_was_reserved_meanwhile_gets_its_answer_again() -> None:
+    inventory = Inventory(SEED)
+
+    def overtaken(view: StockView) -> tuple[StockMove, ...]:
+        put(inventory, "o1", ("A", 3))
+        return first_fit(view)
+
+    answer = inventory.reserve(reserve("o1", ("A", 3)), overtaken)
+    assert answer == ((), msg.ReservationMade("o1"))
+    assert inventory.levels()["A"].reserved == 3
+
+
 def test_endless_conflicts_give_up() -> None:
     inventory = Inventory(SEED, conflict_retries=2)
     others = iter(range(10))
 
-    def interrupted(view: StockView) -> Quantities:
+    def interrupted(view: StockView) -> tuple[StockMove, ...]:
         put(inventory, f"other{next(others)}", ("A", 1))
         return first_fit(view)
 
@@ -132,11 +143,25 @@ def test_endless_conflicts_give_up() -> None:
     assert inventory.conflicts == 3
 
 
-@pytest.mark.parametrize("fault", [np.ones_like, lambda q: q * 2, lambda q: -q, lambda q: q[:2]])
-def test_a_wrong_allocation_is_refused(fault: Callable[[Quantities], Quantities]) -> None:
+@pytest.mark.parametrize(
+    "faulty",
+    [
+        lambda move: (),
+        lambda move: (move, move),
+        lambda move: (replace(move, quantity=-3),),
+        lambda move: (move, replace(move, quantity=0)),
+        lambda move: (replace(move, sku="B"),),
+        lambda move: (replace(move, warehouse=WAREHOUSES),),
+        lambda move: (replace(move, warehouse=-1),),
+        lambda move: (replace(move, warehouse=EMPTY),),
+    ],
+)
+def test_a_wrong_allocation_is_refused(
+    faulty: Callable[[StockMove], tuple[StockMove, ...]],
+) -> None:
     inventory = Inventory(SEED)
     with pytest.raises(AllocationError, match="order o1"):
-        inventory.reserve(reserve("o1", ("A", 3)), lambda view: fault(first_fit(view)))
+        inventory.reserve(reserve("o1", ("A", 3)), lambda view: faulty(*first_fit(view)))
 
 
 def test_taking_more_than_there_is_is_refused() -> None:
@@ -148,9 +173,10 @@ def test_taking_more_than_there_is_is_refused() -> None:
 def test_moves_name_every_warehouse_used() -> None:
     inventory = Inventory(SEED)
     view = inventory.view(reserve("o1", ("A", 4)))
-    holders = np.flatnonzero(view.available[:, 0])[:2].tolist()
-    quantities = np.zeros((WAREHOUSES, 1), dtype=np.int64)
-    quantities[holders] += 4 // len(holders)
-    (event,), _ = inventory.commit(reserve("o1", ("A", 4)), view, quantities)
+    holders = [w for w, units in enumerate(view.available[0]) if units][:2]
+    moves = tuple(StockMove("A", w, 4 // len(holders)) for w in holders)
+    (event,), _ = inventory.commit("o1", view, moves)
     assert isinstance(event, StockReserved)
-    assert event.moves == tuple(StockMove("A", w, 4 // len(holders)) for w in holders)
+    inventory.apply(event)
+    left = inventory.view(reserve("o2", ("A", 1))).available[0]
+    assert [AMPLE - left[w] for w in holders] == [move.quantity for move in moves]

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gristmill.errors import InvalidStateTransition, Reject
 from gristmill_orders import events as ev
 from gristmill_orders import messages as msg
-from gristmill_orders.effects import Effect, Publish, StartTimer, pending_timers, reactions
+from gristmill_orders.effects import Effect, StartTimer, pending_timers, reaction
 from gristmill_orders.order import Order, amount_cents, apply
 from gristmill_orders.saga import SagaPolicy, decide
 from gristmill_orders.states import TERMINAL, OrderState
@@ -20,7 +20,7 @@ REFUSED = "refused"
 
 
 class Progress(NamedTuple):
-    """What a message has led to: journal the events and carry out the effects, together."""
+    """What a message has led to: journal and publish the events, carry out the effects."""
 
     events: list[ev.OrderEvent]
     effects: list[Effect]
@@ -58,15 +58,14 @@ class OrderBook:
         effects: list[Effect] = []
         for event in events:
             self.apply(event)
-            effects += self.reactions(event)
+            if effect := self.reaction(event):
+                effects.append(effect)
         return Progress(events, effects)
 
-    def reactions(self, event: ev.OrderEvent) -> list[Effect]:
-        """Give the effects of the event that was applied last."""
+    def reaction(self, event: ev.OrderEvent) -> Effect | None:
+        """Give the effect of the event that was applied last."""
         order = self._orders.get(event.order_id)
-        if order is None or isinstance(event, ev.OrderRefused):
-            return [Publish(event)]
-        return reactions(order, event)
+        return None if order is None else reaction(order, event)
 
     def decide(self, message: msg.SagaMessage, now: float) -> list[ev.OrderEvent]:
         """Give the events that a message leads to; nothing has changed yet.
@@ -129,14 +128,13 @@ class OrderBook:
             self._id_of_key[order.idempotency_key] = order.order_id
             self._open[order.order_id] = None
             self._counts["created"] += 1
-        elif order.is_terminal and not before.is_terminal:
+            return order
+        if order.state is not before.state and order.is_terminal:
             del self._open[order.order_id]
             self._counts[order.state.lower()] += 1
-        if isinstance(event, ev.PaymentCompleted | ev.PaymentRefunded | ev.LinesRefunded):
-            charged = before.charged_cents if before else 0
-            refunded = before.refunded_cents if before else 0
-            self._counts["charged_cents"] += order.charged_cents - charged
-            self._counts["refunded_cents"] += order.refunded_cents - refunded
+        if isinstance(event, _PAYMENTS):
+            self._counts["charged_cents"] += order.charged_cents - before.charged_cents
+            self._counts["refunded_cents"] += order.refunded_cents - before.refunded_cents
         return order
 
     def pending_timers(self, now: float) -> Iterator[StartTimer]:
@@ -186,6 +184,7 @@ class OrderBook:
         return {"open": self.open_count} | counts
 
 
+_PAYMENTS = (ev.PaymentCompleted, ev.PaymentRefunded, ev.LinesRefunded)
 _ENDS = (OrderState.COMPLETED, OrderState.CANCELLED, OrderState.FAILED)
 
 

@@ -180,7 +180,7 @@ class Driver:
             self._paid(order)
         elif kind in _ENDS:
             self._end(order, _ENDS[kind])
-        elif isinstance(event, ev.PaymentDeferred | ev.RefundDeferred):
+        elif isinstance(event, _DEFERRALS):
             order.heard += event.delay  # nothing happens before the next attempt
         elif kind in _ANSWERS and order.ended:
             order.waits_for -= 1
@@ -249,6 +249,7 @@ class Driver:
             self._paid(order)
 
 
+_DEFERRALS = (ev.PaymentDeferred, ev.RefundDeferred)
 _ANSWERS = {ev.CancelRefused, ev.LinesRefunded, ev.RefundRefused}
 
 

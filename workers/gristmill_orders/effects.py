@@ -1,4 +1,4 @@
-"""What the processor does because of an event: send, publish, set a timer.
+"""What the processor does because of an event, beyond publishing it: send, set a timer.
 
 The events are journaled in one transaction with the messages that follow from them, so that after
 a crash an order goes on from its events. Only timers are lost then; ``pending_timers`` gives them.
@@ -27,12 +27,6 @@ class Tell(msgspec.Struct, frozen=True):
     command: msg.ServiceCommand
 
 
-class Publish(msgspec.Struct, frozen=True):
-    """Publish ``event``, keyed by its order id."""
-
-    event: ev.OrderEvent
-
-
 class StartTimer(msgspec.Struct, frozen=True):
     """Tell the processor itself ``command`` after ``delay`` seconds."""
 
@@ -48,19 +42,18 @@ class DeadLetter(msgspec.Struct, frozen=True):
     reason: str
 
 
-Effect = Tell | Publish | StartTimer | DeadLetter
+Effect = Tell | StartTimer | DeadLetter
 
 
-def reactions(order: Order, event: ev.OrderEvent) -> list[Effect]:
-    """Give the effects of an event, to be carried out once and in this order.
+def reaction(order: Order, event: ev.OrderEvent) -> Effect | None:
+    """Give the effect of an event, to be carried out once.
 
     Args:
         order: the order as it is after the event.
         event: what has happened.
     """
     react = _REACTIONS.get(type(event))
-    effect = react(order, event) if react else None
-    return [Publish(event)] if effect is None else [Publish(event), effect]
+    return react(order, event) if react else None
 
 
 def pending_timers(order: Order, now: float) -> list[StartTimer]:

@@ -7,12 +7,11 @@ the stock with its versions, ``commit`` writes if no version has changed since.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable
+from operator import attrgetter
 from typing import NamedTuple
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from gristmill.errors import GristmillError, InvalidStateTransition
 from gristmill.facets.versions import VersionConflict
@@ -28,9 +27,6 @@ SHORT_SHARE = 0.001
 
 _RESERVED, _RELEASED, _SHIPPED = "reserved", "released", "shipped"
 
-Quantities = NDArray[np.int64]
-"""Units per warehouse (rows) and line (columns)."""
-
 
 class AllocationError(GristmillError):
     """An allocation does not fill the lines exactly, or takes more than there is."""
@@ -42,23 +38,20 @@ class StockView(msgspec.Struct, frozen=True):
     lines: tuple[StockLine, ...]
     country: str
     """Where the goods go."""
-    available: Quantities
+    available: tuple[tuple[int, ...], ...]
+    """For each line, the units of its product at each warehouse."""
     versions: tuple[int, ...]
     """The version of each line's product when it was read."""
 
     @property
     def short_skus(self) -> tuple[str, ...]:
         """The products of which all warehouses together have too little."""
-        totals = self.available.sum(axis=0)
-        return tuple(
-            line.sku
-            for line, total in zip(self.lines, totals.tolist(), strict=True)
-            if total < line.quantity
-        )
+        pairs = zip(self.lines, self.available, strict=True)
+        return tuple([line.sku for line, units in pairs if sum(units) < line.quantity])
 
 
-Allocate = Callable[[StockView], Quantities]
-"""Fills lines of which there is enough stock."""
+Allocate = Callable[[StockView], tuple[StockMove, ...]]
+"""Fills lines of which there is enough stock: says how much of what comes from where."""
 
 
 class Stock(msgspec.Struct):
@@ -69,6 +62,10 @@ class Stock(msgspec.Struct):
     shipped: list[int]
     version: int = 0
     """How often it has been written."""
+
+
+_Units = Callable[[Stock], list[int]]
+_available, _reserved, _shipped = map(attrgetter, ("available", "reserved", "shipped"))
 
 
 class StockLevel(NamedTuple):
@@ -107,6 +104,23 @@ def initial_stock(seed: int, sku: str, short_share: float = SHORT_SHARE) -> tupl
     return tuple(AMPLE * (holders >> warehouse & 1) for warehouse in range(WAREHOUSES))
 
 
+class _StockBySku(dict[str, Stock]):
+    """The stock of each product; one that is new here has its initial stock."""
+
+    def __init__(self, seed: int, short_share: float) -> None:
+        super().__init__()
+        self._seed = seed
+        self._short_share = short_share
+
+    def __missing__(self, sku: str) -> Stock:
+        stock = Stock(list(self.initial(sku)), [0] * WAREHOUSES, [0] * WAREHOUSES)
+        self[sku] = stock
+        return stock
+
+    def initial(self, sku: str) -> tuple[int, ...]:
+        return initial_stock(self._seed, sku, self._short_share)
+
+
 class Inventory:
     """The stock of all products. A product appears, with its initial stock, when first asked for.
 
@@ -119,10 +133,8 @@ class Inventory:
     def __init__(
         self, seed: int, *, short_share: float = SHORT_SHARE, conflict_retries: int = 10
     ) -> None:
-        self._seed = seed
-        self._short_share = short_share
         self._conflict_retries = conflict_retries
-        self._stock: dict[str, Stock] = {}
+        self._stock = _StockBySku(seed, short_share)
         self._reservations: dict[str, _Reservation] = {}
         self.conflicts = 0
         """Version conflicts seen by this incarnation."""
@@ -130,17 +142,25 @@ class Inventory:
     def reserve(self, message: msg.ReserveStock, allocate: Allocate) -> Answer:
         """Reserve all lines or none, reading again after a conflict; nothing has changed yet.
 
+        Apply the event of the answer. An order that is known gets its answer again.
+
         Raises:
             VersionConflict: the stock changed under every attempt.
-            AllocationError: ``allocate`` gave quantities that can't be.
+            AllocationError: ``allocate`` gave moves that can't be.
         """
+        order_id = message.order_id
         attempt = 0
         while True:
+            if known := self._reservations.get(order_id):
+                released = known.state == _RELEASED
+                reply = msg.ReservationReleased if released else msg.ReservationMade
+                return Answer((), reply(order_id))
             view = self.view(message)
-            enough = not (self.is_known(message.order_id) or view.short_skus)
-            quantities = allocate(view) if enough else np.zeros_like(view.available)
+            if short := view.short_skus:
+                reason = f"no stock of {', '.join(short)}"
+                return Answer((), msg.ReservationRefused(order_id, short, reason))
             try:
-                return self.commit(message, view, quantities)
+                return self.commit(order_id, view, allocate(view))
             except VersionConflict:
                 attempt += 1
                 if attempt > self._conflict_retries:
@@ -148,50 +168,29 @@ class Inventory:
 
     def view(self, message: msg.ReserveStock) -> StockView:
         """Read the stock of the lines of a command, with its versions."""
-        stock = [self._of(line.sku) for line in message.lines]
-        available = np.array([s.available for s in stock], dtype=np.int64)
+        stock = [self._stock[line.sku] for line in message.lines]
+        available = tuple([tuple(s.available) for s in stock])
         versions = tuple([s.version for s in stock])
-        available = available.reshape(len(stock), WAREHOUSES).T
         return StockView(message.lines, message.country, available, versions)
 
-    def commit(self, message: msg.ReserveStock, view: StockView, quantities: Quantities) -> Answer:
+    def commit(self, order_id: str, view: StockView, moves: tuple[StockMove, ...]) -> Answer:
         """Reserve what was allocated on a view, if its stock is unchanged.
-
-        Nothing has changed yet; ``apply`` the events. An order that is known gets its answer again.
 
         Raises:
             VersionConflict: the stock was written since it was read; counted in ``conflicts``.
-            AllocationError: the quantities don't fill the lines, or there is not so much.
+            AllocationError: the moves don't fill the lines, or there is not so much.
         """
-        if known := self._reservations.get(message.order_id):
-            released = known.state == _RELEASED
-            reply = msg.ReservationReleased if released else msg.ReservationMade
-            return Answer((), reply(message.order_id))
         self._check_versions(view)
-        if short := view.short_skus:
-            reason = f"no stock of {', '.join(short)}"
-            return Answer((), msg.ReservationRefused(message.order_id, short, reason))
-        _check_quantities(message.order_id, view, quantities)
-        moves = tuple(
-            StockMove(line.sku, warehouse, quantity)
-            for warehouse, row in enumerate(quantities.tolist())
-            if any(row)
-            for line, quantity in zip(view.lines, row, strict=True)
-            if quantity
-        )
-        return Answer(
-            (ev.StockReserved(message.order_id, moves),), msg.ReservationMade(message.order_id)
-        )
+        _check_moves(order_id, view, moves)
+        return Answer((ev.StockReserved(order_id, moves),), msg.ReservationMade(order_id))
 
     def _check_versions(self, view: StockView) -> None:
-        stale: dict[Hashable, tuple[int, int]] = {
-            line.sku: (seen, now)
-            for line, seen in zip(view.lines, view.versions, strict=True)
-            if (now := self._of(line.sku).version) != seen
-        }
-        if stale:
+        versions = tuple([self._stock[line.sku].version for line in view.lines])
+        if versions != view.versions:
             self.conflicts += 1
-            raise VersionConflict(stale)
+            skus = [line.sku for line in view.lines]
+            both = zip(skus, zip(view.versions, versions, strict=True), strict=True)
+            raise VersionConflict({sku: pair for sku, pair in both if pair[0] != pair[1]})
 
     def release(self, message: msg.ReleaseStock) -> Answer:
         """Make the stock of an order available again; an order without any gets the same answer.
@@ -222,44 +221,27 @@ class Inventory:
     def apply(self, event: ev.StockEvent) -> None:
         """Take an event in, live or from the journal."""
         if isinstance(event, ev.StockReserved):
+            self._shift(event.moves, _available, _reserved)
             self._reservations[event.order_id] = _Reservation(event.moves)
-            for move, stock in self._each(event.moves):
-                _shift(move, stock.available, stock.reserved)
             return
-        reservation = self._reservations[event.order_id]
-        if isinstance(event, ev.StockReleased):
-            for move, stock in self._each(reservation.moves):
-                _shift(move, stock.reserved, stock.available)
-            self._reservations[event.order_id] = _Reservation((), _RELEASED)
-        else:
-            for move, stock in self._each(reservation.moves):
-                _shift(move, stock.reserved, stock.shipped)
-            self._reservations[event.order_id] = _Reservation((), _SHIPPED)
+        moves = self._reservations[event.order_id].moves
+        released = isinstance(event, ev.StockReleased)
+        self._shift(moves, _reserved, _available if released else _shipped)
+        self._reservations[event.order_id] = _Reservation((), _RELEASED if released else _SHIPPED)
 
-    def _each(self, moves: tuple[StockMove, ...]) -> Iterator[tuple[StockMove, Stock]]:
-        """Give each move and the stock it changes, which gets a new version."""
+    def _shift(self, moves: tuple[StockMove, ...], source: _Units, target: _Units) -> None:
+        """Shift units within the stock of their products, which gets a new version."""
         for move in moves:
-            stock = self._of(move.sku)
+            stock = self._stock[move.sku]
+            source(stock)[move.warehouse] -= move.quantity
+            target(stock)[move.warehouse] += move.quantity
             stock.version += 1
-            yield move, stock
-
-    def _of(self, sku: str) -> Stock:
-        stock = self._stock.get(sku)
-        if stock is None:
-            available = list(initial_stock(self._seed, sku, self._short_share))
-            stock = Stock(available, [0] * WAREHOUSES, [0] * WAREHOUSES)
-            self._stock[sku] = stock
-        return stock
-
-    def is_known(self, order_id: str) -> bool:
-        """Tell whether stock is or was reserved for an order."""
-        return order_id in self._reservations
 
     def levels(self) -> dict[str, StockLevel]:
         """Give the stock of every product seen so far."""
         return {
             sku: StockLevel(
-                sum(initial_stock(self._seed, sku, self._short_share)),
+                sum(self._stock.initial(sku)),
                 sum(stock.available),
                 sum(stock.reserved),
                 sum(stock.shipped),
@@ -275,19 +257,17 @@ class Inventory:
         return {"products": len(self._stock), **counts, "conflicts": self.conflicts}
 
 
-def _shift(move: StockMove, source: list[int], target: list[int]) -> None:
-    source[move.warehouse] -= move.quantity
-    target[move.warehouse] += move.quantity
-
-
-def _check_quantities(order_id: str, view: StockView, quantities: Quantities) -> None:
-    wanted = [line.quantity for line in view.lines]
-    if quantities.shape != view.available.shape:
-        raise AllocationError(
-            f"order {order_id}: allocation has shape {quantities.shape}, "
-            f"but must have {view.available.shape} (warehouses, lines)"
-        )
-    if quantities.sum(axis=0).tolist() != wanted:
+def _check_moves(order_id: str, view: StockView, moves: tuple[StockMove, ...]) -> None:
+    missing = {line.sku: line.quantity for line in view.lines}
+    left = dict(zip(missing, map(list, view.available), strict=True))
+    for move in moves:
+        sku, warehouse, quantity = move.sku, move.warehouse, move.quantity
+        if sku not in missing or quantity <= 0 or not 0 <= warehouse < WAREHOUSES:
+            raise AllocationError(f"order {order_id}: the allocation has an impossible {move}")
+        missing[sku] -= quantity
+        units = left[sku]
+        units[warehouse] -= quantity
+        if units[warehouse] < 0:
+            raise AllocationError(f"order {order_id}: the allocation takes more than there is")
+    if any(missing.values()):
         raise AllocationError(f"order {order_id}: the allocation does not fill the lines exactly")
-    if ((quantities < 0) | (quantities > view.available)).any():
-        raise AllocationError(f"order {order_id}: the allocation takes more than there is")

@@ -1,6 +1,6 @@
-"""The externals' own books: an append-only file of charges, refunds and labels, as JSON lines.
+"""The externals' own books: append-only files of charges, refunds and labels, as JSON lines.
 
-The file outlives every process, as the books of a real gateway would, and is what the audit holds
+A file outlives every process, as the books of a real gateway would, and is what the audit holds
 our journal against. Any number of processes may share one: a look-up and the entry that follows
 from it happen under one file lock, which the kernel drops when its holder is killed.
 """
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -58,11 +58,30 @@ _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[LedgerEntry] = msgspec.json.Decoder(LedgerEntry)
 
 
+class _Lock:
+    """A lock on a file. It is taken for every entry: a generator would cost more than the lock."""
+
+    def __init__(self, fd: int, once_locked: Callable[[], None]) -> None:
+        self._fd = fd
+        self._once_locked = once_locked
+
+    def __enter__(self) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        try:
+            self._once_locked()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+
 class Ledger:
     """A ledger file with an index in memory. Not safe from several threads.
 
     Args:
-        path: the file; it is made if it does not exist.
+        path: the file; it and its folder are made if they don't exist.
 
     Raises:
         LedgerError: the file can't be opened.
@@ -71,29 +90,27 @@ class Ledger:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         try:
+            self.path.parent.mkdir(mode=0o700, exist_ok=True)
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             self._fd = os.open(self.path, flags, 0o600)
         except OSError as error:
             raise LedgerError(f"can't open the ledger {self.path}: {error.strerror}") from error
+        self._lock = _Lock(self._fd, self._repair)
         self._read_to = 0
         self._entries: dict[str, LedgerEntry] = {}
         self._refunded: dict[str, int] = {}
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep all others out, having read what they have written.
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep all others out of a block, having read what they have written.
 
-        Raises:
-            LedgerError: the file has a line that is no entry.
+        Entering it raises LedgerError if the file has a line that is no entry.
         """
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        try:
-            # Whoever left a line half written was killed before it could answer for it.
-            if self._catch_up():
-                os.ftruncate(self._fd, self._read_to)
-            yield
-        finally:
-            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        return self._lock
+
+    def _repair(self) -> None:
+        # Whoever left a line half written was killed before it could answer for it.
+        if self._catch_up():
+            os.ftruncate(self._fd, self._read_to)
 
     def find(self, key: str) -> LedgerEntry | None:
         """Give the entry with this key, if there is one. Call it under ``locked``."""
@@ -154,7 +171,7 @@ class Ledger:
 
     def _catch_up(self) -> bool:
         """Read the whole lines that others have written; tell whether half a line follows them."""
-        size = os.fstat(self._fd).st_size
+        size = os.lseek(self._fd, 0, os.SEEK_END)  # far cheaper than all that fstat tells
         if size == self._read_to:
             return False
         data = _read(self._fd, self._read_to, size)
@@ -194,3 +211,15 @@ def read_ledger(path: str | Path) -> tuple[LedgerEntry, ...]:
     except OSError as error:
         raise LedgerError(f"can't read the ledger {file}: {error.strerror}") from error
     return tuple(_parse(whole, file))
+
+
+def read_ledgers(folder: str | Path) -> tuple[LedgerEntry, ...]:
+    """Read all entries of all ledger files in a folder, for an audit.
+
+    Raises:
+        LedgerError: there is no such folder, or a file is no ledger.
+    """
+    if not Path(folder).is_dir():
+        raise LedgerError(f"can't read the ledgers in {folder}: there is no such folder")
+    files = sorted(Path(folder).glob("*.jsonl"))
+    return tuple(entry for file in files for entry in read_ledger(file))

@@ -71,6 +71,8 @@ class Order(msgspec.Struct, frozen=True):
     address: Address
     idempotency_key: str
     total_cents: int
+    stock_lines: tuple[StockLine, ...]
+    """The ordered quantity of each product, in order of first appearance."""
     retry_at: float
     """When the next attempt to charge is due; holds while ``step`` is ``PAYMENT_DUE``."""
     delay: float = 0.0
@@ -117,14 +119,6 @@ class Order(msgspec.Struct, frozen=True):
     def is_cancelling(self) -> bool:
         """Whether the order shall be cancelled."""
         return self.cancel_reason is not None
-
-    @property
-    def stock_lines(self) -> tuple[StockLine, ...]:
-        """The ordered quantity of each product, in order of first appearance."""
-        wanted: dict[str, int] = {}
-        for item in self.items:
-            wanted[item.sku] = wanted.get(item.sku, 0) + item.quantity
-        return tuple(starmap(StockLine, wanted.items()))
 
     def refund_call(self, key: str) -> RefundCall | None:
         """Give the open refund with this key, if there is one."""
@@ -173,8 +167,7 @@ def apply(order: Order | None, event: ev.OrderEvent) -> Order:
         if not isinstance(event, ev.OrderCreated):
             raise InvalidStateTransition("no order", type(event).__name__, detail=event.order_id)
         return _created(event)
-    changes = _CHANGES[type(event)](order, event)
-    return replace(order, sequence=event.sequence, **changes)
+    return _APPLY[type(event)](order, event)
 
 
 def _created(event: ev.OrderCreated) -> Order:
@@ -189,120 +182,152 @@ def _created(event: ev.OrderCreated) -> Order:
         event.address,
         event.idempotency_key,
         amount_cents(event.items, event.fees_cents),
+        _stock_lines(event.items),
         event.created_at,
     )
 
 
-Changes = dict[str, Any]
+def _stock_lines(items: tuple[OrderItem, ...]) -> tuple[StockLine, ...]:
+    wanted: dict[str, int] = {}
+    for item in items:
+        wanted[item.sku] = wanted.get(item.sku, 0) + item.quantity
+    return tuple(starmap(StockLine, wanted.items()))
 
 
-def _created_again(order: Order, event: ev.OrderCreated) -> Changes:
+def _created_again(order: Order, event: ev.OrderCreated) -> Order:
     raise InvalidStateTransition(order.state, OrderState.PENDING, detail=event.order_id)
 
 
-def _payment_requested(order: Order, event: ev.PaymentRequested) -> Changes:
+def _payment_requested(order: Order, event: ev.PaymentRequested) -> Order:
     # The second and later attempts stay in the state that the first one entered.
     first = order.state is OrderState.PENDING
-    state = TABLE.next(order.state, "PaymentRequested") if first else order.state
-    return {"state": state, "step": Step.PAYMENT, "attempt": event.attempt}
+    return replace(
+        order,
+        sequence=event.sequence,
+        state=TABLE.next(order.state, "PaymentRequested") if first else order.state,
+        step=Step.PAYMENT,
+        attempt=event.attempt,
+    )
 
 
-def _payment_deferred(order: Order, event: ev.PaymentDeferred) -> Changes:
-    return {
-        "step": Step.PAYMENT_DUE,
-        "delay": event.delay,
-        "retry_at": event.retry_at,
-        "uncertain": order.uncertain or event.uncertain,
-    }
+def _payment_deferred(order: Order, event: ev.PaymentDeferred) -> Order:
+    return replace(
+        order,
+        sequence=event.sequence,
+        step=Step.PAYMENT_DUE,
+        delay=event.delay,
+        retry_at=event.retry_at,
+        uncertain=order.uncertain or event.uncertain,
+    )
 
 
-def _payment_completed(_: Order, event: ev.PaymentCompleted) -> Changes:
-    return {"step": Step.RESERVATION, "charged_cents": event.cents, "uncertain": False}
+def _payment_completed(order: Order, event: ev.PaymentCompleted) -> Order:
+    return replace(
+        order,
+        sequence=event.sequence,
+        step=Step.RESERVATION,
+        charged_cents=event.cents,
+        uncertain=False,
+    )
 
 
-def _payment_failed(order: Order, event: ev.PaymentFailed) -> Changes:
-    uncertain = order.uncertain or event.uncertain
-    return {"step": Step.NOTHING, "failure": event.reason, "uncertain": uncertain}
+def _payment_failed(order: Order, event: ev.PaymentFailed) -> Order:
+    return replace(
+        order,
+        sequence=event.sequence,
+        step=Step.NOTHING,
+        failure=event.reason,
+        uncertain=order.uncertain or event.uncertain,
+    )
 
 
-def _inventory_reserved(order: Order, _: ev.InventoryReserved) -> Changes:
+def _inventory_reserved(order: Order, event: ev.InventoryReserved) -> Order:
     state = TABLE.next(order.state, "InventoryReserved")
-    return {"state": state, "step": Step.LABEL, "reserved": True}
+    return replace(order, sequence=event.sequence, state=state, step=Step.LABEL, reserved=True)
 
 
-def _step_failed(_: Order, event: ev.InventoryFailed | ev.ShipmentFailed) -> Changes:
-    return {"step": Step.NOTHING, "failure": event.reason}
+def _step_failed(order: Order, event: ev.InventoryFailed | ev.ShipmentFailed) -> Order:
+    return replace(order, sequence=event.sequence, step=Step.NOTHING, failure=event.reason)
 
 
-def _shipment_created(order: Order, event: ev.ShipmentCreated) -> Changes:
-    return {
-        "state": TABLE.next(order.state, "ShipmentCreated"),
-        "step": Step.GOODS_ISSUE,
-        "carrier": event.carrier,
-        "tracking_number": event.tracking_number,
-    }
+def _shipment_created(order: Order, event: ev.ShipmentCreated) -> Order:
+    return replace(
+        order,
+        sequence=event.sequence,
+        state=TABLE.next(order.state, "ShipmentCreated"),
+        step=Step.GOODS_ISSUE,
+        carrier=event.carrier,
+        tracking_number=event.tracking_number,
+    )
 
 
-def _cancel_requested(_: Order, event: ev.CancelRequested) -> Changes:
-    return {"cancel_reason": event.reason}
+def _cancel_requested(order: Order, event: ev.CancelRequested) -> Order:
+    return replace(order, sequence=event.sequence, cancel_reason=event.reason)
 
 
-def _cancel_refused(order: Order, _: ev.CancelRefused) -> Changes:
+def _cancel_refused(order: Order, event: ev.CancelRefused) -> Order:
     # A cancelled order stays what it is; one that was to be cancelled goes on.
-    return {} if order.is_terminal else {"cancel_reason": None}
+    reason = order.cancel_reason if order.is_terminal else None
+    return replace(order, sequence=event.sequence, cancel_reason=reason)
 
 
-def _compensation_started(_: Order, __: ev.CompensationStarted) -> Changes:
-    return {"step": Step.COMPENSATION}
+def _compensation_started(order: Order, event: ev.CompensationStarted) -> Order:
+    return replace(order, sequence=event.sequence, step=Step.COMPENSATION)
 
 
-def _inventory_released(_: Order, __: ev.InventoryReleased) -> Changes:
-    return {"reserved": False}
+def _inventory_released(order: Order, event: ev.InventoryReleased) -> Order:
+    return replace(order, sequence=event.sequence, reserved=False)
 
 
 def _other_calls(order: Order, key: str) -> tuple[RefundCall, ...]:
     return tuple(call for call in order.refund_calls if call.key != key)
 
 
-def _refund_asked(order: Order, event: ev.RefundAsked) -> Changes:
+def _refund_asked(order: Order, event: ev.RefundAsked) -> Order:
     call = RefundCall(event.refund_key, event.cents, event.attempt)
-    return {"refund_calls": (*_other_calls(order, event.refund_key), call)}
+    calls = (*_other_calls(order, event.refund_key), call)
+    return replace(order, sequence=event.sequence, refund_calls=calls)
 
 
-def _refund_deferred(order: Order, event: ev.RefundDeferred) -> Changes:
+def _refund_deferred(order: Order, event: ev.RefundDeferred) -> Order:
     calls = tuple(
         replace(call, delay=event.delay, retry_at=event.retry_at)
         if call.key == event.refund_key
         else call
         for call in order.refund_calls
     )
-    return {"refund_calls": calls}
+    return replace(order, sequence=event.sequence, refund_calls=calls)
 
 
-def _refunded(order: Order, event: ev.PaymentRefunded | ev.LinesRefunded) -> Changes:
+def _refunded(order: Order, event: ev.PaymentRefunded | ev.LinesRefunded) -> Order:
     refunded = order.refunded_cents + event.cents
-    return {
-        "refund_calls": _other_calls(order, event.refund_key),
-        "refunded_cents": refunded,
+    return replace(
+        order,
+        sequence=event.sequence,
+        refund_calls=_other_calls(order, event.refund_key),
+        refunded_cents=refunded,
         # A refund can bring to light a charge whose answer was lost.
-        "charged_cents": max(order.charged_cents, refunded),
-        "uncertain": False,
-    }
+        charged_cents=max(order.charged_cents, refunded),
+        uncertain=False,
+    )
 
 
-def _refund_requested(order: Order, event: ev.RefundRequested) -> Changes:
-    return {"refunds": (*order.refunds, LineRefund(event.refund_id, event.lines, event.cents))}
+def _refund_requested(order: Order, event: ev.RefundRequested) -> Order:
+    refund = LineRefund(event.refund_id, event.lines, event.cents)
+    return replace(order, sequence=event.sequence, refunds=(*order.refunds, refund))
 
 
-def _refund_refused(order: Order, event: ev.RefundRefused) -> Changes:
-    return {"refunds": tuple(r for r in order.refunds if r.refund_id != event.refund_id)}
+def _refund_refused(order: Order, event: ev.RefundRefused) -> Order:
+    left = tuple(refund for refund in order.refunds if refund.refund_id != event.refund_id)
+    return replace(order, sequence=event.sequence, refunds=left)
 
 
-def _ended(order: Order, event: ev.OrderEvent) -> Changes:
-    return {"state": TABLE.next(order.state, type(event).__name__), "step": Step.NOTHING}
+def _ended(order: Order, event: ev.OrderEvent) -> Order:
+    state = TABLE.next(order.state, type(event).__name__)
+    return replace(order, sequence=event.sequence, state=state, step=Step.NOTHING)
 
 
-_CHANGES: dict[type[ev.OrderEvent], Callable[[Order, Any], Changes]] = {
+_APPLY: dict[type[ev.OrderEvent], Callable[[Order, Any], Order]] = {
     ev.OrderCreated: _created_again,
     ev.PaymentRequested: _payment_requested,
     ev.PaymentDeferred: _payment_deferred,

@@ -42,7 +42,7 @@ class OrderProcessorActor(Actor):
         self._choices = {service: _choice(names) for service, names in services.items()}
         self._names = [name for names in services.values() for name in names]
         self._services: dict[str, AnyRef] = {}
-        self._seen: Counter[str] | None = Counter() if metrics else None
+        self._seen: Counter[type[ev.OrderEvent]] | None = Counter() if metrics else None
 
     def on_start(self, ctx: Context) -> None:
         """Find the services, and arm the timers that an incarnation before this one had set."""
@@ -56,20 +56,19 @@ class OrderProcessorActor(Actor):
         """Take an event in, live or from the journal."""
         self._book.apply(event)
         if self._seen is not None:
-            self._seen[type(event).__name__] += 1
+            self._seen[type(event)] += 1
 
     @handles
     def move(self, message: msg.SagaMessage, ctx: Context) -> None:
         """Let a message move its order on."""
         for event in self._book.decide(message, ctx.now()):
             ctx.persist(event)
-            for effect in self._book.reactions(event):
+            ctx.publish(ORDERS, event, key=event.order_id)
+            if effect := self._book.reaction(event):
                 self._perform(effect, ctx)
 
     def _perform(self, effect: fx.Effect, ctx: Context) -> None:
         match effect:
-            case fx.Publish(event):
-                ctx.publish(ORDERS, event, key=event.order_id)
             case fx.Tell(service, command):
                 name = self._choices[service](command.order_id)
                 self._service(name, ctx).tell(command, delivery="at_least_once")
@@ -106,7 +105,8 @@ class OrderProcessorActor(Actor):
     def counters(self, query: msg.GetCounters) -> dict[str, int]:
         """Give what was counted; with metrics, the events by type as well."""
         del query
-        return self._book.counters() | (self._seen or {})
+        seen = {kind.__name__: count for kind, count in (self._seen or {}).items()}
+        return self._book.counters() | seen
 
 
 def _choice(names: tuple[str, ...]) -> Callable[[str], str]:

@@ -1,7 +1,7 @@
 """What a run leaves in its folder, and the audit of it.
 
-``run.json`` holds what is known from outside, ``journal/`` what the actors decided,
-``ledger.jsonl`` the externals' books, ``events.msgpack`` the events that the driver saw.
+``run.json`` holds what is known from outside, ``journal/`` what the actors decided, ``ledger/``
+the externals' books, ``events.msgpack`` the events that the driver saw.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gristmill_orders import events as ev
 from gristmill_orders.audit import AuditResult, RunFacts, audit
 from gristmill_orders.digest import outcome_digest
 from gristmill_orders.inventory import SHORT_SHARE, StockLevel
-from gristmill_orders.ledger import read_ledger
+from gristmill_orders.ledger import read_ledgers
 from gristmill_orders.messages import AnyOrderEvent
 
 SCHEMA = "orders-run/1"
@@ -61,7 +61,7 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path).absolute()
         self.journal = self.path / "journal"
-        self.ledger = self.path / "ledger.jsonl"
+        self.ledger = self.path / "ledger"
         self._record = self.path / "run.json"
         self._events = self.path / "events.msgpack"
 
@@ -77,11 +77,11 @@ class RunFolder:
                     f"{self.path} holds a journal that is no order run's; choose another folder"
                 )
             self.path.mkdir(parents=True, exist_ok=True)
-            if self.journal.exists():
-                shutil.rmtree(self.journal)
-            self.ledger.unlink(missing_ok=True)
+            for folder in (self.journal, self.ledger):
+                if folder.exists():
+                    shutil.rmtree(folder)
+            self.ledger.mkdir(mode=0o700)
             self._events.unlink(missing_ok=True)
-            self.ledger.touch(mode=0o600)
             self.write(record)
         except OSError as error:
             raise RunRecordError(f"can't write to {self.path}: {error}") from error
@@ -134,7 +134,7 @@ class RunFolder:
             observed={"the driver": self._observed()},
             stock_levels={sku: StockLevel(*level) for sku, level in record.stock_levels.items()},
         )
-        found = audit(events, read_ledger(self.ledger), facts)
+        found = audit(events, read_ledgers(self.ledger), facts)
         return found, outcome_digest(found.outcomes, record.cancelled_midway)
 
     def _journal_events(self) -> Iterator[tuple[str, Event]]:

@@ -42,19 +42,27 @@ class SagaPolicy(msgspec.Struct, frozen=True):
 
 
 class _Turn:
-    """The events that one message leads to, each applied as soon as it is decided."""
+    """The events that one message leads to."""
 
     def __init__(self, order: Order, policy: SagaPolicy, now: float) -> None:
-        self.order = order
+        self._order = order
+        self._applied = 0
         self.policy = policy
         self.now = now
         self.events: list[ev.OrderEvent] = []
 
+    @property
+    def order(self) -> Order:
+        """The order as it is after the events so far; they are applied when someone looks."""
+        while self._applied < len(self.events):
+            self._order = apply(self._order, self.events[self._applied])
+            self._applied += 1
+        return self._order
+
     def emit(self, kind: type[E], *fields: Any) -> None:  # noqa: ANN401 - the event's own fields
-        order = self.order
-        event = kind(order.order_id, order.order_key, order.sequence + 1, *fields)
-        self.order = apply(order, event)
-        self.events.append(event)
+        order = self._order
+        sequence = order.sequence + len(self.events) - self._applied + 1
+        self.events.append(kind(order.order_id, order.order_key, sequence, *fields))
 
 
 def decide(
@@ -106,9 +114,10 @@ def _awaits_payment(order: Order, message: msg.PaymentAnswer) -> bool:
 
 
 def _on_authorised(turn: _Turn, message: msg.PaymentAuthorised) -> None:
-    if _awaits_payment(turn.order, message):
+    order = turn.order
+    if _awaits_payment(order, message):
         turn.emit(ev.PaymentCompleted, message.cents, message.attempt)
-        if turn.order.is_cancelling:
+        if order.is_cancelling:
             _undo(turn)
 
 
@@ -132,9 +141,10 @@ def _on_unavailable(turn: _Turn, message: msg.PaymentUnavailable) -> None:
 
 
 def _on_reserved(turn: _Turn, _: msg.ReservationMade) -> None:
-    if turn.order.step is Step.RESERVATION:
+    order = turn.order
+    if order.step is Step.RESERVATION:
         turn.emit(ev.InventoryReserved)
-        if turn.order.is_cancelling:
+        if order.is_cancelling:
             _undo(turn)
 
 
@@ -145,11 +155,12 @@ def _on_short(turn: _Turn, message: msg.ReservationRefused) -> None:
 
 
 def _on_label(turn: _Turn, message: msg.LabelMade) -> None:
-    if turn.order.step is not Step.LABEL:
+    order = turn.order
+    if order.step is not Step.LABEL:
         return
     label = (message.carrier, message.service, message.tracking_number, message.cost_cents)
     turn.emit(ev.ShipmentCreated, *label)
-    if turn.order.is_cancelling:
+    if order.is_cancelling:
         turn.emit(ev.CancelRefused, turn.order.state, "the label was made before the cancel")
 
 
@@ -160,10 +171,11 @@ def _on_no_label(turn: _Turn, message: msg.LabelRefused) -> None:
 
 
 def _on_shipped(turn: _Turn, _: msg.ReservationShipped) -> None:
-    if turn.order.step is Step.GOODS_ISSUE:
-        turn.emit(ev.OrderCompleted, turn.order.total_cents)
-        for refund in turn.order.refunds:
-            turn.emit(ev.RefundAsked, turn.order.refund_key(refund.refund_id), refund.cents, 1)
+    order = turn.order
+    if order.step is Step.GOODS_ISSUE:
+        turn.emit(ev.OrderCompleted, order.total_cents)
+        for refund in order.refunds:
+            turn.emit(ev.RefundAsked, order.refund_key(refund.refund_id), refund.cents, 1)
 
 
 def _on_released(turn: _Turn, _: msg.ReservationReleased) -> None:

@@ -7,9 +7,8 @@ forgets nor repeats.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
@@ -27,6 +26,7 @@ from gristmill_orders.externals.gateway import make_refund, take_payment
 from gristmill_orders.inventory import Answer, Inventory
 from gristmill_orders.kernels import allocation, fraud_score, label_offers
 from gristmill_orders.ledger import Charge
+from gristmill_orders.time_limit import within
 from gristmill_orders.world import CALL_SECONDS, World
 
 P = ParamSpec("P")
@@ -179,18 +179,17 @@ class ShippingServiceActor(Actor):
 
 
 def _answer(answer: Command, ctx: Context) -> None:
-    assert ctx.sender is not None, "only actors send commands to services"
-    ctx.sender.tell(answer, delivery="at_least_once")
+    sender = ctx.sender
+    assert sender is not None, "only actors send commands to services"
+    sender.tell(answer, delivery="at_least_once")
 
 
 def _with_time_limit(guard: Guard) -> Call:
     """Guard calls, each of which may take no longer than ``CALL_SECONDS``."""
 
-    async def call(fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
-        async def limited() -> T:
-            async with asyncio.timeout(CALL_SECONDS):
-                return await fn(*args, **kwargs)
-
-        return await guard.call_async(limited)
+    def call(
+        fn: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> Coroutine[Any, Any, T]:
+        return guard.call_async(lambda: within(CALL_SECONDS, fn, *args, **kwargs))
 
     return call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
 
@@ -28,7 +29,7 @@ class World(msgspec.Struct, frozen=True):
     """What the services are told about the world outside."""
 
     ledger: str
-    """The file in which the gateway and the carriers keep their books."""
+    """The folder in which the gateway keeps a ledger, and the carriers another."""
     seed: int = 0
     gateway: GatewayPlan = GatewayPlan()
     carriers: FaultPlan = FaultPlan()
@@ -41,12 +42,12 @@ class World(msgspec.Struct, frozen=True):
 
     def open_gateway(self, ctx: Context) -> SimulatedGateway:
         """Open the payment gateway for an actor."""
-        ledger = Ledger(self.ledger)
+        ledger = Ledger(Path(self.ledger, "gateway.jsonl"))
         return SimulatedGateway(self.seed, ledger, self.gateway, clock=ctx.now, sleep=ctx.sleep)
 
     def open_carriers(self, ctx: Context) -> Mapping[str, SimulatedCarrier]:
         """Open all carriers for an actor, by name."""
-        ledger = Ledger(self.ledger)
+        ledger = Ledger(Path(self.ledger, "carriers.jsonl"))
         return {
             tariff.name: SimulatedCarrier(
                 tariff.name, self.seed, ledger, self.carriers, clock=ctx.now, sleep=ctx.sleep

@@ -102,13 +102,17 @@ class Guard:
         return self._is_failure is not None and self._is_failure(result)
 
     def _returned(self, permit: Permit, *, failed: bool) -> None:
-        self.operate(lambda breaker, now: breaker.success(permit, now, result_is_failure=failed))
+        with self._lock:
+            self._breaker.success(permit, self._clock(), result_is_failure=failed)
+            self._notify()
 
     def _raised(self, permit: Permit, error: BaseException) -> None:
-        if isinstance(error, Exception):
-            self.operate(lambda breaker, now: breaker.failure(permit, error, now))
-        else:  # a cancellation or an interrupt says nothing about the callee
-            self.operate(lambda breaker, now: breaker.release(permit, now))
+        with self._lock:
+            if isinstance(error, Exception):
+                self._breaker.failure(permit, error, self._clock())
+            else:  # a cancellation or an interrupt says nothing about the callee
+                self._breaker.release(permit, self._clock())
+            self._notify()
 
     def _notify(self) -> None:
         for transition in self._breaker.take_transitions():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Collection
+from typing import Any
 
 import msgspec
 
@@ -27,6 +28,8 @@ class InProgress(msgspec.Struct, frozen=True, tag=True):
 
 
 Claim = Run | Replay | InProgress
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
 
 
 class KeyCompleted(msgspec.Struct, frozen=True, array_like=True, tag="gristmill:KeyCompleted"):
@@ -150,9 +153,14 @@ def fingerprint(message: msgspec.Struct, *, exclude: Collection[str] = ()) -> st
     Raises:
         UsageError: ``exclude`` names a field that the message does not have.
     """
+    content = _encoder.encode(_without(message, exclude) if exclude else message)
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _without(message: msgspec.Struct, exclude: Collection[str]) -> tuple[str, dict[str, Any]]:
+    """Give the type and the other fields of a message."""
     kind = type(message)
     if unknown := set(exclude) - set(kind.__struct_fields__):
         raise UsageError(f"{kind.__qualname__} has no field {', '.join(sorted(unknown))}")
     fields = {f: getattr(message, f) for f in kind.__struct_fields__ if f not in exclude}
-    content = msgspec.msgpack.encode([tag_of(kind), fields], order="deterministic")
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+    return tag_of(kind), fields

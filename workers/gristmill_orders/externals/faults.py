@@ -7,8 +7,8 @@ the same attempt number, meets the same fate. Only an outage is a window of time
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
-from typing import ParamSpec, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
@@ -33,11 +33,15 @@ class ExternalError(GristmillError):
 class Call(Protocol):
     """Makes a call to the outside, such as ``Guard.call_async`` with its circuit breaker."""
 
-    async def __call__(self, fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def __call__(
+        self, fn: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Await ``fn(*args, **kwargs)`` and give its result."""
 
 
-async def call_directly(fn: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+async def call_directly(
+    fn: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+) -> T:
     """Make a call without anything in between."""
     return await fn(*args, **kwargs)
 
