@@ -221,9 +221,6 @@ class LocalWorker:
         """Send a message to the supervisor."""
         self._world.to_supervisor(self.identity, message)
 
-    def running(self, label: str) -> None:
-        """Do nothing: what a handler prints is on the client's terminal as it is."""
-
     # --- accounting ---
 
     def busy_ns(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import zmq
@@ -21,6 +22,7 @@ MAX_FRAME = 512 * 1024
 """Coalesce envelopes into frames of about this many bytes."""
 
 _READABLE = int(zmq.POLLIN)
+_NOBLOCK = int(zmq.NOBLOCK)
 _HIGH_WATER = 1000
 _LINGER_MS = 250
 _LOOK_NS = 100_000
@@ -84,14 +86,14 @@ class DataPlane:
     def take(self) -> bytes | None:
         """Take the frame that is likely to be there; :meth:`receive` is for when it may not be."""
         try:
-            return self._pull.recv(zmq.NOBLOCK)
+            return self._pull.recv(_NOBLOCK)
         except zmq.Again:
             return None
 
     def receive(self) -> bytes | None:
         """Take the next frame, or None when there is none now."""
         events: int = self._pull.getsockopt(zmq.EVENTS)  # type: ignore[assignment]  # an int option
-        return self._pull.recv(zmq.NOBLOCK) if events & _READABLE else None  # cheaper than to fail
+        return self._pull.recv(_NOBLOCK) if events & _READABLE else None  # cheaper than to fail
 
     def receive_within(self, seconds: float) -> bytes | None:
         """Take the next frame, waiting for it ``seconds`` at most.
@@ -181,10 +183,7 @@ class DataPlane:
         if self._dirty:
             dirty, self._dirty = self._dirty, []
             for peer in dirty:
-                if peer.socket is None:
-                    continue
-                self._make_frames(peer)
-                if not self._send_frames(peer):
+                if peer.socket is not None and not self._send_envelopes(peer, peer.socket):
                     self._blocked.add(peer.address)
         return bool(self._blocked)
 
@@ -207,22 +206,34 @@ class DataPlane:
         peer.socket.close()
         peer.socket = None
 
-    def _make_frames(self, peer: Peer) -> None:
-        envelopes = peer.envelopes
-        size = sum(map(len, envelopes)) if len(envelopes) > 1 else 0
-        if size <= MAX_FRAME:
-            peer.frames.append(self._frame(peer, envelopes))
+    def _send_envelopes(self, peer: Peer, socket: zmq.Socket[bytes]) -> bool:
+        envelopes, frames = peer.envelopes, peer.frames
+        if len(envelopes) == 1 or sum(map(len, envelopes)) <= MAX_FRAME:
+            frame = self._frame(peer, envelopes)
+            envelopes.clear()
+            if not frames:
+                try:
+                    socket.send(frame, _NOBLOCK)
+                except zmq.Again:
+                    frames.append(frame)
+                    return False
+                return True
+            frames.append(frame)
         else:
-            batch: list[bytes] = []
-            room = MAX_FRAME
-            for envelope in envelopes:
-                if batch and len(envelope) > room:
-                    peer.frames.append(self._frame(peer, batch))
-                    batch, room = [], MAX_FRAME
-                batch.append(envelope)
-                room -= len(envelope)
-            peer.frames.append(self._frame(peer, batch))
-        envelopes.clear()
+            frames += self._several_frames(peer, envelopes)
+            envelopes.clear()
+        return self._send_frames(peer)
+
+    def _several_frames(self, peer: Peer, envelopes: list[bytes]) -> Iterator[bytes]:
+        batch: list[bytes] = []
+        room = MAX_FRAME
+        for envelope in envelopes:
+            if batch and len(envelope) > room:
+                yield self._frame(peer, batch)
+                batch, room = [], MAX_FRAME
+            batch.append(envelope)
+            room -= len(envelope)
+        yield self._frame(peer, batch)
 
     def _frame(self, peer: Peer, envelopes: list[bytes]) -> bytes:
         count = len(envelopes)
@@ -237,7 +248,7 @@ class DataPlane:
         frames = peer.frames
         try:
             while frames:
-                peer.socket.send(frames[0], zmq.NOBLOCK)
+                peer.socket.send(frames[0], _NOBLOCK)
                 del frames[0]
         except zmq.Again:
             return False
@@ -256,7 +267,7 @@ class NoticeSender:
     def send(self, *envelopes: bytes) -> None:
         """Send envelopes as one frame; never blocks."""
         header = pack((HEADER, 0, 0, 0, len(envelopes), time.perf_counter_ns()))
-        self._socket.send(header + b"".join(envelopes), zmq.NOBLOCK)
+        self._socket.send(header + b"".join(envelopes), _NOBLOCK)
 
     def close(self) -> None:
         """Close the socket."""

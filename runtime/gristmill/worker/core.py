@@ -32,6 +32,7 @@ from gristmill.transport.envelope import (
     NOTICE,
     REPLY,
     TELL,
+    Envelope,
     FrameReader,
 )
 from gristmill.worker import counters
@@ -53,6 +54,8 @@ _FLUSH_SHARE = 8
 """... unless flushes would take more than one part in so many of the time."""
 _TURN_NS = 4_000_000
 """A turn that takes longer lets the loop look at sockets and timers before it goes on."""
+_ASK_ITEMS = 6
+"""Items of an ask's envelope."""
 _BURST = 64
 """Messages that one actor handles before another gets its turn."""
 _IN_MEMORY = ChannelConfig()
@@ -91,13 +94,46 @@ class WorkerCore:
 
     def on_frame(self, frame: bytes) -> None:
         """Take in one frame of the data plane, or a notice of this process's control thread."""
+        self._deliver_all(self._read(frame))
+
+    def on_lone_frame(self, frame: bytes) -> None:
+        """Take in a frame and have a turn; a lone ask of an idle actor is answered at once.
+
+        It comes to the same as :meth:`on_frame` and :meth:`turn`, with less to do before the reply
+        leaves, for who asks one thing after another.
+        """
+        envelopes = self._read(frame)
+        if len(envelopes) != 2 or self.ready or not self._answer_at_once(*envelopes):
+            self._deliver_all(envelopes)
+        self.turn()
+
+    def _answer_at_once(self, header: Envelope, envelope: Envelope) -> bool:
+        """Handle an ask without a mailbox in between, if its actor has nothing else to do."""
+        if envelope[0] != ASK or len(envelope) != _ASK_ITEMS:
+            return False
+        _, target, sender, request, deadline, body = envelope
+        cell = self.cells.get(target)
+        if cell is None or cell.queue or cell.busy or cell.state is not _RUNNING:
+            return False
+        self.counters[_RECEIVED] += 1
+        self.sending.origin = cell
+        self.handling.at_once = True
+        arrived = self.meter.last
+        self._take(cell, Entry(ASK, header[1], sender, request, deadline, body, None, arrived))
+        self.handling.at_once = False
+        self.sending.origin = None
+        self.schedule(cell)
+        return True
+
+    def _read(self, frame: bytes) -> list[Envelope]:
         try:
-            envelopes = self._reader.read(frame)
+            return self._reader.read(frame)
         except DecodeError as error:
             self.failures.dead_letter(None, "", b"", f"undecodable: {error}")
-            return
-        header = envelopes[0]
-        source = header[1]
+            return []
+
+    def _deliver_all(self, envelopes: list[Envelope]) -> None:
+        source = envelopes[0][1] if envelopes else 0
         arrived = self.meter.last
         for envelope in islice(envelopes, 1, None):
             try:
@@ -200,14 +236,10 @@ class WorkerCore:
         """Let an actor handle messages until it is time for another one."""
         meter = self.meter
         budget = _BURST
-        self.handling.enter(cell)
+        self.sending.origin = cell
         while cell.queue and budget and not cell.busy and cell.state >= _RUNNING:
             budget -= 1
-            try:
-                self._take(cell, cell.queue.popleft())
-            except (TypeError, ValueError) as error:  # a field of the envelope has a wrong type
-                meter.switch(_DISPATCH)
-                self.failures.dead_letter(cell, "", b"", f"malformed envelope: {error!r}")
+            self._take(cell, cell.queue.popleft())
             if meter.last - self._flushed_at > self._flush_after:
                 began = meter.last
                 self.shell.flush()
@@ -217,23 +249,28 @@ class WorkerCore:
                 break
         if cell.acknowledged:
             self.sending.acknowledge(cell)
-        self.handling.leave()
+        self.sending.origin = None
 
     def _take(self, cell: Cell, entry: Entry) -> None:
-        if entry.kind < 0:
-            if entry.kind == STOP:
-                self.lifecycle.end(cell, cell.stop_reason or Normal())
-                return
-            if entry.kind == CONTINUE:
-                self.shell.flush()  # the reply that it continues from goes first
-        numbered = entry.kind == TELL and entry.number
-        if entry.source and not numbered and not entry.paid:
-            self.free_place(cell, entry.source)
-        if entry.deadline and entry.deadline < self._now():
-            self.failures.dead_letter(cell, "", entry.body, "expired: its asker no longer waits")
-            return
-        if not numbered or self._is_next(cell, entry):
-            self._handle(cell, entry)
+        """Do what an entry of the mailbox wants, which mostly is to be handled."""
+        try:
+            if entry.kind < 0:
+                if entry.kind == STOP:
+                    self.lifecycle.end(cell, cell.stop_reason or Normal())
+                    return
+                if entry.kind == CONTINUE:
+                    self.shell.flush()  # the reply that it continues from goes first
+            numbered = entry.kind == TELL and entry.number
+            if entry.source and not numbered and not entry.paid:
+                self.free_place(cell, entry.source)
+            if entry.deadline and entry.deadline < self._now():
+                reason = "expired: its asker no longer waits"
+                self.failures.dead_letter(cell, "", entry.body, reason)
+            elif not numbered or self._is_next(cell, entry):
+                self._handle(cell, entry)
+        except (TypeError, ValueError) as error:  # a field of the envelope has a wrong type
+            self.meter.switch(_DISPATCH)
+            self.failures.dead_letter(cell, "", b"", f"malformed envelope: {error!r}")
 
     def _is_next(self, cell: Cell, entry: Entry) -> bool:
         """Tell whether an at-least-once message is new; a durable actor knows by its marks."""

@@ -47,6 +47,8 @@ class Handling:
         """What each (actor type, message type) has cost."""
         self.waiting = 0
         """How many async handlers are under way."""
+        self.at_once = False
+        """Whether a reply leaves before its cost is booked, and not at the end of the turn."""
 
     def handle(self, cell: Cell, entry: Entry) -> None:
         """Decode, call the handler, answer. The stamps are written out, see :class:`Meter`."""
@@ -93,8 +95,10 @@ class Handling:
             spent = (compute, called - begin, dispatch, begin)
             self._go_on(cell, entry, handler, message, value, spent)
         elif self._complete(cell, entry, handler, message, value):
-            stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
             ser = meter.last - returned
+            if self.at_once:
+                self._shell.flush()
+            stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
             wait = begin - entry.arrived
             stats.record(compute, called - begin, dispatch, ser, len(entry.body), wait)
 
@@ -165,12 +169,10 @@ class Handling:
     def enter(self, cell: Cell) -> None:
         """From now on an actor's code runs."""
         self._core.sending.origin = cell
-        self._shell.running(cell.label)
 
     def leave(self) -> None:
         """From now on no actor's code runs."""
         self._core.sending.origin = None
-        self._shell.running("")
 
     def _pause(self) -> None:
         """Let what an async handler has sent so far leave while it waits."""

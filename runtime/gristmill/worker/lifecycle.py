@@ -89,7 +89,7 @@ class Lifecycle:
         meter = self._core.meter
         previous = meter.switch(_STARTUP)
         cell.prepare(spec, path, incarnation)
-        self._shell.running(cell.label)
+        self._core.sending.origin = cell
         try:
             starting = self._construct(cell, spec)
         except Exception as error:  # whatever the user's constructor raises fails this start
@@ -101,7 +101,6 @@ class Lifecycle:
             else:
                 self._started(cell)
         finally:
-            self._shell.running("")
             self._core.sending.origin = None
             meter.switch(previous)
 
@@ -124,7 +123,6 @@ class Lifecycle:
             self._replay(cell, host)
         for channel in kind.channels:
             host.subscribe(channel, wanted=True)
-        self._core.sending.origin = cell
         return cell.actor.__begin__(cell.context)
 
     def _arguments(self, kind: type[Actor], spec: c.ActorSpec) -> tuple[list[Any], dict[str, Any]]:
@@ -244,14 +242,12 @@ class Lifecycle:
         assert cell.actor is not None
         assert cell.context is not None
         self._core.sending.origin = cell
-        self._shell.running(cell.label)
         try:
             cell.actor.__finish__(reason, cell.context)
         except Exception:  # the actor ends anyway; its failure to clean up is logged
             cell.context.log.exception("%s.terminate raised", type(cell.actor).__qualname__)
         finally:
             self._core.sending.origin = None
-            self._shell.running("")
         self._release_effects(cell)
 
     def _release_effects(self, cell: Cell) -> None:

@@ -7,21 +7,27 @@ import io
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 
 class LabelledLines(io.TextIOBase):
     """A text stream that writes each line at once, with ``[worker actor]`` in front.
 
     Lines go out with one ``write`` each, so those of several processes never mix.
+
+    Args:
+        descriptor: where lines go.
+        worker: the worker's name.
+        speaker: names the actor whose code runs; empty for none.
     """
 
-    def __init__(self, descriptor: int, worker: str) -> None:
+    def __init__(self, descriptor: int, worker: str, speaker: Callable[[], str]) -> None:
         self._descriptor = descriptor
         self._worker = worker
-        self.actor = ""
-        """The actor whose handler runs."""
-        self.rest = ""
-        """An unfinished line."""
+        self._speaker = speaker
+        self._actor = ""
+        self._rest = ""
+        """A line that its actor has not finished."""
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # typeshed has a plain attribute
@@ -41,45 +47,46 @@ class LabelledLines(io.TextIOBase):
         return False
 
     def write(self, text: str) -> int:
-        """Write whole lines; keep an unfinished one back."""
-        lines = (self.rest + text).split("\n")
-        self.rest = lines.pop()
+        """Write whole lines; keep an unfinished one back until its actor goes on with it."""
+        actor = self._speaker()
+        if actor != self._actor:
+            self.finish()
+            self._actor = actor
+        lines = (self._rest + text).split("\n")
+        self._rest = lines.pop()
         for line in lines:
             self._emit(line)
         return len(text)
 
     def finish(self) -> None:
         """Write an unfinished line."""
-        if self.rest:
-            rest, self.rest = self.rest, ""
+        if self._rest:
+            rest, self._rest = self._rest, ""
             self._emit(rest)
 
     def _emit(self, line: str) -> None:
-        label = f"{self._worker} {self.actor}" if self.actor else self._worker
+        label = f"{self._worker} {self._actor}" if self._actor else self._worker
         data = f"[{label}] {line}\n".encode(errors="backslashreplace")
         with contextlib.suppress(OSError):  # the terminal is gone; the worker is not
             os.write(self._descriptor, data)
 
 
 class WorkerOutput:
-    """Puts labelled streams and a log handler in place of the process's own."""
+    """Puts labelled streams and a log handler in place of the process's own.
 
-    def __init__(self, worker: str) -> None:
-        self._streams = (LabelledLines(1, worker), LabelledLines(2, worker))
+    Args:
+        worker: the worker's name.
+        speaker: names the actor whose code runs; empty for none.
+    """
+
+    def __init__(self, worker: str, speaker: Callable[[], str]) -> None:
+        self._streams = tuple(LabelledLines(descriptor, worker, speaker) for descriptor in (1, 2))
         sys.stdout, sys.stderr = self._streams
-        handler = logging.StreamHandler(self._streams[1])
+        handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
         root = logging.getLogger()
         root.handlers = [handler]
         root.setLevel(os.environ.get("GRISTMILL_LOG_LEVEL", "WARNING").upper())
-
-    def running(self, actor: str) -> None:
-        """Note whose handler runs."""
-        out, err = self._streams
-        if out.actor != actor:
-            if out.rest or err.rest:
-                self.finish()
-            out.actor = err.actor = actor
 
     def finish(self) -> None:
         """Write what is left."""

@@ -100,8 +100,6 @@ class WorkerProcess:
         self.wall_time = time.time
         self.sleep = asyncio.sleep
         self._probe_ns = calibration.probe_ns or 0
-        self._output = WorkerOutput(config.name)
-        self.running = self._output.running
         self.meter = Meter(start_ns=config.asked_ns)
         self._page = CounterPage.create(page_path(config), counters.NAMES)
         self._page_at = 0
@@ -130,6 +128,11 @@ class WorkerProcess:
         self.core = WorkerCore(self, self.meter, self._store, config.channels)
         for key in config.expected:
             self.core.lifecycle.expect(key)
+        self._output = WorkerOutput(config.name, self._speaker)
+
+    def _speaker(self) -> str:
+        origin = self.core.sending.origin
+        return origin.label if origin is not None else ""
 
     # --- the loop ---
 
@@ -178,8 +181,7 @@ class WorkerProcess:
         until = meter.last + _CONVERSE_NS
         while frame is not None and len(frame) <= _SMALL_FRAME and meter.last < until:
             meter.switch(_DISPATCH)
-            core.on_frame(frame)
-            core.turn()
+            core.on_lone_frame(frame)
             if core.handling.waiting or self._turn_requested or self._exiting:
                 meter.switch(_RECV)
                 return self.plane.receive()

@@ -64,6 +64,3 @@ class Shell(Protocol):
 
     def flush(self) -> None:
         """Commit the journal, then send what waits."""
-
-    def running(self, label: str) -> None:
-        """Note whose handler runs, for what it prints; empty for none."""
