@@ -83,3 +83,22 @@ def test_an_idle_worker_is_idle(spinners: tuple[Node, Pool[Spinner]]) -> None:
         idle = row.classes["idle"] - before[name].classes["idle"]
         wall = sum(row.classes.values()) - sum(before[name].classes.values())
         assert idle >= 0.98 * wall
+
+
+def test_short_messages_are_sampled_and_all_of_them_counted() -> None:
+    with Node(workers=1) as node:
+        ref = node.spawn(Spinner)
+        sent = 0
+        while node.granularity().run.sample_n == 1:
+            list(ref.ask_many([Spin(0)] * 5000))
+            sent += 5000
+            assert sent < 5_000_000, "short messages are not sampled"
+        before = worker_rows(node.granularity())["w1"]
+        list(ref.ask_many([Spin(0)] * 20_000))
+        report = node.granularity()
+        after = worker_rows(report)["w1"]
+    assert report.run.mode == "sampled"
+    assert spin_row(report).messages == sent + 20_000
+    assert sum(after.classes.values()) == pytest.approx(after.wall_ns, rel=0.001)
+    stamps = after.transitions - before.transitions
+    assert stamps < 4 * 20_000  # every message takes five where each is stamped

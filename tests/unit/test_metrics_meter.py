@@ -49,7 +49,7 @@ def test_time_goes_to_the_class_that_was_current(clock: Ticks) -> None:
     assert meter.switch(COMPUTE) == TimeClass.STARTUP
     clock.now = 10
     assert meter.switch(DISPATCH) == COMPUTE
-    assert named(meter.classes)["startup"] == 7
+    assert named(meter.read())["startup"] == 7
     assert meter.classes[COMPUTE] == 3
     assert meter.transitions == 2
 

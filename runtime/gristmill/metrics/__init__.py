@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from gristmill.metrics.classes import TimeClass
-from gristmill.metrics.meter import Calibration, Meter, calibrate
+from gristmill.metrics.meter import Calibration, Meter, calibrate, split
 from gristmill.metrics.ratios import Verdict
 from gristmill.metrics.report import build_report, merge
+from gristmill.metrics.sampling import Sampling
 from gristmill.metrics.schema import Report, ReportFormatError, RunInfo, decode, encode
 from gristmill.metrics.shared_page import CounterPage, CounterPageError
 from gristmill.metrics.snapshot import Coordination, TypeSnapshot, WorkerSnapshot
@@ -23,6 +24,7 @@ __all__ = [
     "Report",
     "ReportFormatError",
     "RunInfo",
+    "Sampling",
     "TimeClass",
     "TrackerSummary",
     "TypeSnapshot",
@@ -35,4 +37,5 @@ __all__ = [
     "encode",
     "merge",
     "render",
+    "split",
 ]

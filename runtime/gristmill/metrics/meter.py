@@ -2,6 +2,10 @@
 
 Switching adds the time since the last stamp to the class that ends. So the classes add up to wall
 time by construction, to the nanosecond.
+
+Where messages are so short that the stamps would cost more than a part in a hundred, only one
+message in so many is stamped (:class:`Sampling`). The time of the others is measured as a whole,
+and split like that of the stamped ones.
 """
 
 from __future__ import annotations
@@ -20,7 +24,10 @@ from gristmill.metrics.classes import COUNT, TimeClass
 Clock = Callable[[], int]
 
 _COMPUTE: Final = TimeClass.COMPUTE.value
+_DISPATCH: Final = TimeClass.DISPATCH.value
 _STARTUP: Final = TimeClass.STARTUP.value
+_MIXED: Final = COUNT
+"""The place of the time that is still to be split."""
 _GC_USER: Final = TimeClass.GC_USER.value
 _GC_COORD: Final = TimeClass.GC_COORD.value
 _PROBE: Final = TimeClass.PROBE.value
@@ -53,20 +60,26 @@ class Meter:
             started this one may have taken it, so that ``STARTUP`` holds the whole boot.
     """
 
-    __slots__ = ("_interrupted", "_thread", "classes", "clock", "current", "last", "start",
-                 "transitions")  # fmt: skip
+    __slots__ = ("_interrupted", "_thread", "classes", "clock", "current", "last",
+                 "paused", "shares", "start", "switch", "transitions")  # fmt: skip
 
     def __init__(self, clock: Clock = time.perf_counter_ns, start_ns: int | None = None) -> None:
         self.clock = clock
         self.start = clock() if start_ns is None else start_ns
         self.last = self.start
-        self.classes = [0] * COUNT
+        self.classes = [0] * (COUNT + 1)
+        """The time of each class in ns, and behind them what is still to be split among them."""
+        self.shares = [0] * COUNT
+        """The time of stamped messages by class, while others are not stamped."""
         self.current = _STARTUP
         self.transitions = 0
+        self.switch: Callable[[int], int] = self.enter
+        """:meth:`enter`, or nothing while messages go by that are not stamped."""
+        self.paused = False
         self._interrupted = _STARTUP
         self._thread = 0
 
-    def switch(self, state: int) -> int:
+    def enter(self, state: int) -> int:
         """End the current class, begin ``state``, and give the class that ended."""
         now = self.clock()
         previous = self.current
@@ -76,11 +89,23 @@ class Meter:
         self.transitions += 1
         return previous
 
+    def pause(self) -> None:
+        """From now on nothing is stamped, until :meth:`resume`."""
+        self.enter(_MIXED)
+        self.switch = _stay
+        self.paused = True
+
+    def resume(self, state: int) -> None:
+        """Begin ``state``, and stamp again."""
+        self.enter(state)
+        self.switch = self.enter
+        self.paused = False
+
     def read(self) -> tuple[int, ...]:
         """Give the time of every class in ns, the running one included; changes nothing."""
         classes = self.classes.copy()
         classes[self.current] += self.clock() - self.last
-        return tuple(classes)
+        return split(classes, self.shares)
 
     def install_gc(self) -> None:
         """Account for the garbage collections of the calling thread as classes of their own."""
@@ -99,11 +124,40 @@ class Meter:
         if threading.get_ident() != self._thread:
             return
         if phase == "stop":
-            self.switch(self._interrupted)
+            self.enter(self._interrupted)
         elif self.current == _STARTUP:
             self._interrupted = _STARTUP
         else:
-            self._interrupted = self.switch(_GC_USER if self.current == _COMPUTE else _GC_COORD)
+            self._interrupted = self.enter(_GC_USER if self._computes() else _GC_COORD)
+
+    def _computes(self) -> bool:
+        if self.current == _MIXED:  # then what takes most of the time is most likely
+            return 2 * self.shares[_COMPUTE] > sum(self.shares)
+        return self.current == _COMPUTE
+
+
+def _stay(state: int) -> int:
+    return state
+
+
+def split(classes: Sequence[int], shares: Sequence[int]) -> tuple[int, ...]:
+    """Split the time of messages that were not stamped like that of those that were.
+
+    Args:
+        classes: the times as metered, the last of them to be split, in ns.
+        shares: the times of stamped messages by class.
+
+    Returns:
+        The times of the classes; their sum is that of ``classes``.
+    """
+    mixed = classes[_MIXED]
+    whole = list(classes[:_MIXED])
+    total = sum(shares)
+    if mixed and total:
+        for place, share in enumerate(shares):
+            whole[place] += mixed * share // total
+    whole[_DISPATCH] += sum(classes) - sum(whole)
+    return tuple(whole)
 
 
 class Calibration(msgspec.Struct, frozen=True):
@@ -128,7 +182,7 @@ def calibrate(clock: Clock = time.perf_counter_ns) -> Calibration:
     """
     meter = Meter(clock)
     return Calibration(
-        clock_ns=_fastest(clock, clock), probe_ns=_fastest(clock, partial(meter.switch, _COMPUTE))
+        clock_ns=_fastest(clock, clock), probe_ns=_fastest(clock, partial(meter.enter, _COMPUTE))
     )
 
 

@@ -61,6 +61,9 @@ def build_report(
     """
     workers = [_without_probes(row) for row in merge_snapshots(snapshots)]
     types = merge_types(row for worker in workers for row in worker.types)
+    sample_n = max((worker.sample_n for worker in workers), default=1)
+    if sample_n > 1:
+        run = msgspec.structs.replace(run, mode="sampled", sample_n=sample_n)
     return _assemble(run, calibration or Calibration(), workers, types, ())
 
 

@@ -77,6 +77,8 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
     complete: bool = True
     """False: it was killed, and this is what it last wrote down."""
     types: tuple[TypeSnapshot, ...] = ()
+    sample_n: int = 1
+    """One message in so many is stamped."""
 
     @classmethod
     def of_page(
@@ -137,6 +139,7 @@ def _sum(a: WorkerSnapshot, b: WorkerSnapshot) -> WorkerSnapshot:
         messages=a.messages + b.messages,
         complete=a.complete and b.complete,
         types=tuple(merge_types((*a.types, *b.types))),
+        sample_n=max(a.sample_n, b.sample_n),
     )
 
 

@@ -11,20 +11,24 @@ from gristmill.metrics.snapshot import Coordination, TypeSnapshot
 class TypeStats:
     """Counts and times of one message type at one actor type, in ns and bytes.
 
-    The receiver calls :meth:`record` once a message. The other counters are added to directly,
-    where the time is spent. A process at the other end of a message (the sender, or the asker that
-    reads the reply) keeps a row of the same names, in which it only adds to ``peer_ns``: so
-    merging the rows of all processes gives the full cost, and each message is counted once.
+    The receiver calls :meth:`record` once a message, or adds one to ``messages`` for one that was
+    not stamped; :meth:`snapshot` then takes that one to be like the others. The other counters are
+    added to directly, where the time is spent. A process at the other end of a message (the
+    sender, or the asker that reads the reply) keeps a row of the same names, in which it only adds
+    to ``peer_ns``: so merging the rows of all processes gives the full cost, and each message is
+    counted once.
     """
 
     __slots__ = ("actor", "ask_wait_ns", "bytes_in", "bytes_out", "compute_hist", "compute_ns",
                  "deser_ns", "dispatch_ns", "extra_items", "gc_ns", "message", "messages",
-                 "peer_ns", "recv_ns", "send_ns", "ser_ns", "wait_hist")  # fmt: skip
+                 "peer_ns", "recv_ns", "send_ns", "ser_ns", "stamped", "wait_hist")  # fmt: skip
 
     def __init__(self, actor: str, message: str) -> None:
         self.actor = actor
         self.message = message
         self.messages = 0
+        self.stamped = 0
+        """Messages of which the times are known."""
         self.extra_items = 0
         """Items beyond one a message, for messages that carry several."""
         self.compute_ns = self.deser_ns = self.dispatch_ns = self.ser_ns = 0
@@ -53,6 +57,7 @@ class TypeStats:
             wait_ns: time in the mailbox; latency, and in no time class.
         """
         self.messages += 1
+        self.stamped += 1
         self.compute_ns += compute_ns
         self.deser_ns += deser_ns
         self.dispatch_ns += dispatch_ns
@@ -85,6 +90,7 @@ class TypeStats:
         """
         count = len(waits_ns)
         self.messages += count
+        self.stamped += count
         self.compute_ns += compute_ns
         self.deser_ns += deser_ns
         self.dispatch_ns += dispatch_ns
@@ -96,25 +102,43 @@ class TypeStats:
             self.wait_hist[histogram.bucket(wait_ns)] += 1
 
     def snapshot(self) -> TypeSnapshot:
-        """Give what was counted so far."""
+        """Give what was counted so far, as if every message had been stamped."""
+        all_, known = self.messages, self.stamped or 1
+
+        def of_all(amount: int) -> int:
+            return amount if all_ == known else amount * all_ // known
+
         return TypeSnapshot(
             actor=self.actor,
             message=self.message,
             messages=self.messages,
             items=self.messages + self.extra_items,
-            compute_ns=self.compute_ns,
+            compute_ns=of_all(self.compute_ns),
             coord_ns=Coordination(
-                deser=self.deser_ns,
-                dispatch=self.dispatch_ns,
-                ser=self.ser_ns,
+                deser=of_all(self.deser_ns),
+                dispatch=of_all(self.dispatch_ns),
+                ser=of_all(self.ser_ns),
                 send=self.send_ns,
                 recv=self.recv_ns,
                 peer=self.peer_ns,
             ),
             ask_wait_ns=self.ask_wait_ns,
             gc_ns=self.gc_ns,
-            bytes_in=self.bytes_in,
+            bytes_in=of_all(self.bytes_in),
             bytes_out=self.bytes_out,
-            compute_hist=histogram.sparse(self.compute_hist),
-            wait_hist=histogram.sparse(self.wait_hist),
+            compute_hist=_scaled(self.compute_hist, all_, known),
+            wait_hist=_scaled(self.wait_hist, all_, known),
         )
+
+
+def _scaled(counts: list[int], all_: int, known: int) -> dict[int, int]:
+    """Give a histogram whose counts add up to ``all_``, where ``known`` were counted."""
+    found = histogram.sparse(counts)
+    if all_ == known:
+        return found
+    scaled, seen, given = {}, 0, 0
+    for place, count in found.items():
+        seen += count
+        scaled[place] = seen * all_ // known - given
+        given += scaled[place]
+    return {place: count for place, count in scaled.items() if count}

@@ -116,12 +116,12 @@ class WorkerCore:
         if cell is None or cell.queue or cell.busy or cell.state is not _RUNNING:
             return False
         self.counters[_RECEIVED] += 1
-        self.sending.origin = cell
-        self.handling.at_once = True
         arrived = self.meter.last
+        self.handling.begin_burst(cell)
+        self.handling.at_once = True
         self._take(cell, Entry(ASK, header[1], sender, request, deadline, body, None, arrived))
         self.handling.at_once = False
-        self.sending.origin = None
+        self.handling.end_burst()
         self.schedule(cell)
         return True
 
@@ -234,22 +234,22 @@ class WorkerCore:
 
     def _burst(self, cell: Cell) -> None:
         """Let an actor handle messages until it is time for another one."""
-        meter = self.meter
+        clock = self.meter.clock
         budget = _BURST
-        self.sending.origin = cell
+        self.handling.begin_burst(cell)
         while cell.queue and budget and not cell.busy and cell.state >= _RUNNING:
             budget -= 1
             self._take(cell, cell.queue.popleft())
-            if meter.last - self._flushed_at > self._flush_after:
-                began = meter.last
+            now = clock()
+            if now - self._flushed_at > self._flush_after:
                 self.shell.flush()
-                self._flushed_at = meter.last
-                cost = (self._flushed_at - began) * _FLUSH_SHARE
+                self._flushed_at = clock()
+                cost = (self._flushed_at - now) * _FLUSH_SHARE
                 self._flush_after = min(max(_FLUSH_AFTER_NS, cost), _TURN_NS)
                 break
         if cell.acknowledged:
             self.sending.acknowledge(cell)
-        self.sending.origin = None
+        self.handling.end_burst()
 
     def _take(self, cell: Cell, entry: Entry) -> None:
         """Do what an entry of the mailbox wants, which mostly is to be handled."""

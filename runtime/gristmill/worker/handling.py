@@ -1,7 +1,10 @@
 """One message and its handler: decode, call, answer, account.
 
-A synchronous handler runs straight from here. So does an async one up to its first real wait;
-only then it becomes a task, and its actor takes no other message until it has finished.
+A synchronous handler runs straight from here. So does an async one up to its first real wait; only
+then it becomes a task, and its actor takes no other message until it has finished.
+
+Where messages are many and short, only some of them are stamped for the accounting, see
+:class:`~gristmill.metrics.Sampling`. All are handled alike.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from gristmill.behaviours.context import DEFERRED
 from gristmill.behaviours.protocol import Handler, check_reply
 from gristmill.errors import GristmillError, ReplyTypeError
 from gristmill.messages import Message
-from gristmill.metrics import Meter, TimeClass, TypeStats
+from gristmill.metrics import Meter, Sampling, TimeClass, TypeStats
 from gristmill.transport.envelope import ASK, REPLY, TELL, pack
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry, State
@@ -49,27 +52,55 @@ class Handling:
         """How many async handlers are under way."""
         self.at_once = False
         """Whether a reply leaves before its cost is booked, and not at the end of the turn."""
+        self.sampling = Sampling(core.shell.random)
+        self._unstamped = 0
+        """How many messages go by before the next one that is stamped."""
 
     def handle(self, cell: Cell, entry: Entry) -> None:
-        """Decode, call the handler, answer. The stamps are written out, see :class:`Meter`."""
+        """Decode, call the handler, answer."""
+        if not self._unstamped:
+            self._handle_stamped(cell, entry)
+            return
+        self._unstamped -= 1
+        found = self._decode(cell, entry)
+        if found is None:
+            return
+        message, handler = found
+        cell.current = entry
+        cell.inserted = 0
+        try:
+            if handler.wants_context:
+                value = handler.function(cell.actor, message, cell.context)
+            else:
+                value = handler.function(cell.actor, message)
+            if handler.is_async:
+                value = self._begin(value)
+        except (Exception, asyncio.CancelledError) as error:  # its actor crashes, not its worker
+            self._core.failures.failed(cell, entry, message, error)
+            return
+        if type(value) is Suspended:
+            self._go_on(cell, entry, handler, message, value, None)
+        elif self._answer(cell, entry, handler, message, value):
+            self._finish(cell, entry)
+            (cell.stats.get(type(message)) or self._stats_of(cell, message)).messages += 1
+
+    def _handle_stamped(self, cell: Cell, entry: Entry) -> None:
+        """The stamps are written out, see :class:`Meter`."""
         meter = self._meter
         clock = meter.clock
+        if meter.paused:
+            meter.resume(_DISPATCH)
+        stamps = meter.transitions
         classes = meter.classes
         begin = clock()
         dispatch = begin - meter.last
         classes[meter.current] += dispatch
         meter.current, meter.last = _DESER, begin
-        try:
-            message = cell.decode(entry.body) if entry.message is None else entry.message
-        except (msgspec.MsgspecError, GristmillError) as error:
+        found = self._decode(cell, entry)
+        if found is None:
             meter.switch(_DISPATCH)
-            self._core.failures.undecodable(cell, entry, error)
             return
-        handler = cell.handlers.get(type(message))
-        if handler is None:
-            meter.switch(_DISPATCH)
-            self._core.failures.unknown(cell, entry, type(message).__qualname__)
-            return
+        message, handler = found
         cell.current = entry
         cell.inserted = 0
         before = classes[_COMPUTE]
@@ -91,16 +122,43 @@ class Handling:
         classes[meter.current] += returned - meter.last
         meter.current, meter.last = _SER, returned
         compute = classes[_COMPUTE] - before
+        deser = called - begin
         if type(value) is Suspended:
-            spent = (compute, called - begin, dispatch, begin)
-            self._go_on(cell, entry, handler, message, value, spent)
-        elif self._complete(cell, entry, handler, message, value):
+            self._go_on(cell, entry, handler, message, value, (compute, deser, dispatch, begin))
+        elif self._answer(cell, entry, handler, message, value):
+            if entry.kind == ASK:
+                meter.switch(_DISPATCH)
+            else:
+                meter.current = _DISPATCH
             ser = meter.last - returned
+            self._finish(cell, entry)
             if self.at_once:
                 self._shell.flush()
             stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
             wait = begin - entry.arrived
-            stats.record(compute, called - begin, dispatch, ser, len(entry.body), wait)
+            stats.record(compute, deser, dispatch, ser, len(entry.body), wait)
+            if self.sampling.n > 1:
+                shares = meter.shares
+                shares[_COMPUTE] += compute
+                shares[_DESER] += deser
+                shares[_DISPATCH] += dispatch
+                shares[_SER] += ser
+                self._unstamped = self.sampling.gap(meter.transitions - stamps)
+                if self._unstamped:
+                    meter.pause()
+
+    def _decode(self, cell: Cell, entry: Entry) -> tuple[Message, Handler] | None:
+        """Give the message and its handler; None if it had to be refused."""
+        try:
+            message = cell.decode(entry.body) if entry.message is None else entry.message
+        except (msgspec.MsgspecError, GristmillError) as error:
+            self._core.failures.undecodable(cell, entry, error)
+            return None
+        handler = cell.handlers.get(type(message))
+        if handler is None:
+            self._core.failures.unknown(cell, entry, type(message).__qualname__)
+            return None
+        return message, handler
 
     # --- handlers that wait ---
 
@@ -111,11 +169,12 @@ class Handling:
         handler: Handler,
         message: Message,
         suspended: Suspended,
-        spent: tuple[int, int, int, int],
+        spent: tuple[int, int, int, int] | None,
     ) -> None:
         """Let a handler go on as a task; its actor takes no other message meanwhile.
 
-        ``spent``: ns computed, decoded and dispatched so far, and when it was begun.
+        ``spent``: ns computed, decoded and dispatched so far, and when it was begun; None if the
+        message is not stamped.
         """
         self._meter.switch(_DISPATCH)
         self.waiting += 1
@@ -135,7 +194,7 @@ class Handling:
         handler: Handler,
         message: Message,
         work: metered,
-        spent: tuple[int, int, int, int],
+        spent: tuple[int, int, int, int] | None,
     ) -> None:
         task = asyncio.current_task()
         try:
@@ -147,13 +206,18 @@ class Handling:
         else:
             self._meter.switch(_SER)
             returned = self._meter.last
-            if cell.task is task and self._complete(cell, entry, handler, message, value):
-                compute, deser, dispatch, begun = spent
-                compute += work.compute_ns
-                stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
+            if cell.task is task and self._answer(cell, entry, handler, message, value):
+                self._meter.switch(_DISPATCH)
                 ser = self._meter.last - returned
-                wait = max(0, begun - entry.arrived)
-                stats.record(compute, deser, dispatch, ser, len(entry.body), wait)
+                self._finish(cell, entry)
+                stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
+                if spent is None:
+                    stats.messages += 1
+                else:
+                    compute, deser, dispatch, begun = spent
+                    compute += work.compute_ns
+                    wait = max(0, begun - entry.arrived)
+                    stats.record(compute, deser, dispatch, ser, len(entry.body), wait)
         finally:
             if cell.task is task:
                 cell.task = None
@@ -164,52 +228,59 @@ class Handling:
 
     def metered(self, cell: Cell, work: Coroutine[Any, Any, Any] | Suspended) -> metered:
         """Account for an actor's coroutine, and let it send as that actor."""
-        return metered(work, self._meter, partial(self.enter, cell), self._pause)
+        return metered(work, self._meter, partial(self._enter, cell), self._leave)
 
-    def enter(self, cell: Cell) -> None:
-        """From now on an actor's code runs."""
+    def _enter(self, cell: Cell) -> None:
         self._core.sending.origin = cell
 
-    def leave(self) -> None:
+    def _leave(self) -> None:
+        """Let what an async handler has sent so far leave while it waits."""
+        self._core.sending.origin = None
+        self._shell.request_turn()
+
+    # --- bursts ---
+
+    def begin_burst(self, cell: Cell) -> None:
+        """From now on messages of one actor are handled."""
+        self._core.sending.origin = cell
+        if self._unstamped:
+            self._meter.pause()
+
+    def end_burst(self) -> None:
         """From now on no actor's code runs."""
         self._core.sending.origin = None
-
-    def _pause(self) -> None:
-        """Let what an async handler has sent so far leave while it waits."""
-        self.leave()
-        self._shell.request_turn()
+        if self._meter.paused:
+            self._meter.resume(_DISPATCH)
 
     # --- when it has finished ---
 
-    def _complete(
+    def _answer(
         self, cell: Cell, entry: Entry, handler: Handler, message: Message, value: object
     ) -> bool:
-        """Answer, let the handler's effects happen, and count it as handled.
+        """Reply to an ask with what its handler has returned; give whether it was of the type."""
+        if entry.kind != ASK or value is DEFERRED:
+            return True
+        try:
+            if type(value) is not handler.reply_class:
+                _check_reply(cell, handler, value)
+            body = self._core.codec.encode(value)
+        except GristmillError as error:
+            self._core.failures.failed(cell, entry, message, error)
+            return False
+        self._core.sending.reply(entry.source, pack((REPLY, entry.number, body)))
+        if cell.deferred:
+            cell.deferred.pop((entry.source, entry.number), None)
+        return True
 
-        The meter goes over to dispatch once the reply is encoded.
-        """
+    def _finish(self, cell: Cell, entry: Entry) -> None:
+        """Let the handler's effects happen, and count its message as handled."""
         core = self._core
-        if entry.kind == ASK and value is not DEFERRED:
-            try:
-                if type(value) is not handler.reply_class:
-                    _check_reply(cell, handler, value)
-                body = core.codec.encode(value)
-            except GristmillError as error:
-                core.failures.failed(cell, entry, message, error)
-                return False
-            core.sending.reply(entry.source, pack((REPLY, entry.number, body)))
-            if cell.deferred:
-                cell.deferred.pop((entry.source, entry.number), None)
-            self._meter.switch(_DISPATCH)
-        else:
-            self._meter.current = _DISPATCH
         if cell.effects or (entry.number and entry.kind == TELL):
             core.sending.release(cell, entry)
         core.counters[_HANDLED] += 1
         cell.current = None
         if cell.stop_reason is not None and cell.state is _RUNNING:
             core.lifecycle.end(cell, cell.stop_reason)
-        return True
 
     def _stats_of(self, cell: Cell, message: Message) -> TypeStats:
         name = (cell.type_name, type(message).__qualname__)

@@ -21,7 +21,14 @@ from gristmill.behaviours.context import Timer
 from gristmill.config import ChannelConfig
 from gristmill.durability import Durability, JournalError, open_store
 from gristmill.errors import ErrorData
-from gristmill.metrics import Calibration, CounterPage, Meter, TimeClass, WorkerSnapshot
+from gristmill.metrics import (
+    Calibration,
+    CounterPage,
+    Meter,
+    TimeClass,
+    WorkerSnapshot,
+    split,
+)
 from gristmill.transport.control import (
     ControlLink,
     ControlMessage,
@@ -103,6 +110,7 @@ class WorkerProcess:
         self.meter = Meter(start_ns=config.asked_ns)
         self._page = CounterPage.create(page_path(config), counters.NAMES)
         self._page_at = 0
+        self._adapted_at = time.perf_counter_ns()
         self._cpu_start = 0
         self._turn_requested = False
         self._retrying = False
@@ -259,7 +267,7 @@ class WorkerProcess:
     def flush(self) -> None:
         """Commit the journal, then send what waits; try again soon if a peer has no room."""
         meter = self.meter
-        previous = meter.switch(_SEND)
+        previous = meter.enter(_SEND)
         try:
             if self._store is not None and self._store.dirty:
                 self._store.commit()
@@ -272,7 +280,7 @@ class WorkerProcess:
             self.loop.call_later(_RETRY_SECONDS, self._retry)
         if meter.last - self._page_at > _PAGE_EVERY_NS:
             self.write_page()
-        meter.switch(previous)
+        meter.enter(previous)
 
     def _retry(self) -> None:
         self._retrying = False
@@ -301,7 +309,7 @@ class WorkerProcess:
             cells[position] = value
         self._page.write(
             (
-                *meter.classes,
+                *split(meter.classes, meter.shares),
                 meter.current,
                 meter.last,
                 meter.start,
@@ -327,6 +335,7 @@ class WorkerProcess:
             probe_ns=meter.transitions * self._probe_ns,
             messages=self.core.counters[counters.HANDLED],
             types=tuple(stats.snapshot() for stats in self.core.handling.stats.values()),
+            sample_n=self.core.handling.sampling.n,
         )
         self.control(Metrics(snapshot))
 
@@ -335,7 +344,14 @@ class WorkerProcess:
         if handled != self._reported:
             self._reported = handled
             self.report_metrics()
+        self._adapt_sampling(handled)
         self.loop.call_later(_METRICS_EVERY, self._report_regularly)
+
+    def _adapt_sampling(self, handled: int) -> None:
+        now = time.perf_counter_ns()
+        elapsed, self._adapted_at = now - self._adapted_at, now
+        transitions = self.meter.transitions
+        self.core.handling.sampling.adapt(transitions, handled, self._probe_ns, elapsed)
 
     _reported = 0
 
