@@ -1,0 +1,50 @@
+"""Where a run's segments lie: a directory of its own in the machine's shared memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from pathlib import Path
+
+from gristmill.errors import NodeStartError
+from gristmill.transport.arrays.wire import Process, SegmentId
+
+_SHARED_MEMORY = Path("/dev/shm")
+
+
+def segment_directory(run_dir: Path) -> Path:
+    """Give the directory of a run's segments; it may not exist yet."""
+    return _SHARED_MEMORY / f"gristmill-{os.getuid()}-{run_dir.name}"
+
+
+def make_segment_directory(directory: Path) -> None:
+    """Make the directory with mode 0700; where there is no shared memory nothing is made.
+
+    Raises:
+        NodeStartError: something of that name is there that others can write to.
+    """
+    if not directory.parent.is_dir():
+        return
+    directory.mkdir(mode=0o700, exist_ok=True)
+    facts = directory.lstat()
+    private = stat.S_ISDIR(facts.st_mode) and not stat.S_IMODE(facts.st_mode) & 0o077
+    if facts.st_uid != os.getuid() or not private:
+        raise NodeStartError(f"{directory} must belong to this user with mode 0700; remove it")
+
+
+def remove_segment_directory(directory: Path) -> None:
+    """Remove a dead run's segments. To be done before its run directory is removed."""
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def remove_segments(directory: Path, owner: Process) -> None:
+    """Remove what a dead process has left; arrays in it stay valid for those who have them."""
+    for path in directory.glob(f"{owner.address}-{owner.incarnation}-*"):
+        path.unlink(missing_ok=True)
+
+
+def segment_path(directory: Path, segment: SegmentId) -> Path:
+    """Give the file of a segment."""
+    (address, incarnation), number = segment
+    return directory / f"{address}-{incarnation}-{number}"

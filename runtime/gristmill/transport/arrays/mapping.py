@@ -1,0 +1,92 @@
+"""Mapped memory: the few system calls that Python's ``mmap`` does not offer."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+from typing import Self
+
+_NONE, _READ, _READ_WRITE = 0, 1, 3
+_SHARED, _PRIVATE, _FIXED, _ANONYMOUS, _POPULATE = 0x1, 0x2, 0x10, 0x20, 0x8000
+_MOVE, _MOVE_TO, _LEAVE_MAPPED = 1, 2, 4
+_FAILED = ctypes.c_void_p(-1).value
+_ALIGNMENT = 2 << 20
+"""What one page of page-table entries covers: mappings move in such pieces, not page by page."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_mmap, _munmap = _libc.mmap, _libc.munmap
+_mmap.restype = ctypes.c_void_p
+_mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+_munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+if sys.platform == "linux":
+    _mremap = _libc.mremap
+    _mremap.restype = ctypes.c_void_p
+    _mremap.argtypes = [ctypes.c_void_p, *[ctypes.c_size_t] * 2, ctypes.c_int, ctypes.c_void_p]
+
+
+class Mapping:
+    """A file's memory, mapped for as long as anything refers to this object."""
+
+    __slots__ = ("address", "size")
+
+    def __init__(self, address: int, size: int) -> None:
+        self.address = address
+        self.size = size
+
+    @classmethod
+    def of(cls, descriptor: int, size: int, *, writable: bool) -> Self:
+        """Map a file of ``size`` bytes, shared with every process that maps it.
+
+        Raises:
+            OSError: it can't be mapped.
+        """
+        if sys.platform != "linux":
+            raise OSError(errno.ENOSYS, "arrays are shared on Linux only")
+        mapping = cls(_reserve(size), size)
+        # whoever may write is about to write all of it; a reader may read a little
+        access, populate = (_READ_WRITE, _POPULATE) if writable else (_READ, 0)
+        flags = _SHARED | _FIXED | populate
+        _checked(_mmap(mapping.address, size, access, flags, descriptor, 0))
+        return mapping
+
+    def move_away(self, descriptor: int) -> Mapping:
+        """Move the shared memory to another address, and leave a private copy of it here.
+
+        The copy is made by the kernel, page by page, when something writes here; until then the
+        file must not change. Both addresses can be read at any moment.
+
+        Args:
+            descriptor: the mapped file.
+
+        Raises:
+            OSError: the kernel can't do it (before Linux 5.13). Nothing has changed.
+        """
+        moved = Mapping(_reserve(self.size), self.size)
+        how = _MOVE | _MOVE_TO | _LEAVE_MAPPED
+        _checked(_mremap(self.address, self.size, self.size, how, moved.address))
+        flags = _PRIVATE | _FIXED
+        _checked(_mmap(self.address, self.size, _READ_WRITE, flags, descriptor, 0))
+        return moved
+
+    def __del__(self, munmap: ctypes._NamedFuncPointer = _munmap) -> None:
+        munmap(self.address, self.size)
+
+
+def _reserve(size: int) -> int:
+    """Give the aligned address of ``size`` bytes in which nothing is mapped."""
+    anonymous = _PRIVATE | _ANONYMOUS
+    start = _checked(_mmap(None, size + _ALIGNMENT, _NONE, anonymous, -1, 0))
+    before = -start % _ALIGNMENT
+    if before:
+        _munmap(start, before)
+    _munmap(start + before + size, _ALIGNMENT - before)
+    return start + before
+
+
+def _checked(address: int | None) -> int:
+    if address is None or address == _FAILED:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return address
