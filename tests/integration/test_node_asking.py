@@ -127,7 +127,7 @@ def test_a_waiting_thread_takes_over_when_the_reader_leaves(
     first, second = tmp_path / "first", tmp_path / "second"
     with ThreadPoolExecutor(2) as threads:
         leader = threads.submit(worker.ask, Hold(str(first)), timeout=10)
-        eventually(worker._post._leader.locked, "a thread reads")  # type: ignore[attr-defined]  # ours
+        eventually(lambda: worker._post._reading.led, "a thread reads")  # type: ignore[attr-defined]  # ours
         follower = threads.submit(other.ask, Hold(str(second)), timeout=10)
         first.touch()
         leader.result(5)

@@ -31,8 +31,13 @@ class Timer(Protocol):
 class ActorHost(Protocol):
     """What the worker provides to the context of one actor."""
 
-    facets: FacetSet
-    random: Random
+    @property
+    def facets(self) -> FacetSet:
+        """What the actor was started with."""
+
+    @property
+    def random(self) -> Random:
+        """The actor's own source of randomness."""
 
     def now(self) -> float:
         """Give monotonic seconds."""
@@ -100,7 +105,7 @@ class ActorHost(Protocol):
 class Context:
     """One actor's view of the runtime; valid for as long as its incarnation lives."""
 
-    __slots__ = ("_host", "log", "name", "node", "path", "worker")
+    __slots__ = ("_host", "name", "node", "path", "worker")
 
     def __init__(self, host: ActorHost, *, name: str, path: str, worker: str, node: str) -> None:
         self._host = host
@@ -112,7 +117,11 @@ class Context:
         """The worker that hosts it."""
         self.node = node
         """The node's id."""
-        self.log = logging.getLogger(f"gristmill.actor.{name or path.rpartition('/')[2]}")
+
+    @property
+    def log(self) -> logging.Logger:
+        """The actor's logger."""
+        return logging.getLogger(f"gristmill.actor.{self.name or self.path.rpartition('/')[2]}")
 
     @property
     def ref(self) -> AnyRef:

@@ -161,14 +161,14 @@ class Connection:
                 self.node_id = node_id
                 self.post.plane.identify(address, 1)
                 for peer in peers:
-                    self.post.peer_up(peer)
+                    self.post.peers.up(peer)
                 for target in directory:
                     self.post.located(target)
                 self._welcome.set()
             case c.PeerUp(peer):
-                self.post.peer_up(peer)
+                self.post.peers.up(peer)
             case c.PeerDown(address, _, name, reason, final):
-                self.post.peer_down(address, name, reason, final=final)
+                self.post.peers.down(address, name, reason, final=final)
             case c.Registered(address):
                 self.post.located(address)
             case c.Subscribers(channel, targets):

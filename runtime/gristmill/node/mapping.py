@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import cycle
 from typing import Any, TypeVar
-
-import msgspec
 
 from gristmill.errors import ActorCrashed, UsageError
 from gristmill.importing import import_path
 from gristmill.node.post import ClientPost
 from gristmill.ref import Address
-from gristmill.worker.functions import RunBatch, signature_of
+from gristmill.worker.functions import RunBatch, types_of
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -31,32 +30,26 @@ def map_batches(
 ) -> Iterator[U]:
     """Call ``function`` with each item on the runners; give the results in order."""
     path = import_path(function)
-    _, result = signature_of(function)
-    everything = list(items)
+    _check_takes_one(function)
+    decode: Callable[[Any], U] = post.codec.decoder(types_of(function).result).decode
+    calls = [[item] for item in items]
     if batch is None:
-        batch = -(-len(everything) // (_BATCHES_PER_WORKER * len(runners))) or 1
+        batch = -(-len(calls) // (_BATCHES_PER_WORKER * len(runners))) or 1
     if batch < 1:
         raise UsageError(f"batch is {batch}; it is how many items go in one message: 1 or more")
     size = batch
-    requests = (
-        RunBatch(path, everything[start : start + size])
-        for start in range(0, len(everything), size)
-    )
-    turn = _RoundRobin(runners)
+    requests = (RunBatch(path, calls[at : at + size]) for at in range(0, len(calls), size))
+    turns = cycle(runners)
     window = _OPEN_PER_WORKER * len(runners)
-    for outcome in post.ask_each(turn, requests, window, timeout):
+    for outcome in post.ask_each(lambda _: next(turns), requests, window, timeout):
         for value in outcome.values:
-            yield value if result is Any else msgspec.convert(value, result)
+            yield decode(value)
         if outcome.error is not None:
             raise ActorCrashed(f"{path} raised {outcome.error}", outcome.error)
 
 
-class _RoundRobin:
-    def __init__(self, targets: Sequence[Address]) -> None:
-        self._targets = targets
-        self._next = 0
-
-    def __call__(self, _: Any) -> Address:  # noqa: ANN401 - any request
-        target = self._targets[self._next % len(self._targets)]
-        self._next += 1
-        return target
+def _check_takes_one(function: Callable[..., Any]) -> None:
+    code = getattr(function, "__code__", None)
+    takes_any = code is not None and code.co_flags & 0x04  # CO_VARARGS
+    if code is not None and code.co_argcount < 1 and not takes_any:
+        raise UsageError(f"{function!r} takes no argument; map calls it with one")

@@ -6,52 +6,35 @@ import asyncio
 import contextlib
 import os
 import secrets
-import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from gristmill.behaviours.actor import Actor
-from gristmill.channels import ChannelManager, backends_of
+from gristmill.channels import backends_of
 from gristmill.config import ChannelConfig, available_cores
 from gristmill.durability import Durability, open_store
 from gristmill.errors import (
-    ActorNotFoundError,
-    GristmillError,
     NodeError,
     NodeStartError,
     UsageError,
 )
-from gristmill.facets.specs import FacetSpec
-from gristmill.importing import WORKER_MAIN, import_path, main_script
-from gristmill.messages import Event
-from gristmill.metrics import Report, RunInfo, WorkerSnapshot, build_report
+from gristmill.importing import WORKER_MAIN, main_script
 from gristmill.node.client import Connection
 from gristmill.node.hosting import Host, LocalHost, ProcessHost
 from gristmill.node.launch import interrupts_held
-from gristmill.node.mapping import map_batches
-from gristmill.node.pool import Pool
-from gristmill.node.routing import Routing
 from gristmill.node.rundir import running_nodes
-from gristmill.node.specs import actor_spec, child_spec, pool_spec
-from gristmill.node.status import NodeStatus
-from gristmill.node.subscription import Subscription
+from gristmill.node.running import RunningNode
 from gristmill.node.supervisor_shell import NodeConfig
-from gristmill.ref import Address, Mailbox, Ref
 from gristmill.supervision import (
-    Backoff,
     ChildSpec,
-    Restart,
-    ShutdownPolicy,
     Strategy,
     SupervisorSpec,
 )
 from gristmill.transport import control as c
-from gristmill.worker.functions import FunctionRunner
 
 A = TypeVar("A", bound=Actor)
 T = TypeVar("T")
@@ -62,7 +45,7 @@ DRAIN = 25.0
 _GONE_GRACE = 2.0
 
 
-class Node:
+class Node(RunningNode):
     """A supervisor process, its fork server and its workers; ends with this client.
 
     Use it in a ``with`` block, or call :meth:`start` and :meth:`stop`.
@@ -107,7 +90,7 @@ class Node:
     ) -> None:
         if in_process and pin_cpus:
             raise UsageError("pin_cpus binds worker processes, and in_process=True has none")
-        self.workers = worker_count(workers)
+        super().__init__(worker_count(workers), channels or ChannelConfig())
         self._given_id = node_id
         self._journal = str(Path(journal).absolute()) if journal is not None else ""
         self._durability: Durability = durability
@@ -116,7 +99,6 @@ class Node:
         self._blas_threads = blas_threads
         self._boot_timeout = boot_timeout
         self._in_process = in_process
-        self._channels = channels or ChannelConfig()
         backends_of(self._channels)  # what is not there is said before anything starts
         self._root = SupervisorSpec(
             "root",
@@ -126,10 +108,6 @@ class Node:
             children=tuple(supervisors),
         )
         self._host: Host | None = None
-        self._runners: list[Address] = []
-        self._runner_lock = threading.Lock()
-        self._started_at = 0
-        self._started_unix = 0
         self._ended = False
 
     # --- life ---
@@ -243,236 +221,6 @@ class Node:
         """Wait until the node ends by itself or by another client's stop; give whether it did."""
         return self._connected().wait_until_ended(timeout)
 
-    # --- actors ---
-
-    def spawn(
-        self,
-        kind: type[A],
-        *,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        name: str = "",
-        supervisor: str = "",
-        restart: Restart | str = Restart.PERMANENT,
-        shutdown: ShutdownPolicy = 5.0,
-        backoff: Backoff | None = None,
-        mailbox: Mailbox | None = None,
-        facets: Iterable[FacetSpec] | None = None,
-        placement: str = "any",
-        on_restart: str = "keep",
-    ) -> Ref[A]:
-        """Start an actor and wait until it has.
-
-        Args:
-            kind: its class, importable by the workers.
-            args: positional arguments of its constructor; plain data, Structs, arrays or refs.
-            kwargs: keyword arguments of its constructor.
-            name: a name to register; one living actor has it at a time.
-            supervisor: path of the supervisor that it goes under; the root if empty.
-            restart: ``"permanent"``, ``"transient"`` or ``"temporary"``.
-            shutdown: seconds that it gets to stop, ``"brutal_kill"`` or ``"infinity"``.
-            backoff: delays before restarts.
-            mailbox: its bound; the class's own if None.
-            facets: what it starts with; the class's own if None.
-            placement: ``"any"``, ``"io"``, ``"dedicated"`` or a worker's name.
-            on_restart: ``"keep"`` or ``"drop"`` what waits in the mailbox when it is restarted.
-
-        Raises:
-            StartFailedError: its constructor or ``on_start`` raised; carries the traceback.
-            AlreadyStartedError: the name is taken.
-            ActorTypeError: the workers can't import it.
-        """
-        connection = self._connected()
-        spec = actor_spec(
-            connection.post.codec,
-            kind,
-            args=args,
-            kwargs=kwargs,
-            name=name,
-            mailbox=mailbox,
-            facets=facets,
-            placement=placement,
-            on_restart=on_restart,
-        )
-        child_id = name or f"{kind.__name__}-{secrets.token_hex(4)}"
-        child = child_spec(spec, child_id, restart=restart, shutdown=shutdown, backoff=backoff)
-        operation = c.SpawnActor(supervisor, child, spec)
-        (address,) = connection.call(operation, list[Address], timeout=None)
-        return Ref(address, connection.post)
-
-    def start_supervisor(self, spec: SupervisorSpec, *, supervisor: str = "") -> list[Ref[Any]]:
-        """Start a supervisor with its children; give the refs of its actors, in start order."""
-        connection = self._connected()
-        operation = c.StartSupervisor(supervisor, spec)
-        found = connection.call(operation, list[Address], timeout=None)
-        return [Ref(address, connection.post) for address in found]
-
-    def pool(
-        self,
-        kind: type[A],
-        size: int,
-        *,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        name: str = "",
-        routing: Routing | str = Routing.LEAST_LOADED,
-        max_restarts: int = 3,
-        within: float = 5.0,
-        facets: Iterable[FacetSpec] | None = None,
-        mailbox: Mailbox | None = None,
-    ) -> Pool[A]:
-        """Start ``size`` like actors under a supervisor of their own; give them as one."""
-        connection = self._connected()
-        pool_name = name or f"{kind.__name__}-pool-{secrets.token_hex(3)}"
-        tree = pool_spec(
-            connection.post.codec,
-            kind,
-            pool_name,
-            size,
-            args=args,
-            kwargs=kwargs,
-            max_restarts=max_restarts,
-            within=within,
-            facets=facets,
-            mailbox=mailbox,
-        )
-        refs = self.start_supervisor(tree)
-        rule = Routing(routing)
-        return Pool(connection.post, pool_name, [ref.address for ref in refs], rule)
-
-    def lookup(self, name: str) -> Ref[Any]:
-        """Find an actor by its name.
-
-        Raises:
-            ActorNotFoundError: nobody has it.
-        """
-        connection = self._connected()
-        return Ref(connection.call(c.Lookup(name), Address), connection.post)
-
-    def lookup_pool(self, name: str, *, routing: Routing | str = Routing.LEAST_LOADED) -> Pool[Any]:
-        """Find a pool that the node was started with; give its actors as one.
-
-        Raises:
-            ActorNotFoundError: there is no such pool.
-        """
-        connection = self._connected()
-        names = set(self.status().names)
-        members: list[Address] = []
-        while (member := f"{name}-{len(members) + 1}") in names:
-            members.append(self.lookup(member).address)
-        if not members:
-            known = ", ".join(sorted(names)) or "none"
-            raise ActorNotFoundError(f"no pool is named {name!r} (names of actors: {known})")
-        return Pool(connection.post, name, members, Routing(routing))
-
-    def map(
-        self,
-        function: Callable[[T], U],
-        items: Iterable[T],
-        *,
-        batch: int | None = None,
-        timeout: float | None = None,
-    ) -> Iterator[U]:
-        """Call a plain function with each item on all workers; give the results in order.
-
-        Args:
-            function: a function of one argument, importable by the workers.
-            items: its arguments.
-            batch: items in one message; a quarter of each worker's share if None.
-            timeout: seconds for one batch.
-
-        Raises:
-            ActorCrashed: the function raised; carries the remote traceback.
-        """
-        import_path(function)
-        runners = self._function_runners()
-        return map_batches(
-            self._connected().post, runners, function, items, batch=batch, timeout=timeout
-        )
-
-    def _function_runners(self) -> list[Address]:
-        with self._runner_lock:
-            if not self._runners:
-                for number in range(1, self.workers + 1):
-                    name = f"gristmill-functions-{number}"
-                    ref = self.spawn(FunctionRunner, name=name, placement=f"w{number}")
-                    self._runners.append(ref.address)
-            return self._runners
-
-    # --- channels ---
-
-    def subscribe(self, channel: str, *kinds: type[Event], capacity: int = 100_000) -> Subscription:
-        """Get a channel's events of the given types from now on.
-
-        Raises:
-            UsageError: no event type was given, or no backend is on.
-        """
-        if not kinds:
-            raise UsageError("say which event types you want: subscribe(channel, Type, ...)")
-        connection, manager = self._connected(), self._channel_manager()
-        listeners = connection.post.subscriptions.setdefault(channel, [])
-
-        def cancel(subscription: Subscription) -> None:
-            listeners.remove(subscription.deliver)
-            if not listeners:
-                with contextlib.suppress(NodeError):  # a node that has ended has forgotten us
-                    manager.subscribe(channel, 0, wanted=False)
-
-        subscription = Subscription(connection.post, channel, kinds, capacity, cancel)
-        listeners.append(subscription.deliver)
-        try:
-            manager.subscribe(channel, 0, wanted=True)
-        except GristmillError:
-            listeners.remove(subscription.deliver)
-            raise
-        return subscription
-
-    def publish(self, channel: str, event: Event, *, key: str = "") -> None:
-        """Publish an event to a channel's subscribers; events with one ``key`` keep their order."""
-        self._channel_manager().publish(channel, event, key)
-
-    def _channel_manager(self) -> ChannelManager:
-        return ChannelManager.from_config(self._channels, self._connected())
-
-    # --- what goes on ---
-
-    @property
-    def undelivered(self) -> int:
-        """How many at-least-once messages of this client have not been handled yet."""
-        return self._connected().post.undelivered
-
-    def together(self) -> contextlib.AbstractContextManager[None]:
-        """Journal the at-least-once messages that this thread tells in a ``with`` block as one.
-
-        They are safe, and on their way, when the block ends. Told one by one, each of them waits
-        for a commit of its own.
-        """
-        return self._connected().post.together()
-
-    def status(self) -> NodeStatus:
-        """Describe the node: its workers, its tree, its counters."""
-        return self._connected().call(c.GetStatus(), NodeStatus)  # type: ignore[no-any-return]
-
-    def dead_letters(self) -> list[c.DeadLetter]:
-        """Give the last messages that nobody handled, with the reasons."""
-        letters: list[c.DeadLetter] = self._connected().call(c.GetDeadLetters(), list[c.DeadLetter])
-        return letters
-
-    def granularity(self) -> Report:
-        """Account for the whole time of every worker, up to now."""
-        connection = self._connected()
-        snapshots = connection.call(c.CollectMetrics(), list[WorkerSnapshot])
-        run = RunInfo(
-            id=connection.node_id,
-            t0_unix_ns=self._started_unix,
-            wall_ns=time.perf_counter_ns() - self._started_at,
-            host=socket.gethostname(),
-            cpus=available_cores(),
-            python=sys.version.split()[0],
-            runtime_version=_version(),
-        )
-        return build_report(run, snapshots)
-
     def _connected(self) -> Connection:
         if self._host is None or self._ended:
             raise UsageError("the node does not run; start it with `with Node(...) as node:`")
@@ -503,9 +251,3 @@ def _refuse_unsupported() -> None:
             "a node was started while a worker loaded this script; put the start under "
             "if __name__ == '__main__':"
         )
-
-
-def _version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415 - 20 ms that only a report needs
-
-    return version("gristmill")

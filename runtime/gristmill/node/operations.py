@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -16,10 +17,11 @@ from gristmill.errors import (
     UsageError,
 )
 from gristmill.node.accounts import Accounts
-from gristmill.node.roster import Roster
+from gristmill.node.roster import ActorRecord, Roster
+from gristmill.node.spawning import Spawning
 from gristmill.node.status import NodeStatus
 from gristmill.node.supervisor_shell import SupervisorShell
-from gristmill.supervision import Crash, Failed, Started, SupervisionTree, describe
+from gristmill.supervision import Action, Crash, Failed, Started, SupervisionTree, describe
 from gristmill.transport import control as c
 
 _METRICS_GRACE = 2.0
@@ -34,8 +36,11 @@ class Driver(Protocol):
     def accepts_actors(self) -> bool:
         """Whether actors can be started."""
 
-    def act(self, actions: list[Any]) -> None:
+    def act(self, actions: list[Action]) -> None:
         """Carry out the tree's actions."""
+
+    def admit(self, key: int, spec: c.ActorSpec) -> ActorRecord:
+        """Give a new actor its place."""
 
     def settle(self, keys: list[int]) -> None:
         """Forget the actors that the tree will not start again."""
@@ -63,7 +68,8 @@ class Operations:
         self._tree = tree
         self._roster = roster
         self._accounts = accounts
-        self._open: dict[int, Callable[[Any], None]] = {}
+        self._open: dict[int, Callable[[int, object], None]] = {}
+        """Who is told what became of an operation of the tree: its number and the outcome."""
         self._letters: deque[c.DeadLetter] = deque(maxlen=_KEPT_LETTERS)
         self.letter_count = 0
 
@@ -76,7 +82,7 @@ class Operations:
         """An operation of the tree has ended."""
         done = self._open.pop(operation, None)
         if done is not None:
-            done(outcome)
+            done(operation, outcome)
 
     def call(self, identity: bytes, number: int, operation: c.Operation) -> None:
         """Begin an operation; its answer goes to the client that asked."""
@@ -86,17 +92,13 @@ class Operations:
             self._refuse(identity, number, error)
 
     def _begin(self, identity: bytes, number: int, operation: c.Operation) -> None:
-        now = self._shell.now()
         match operation:
-            case c.SpawnActor(parent, child, actor):
-                self._check_spawn(actor)
-                self._start(identity, number, parent, child)
+            case c.SpawnActors():
+                self._spawn(identity, number, operation)
             case c.StartSupervisor(parent, spec):
                 self._start(identity, number, parent, spec)
             case c.StopChild(key):
-                accepted = self._tree.terminate_child(key, now)
-                self._open[accepted.operation] = lambda _: self._stopped(identity, number, key)
-                self._driver.act(accepted.actions)
+                self._stop([key], partial(self._answer, identity, number, None))
             case c.Lookup(name):
                 self._answer(identity, number, self._find(name))
             case c.GetStatus():
@@ -113,7 +115,7 @@ class Operations:
 
     def _start(self, identity: bytes, number: int, parent: str, spec: Any) -> None:  # noqa: ANN401 - either spec
         accepted = self._tree.add_child(self._supervisor(parent), spec, self._shell.now())
-        self._open[accepted.operation] = lambda outcome: self._started(
+        self._open[accepted.operation] = lambda _, outcome: self._started(
             identity, number, accepted.key, outcome
         )
         self._driver.act(accepted.actions)
@@ -125,38 +127,94 @@ class Operations:
         inside = path.split("/", maxsplit=1)[0] == root
         return self._tree.by_path(path if inside else f"{root}/{path}")
 
-    def _check_spawn(self, actor: c.ActorSpec) -> None:
+    def _spawn(self, identity: bytes, number: int, operation: c.SpawnActors) -> None:
+        instances, like = operation.instances, operation.actor
+        if not instances:
+            self._answer(identity, number, [])
+            return
+        self._check_spawn(instances, like.placement)
+        specs = [msgspec.structs.replace(operation.child, id=one.id) for one in instances]
+        parent = self._supervisor(operation.parent)
+        added, actions = self._tree.add_children(parent, specs, self._shell.now())
+        keys = [key for key, _ in added]
+        starts = {start: key for key, start in added}
+        ended = Spawning(starts, partial(self._spawned, identity, number, keys)).ended
+        for key, one in zip(keys, instances, strict=True):
+            actor = msgspec.structs.replace(like, name=one.name, args=one.args)
+            self._driver.admit(key, actor)
+        self._open.update(dict.fromkeys(starts, ended))
+        self._driver.act(actions)
+
+    def _check_spawn(self, instances: Iterable[c.Instance], placement: str) -> None:
         if not self._driver.accepts_actors:
             raise UsageError("the node is stopping and starts no more actors")
-        key = self._roster.names.get(actor.name)
-        if actor.name and key is not None:
-            raise AlreadyStartedError(
-                f"the name {actor.name!r} is taken by actor #{key} "
-                f"({self._roster.actors[key].spec.type}); choose another, or stop that one"
-            )
-        self._roster.slots.check(actor.placement)
+        for name in filter(None, (one.name for one in instances)):
+            key = self._roster.names.get(name)
+            if key is not None:
+                raise AlreadyStartedError(
+                    f"the name {name!r} is taken by actor #{key} "
+                    f"({self._roster.actors[key].spec.type}); choose another, or stop that one"
+                )
+        self._roster.slots.check(placement)
+
+    def _spawned(
+        self, identity: bytes, number: int, keys: list[int], failed: dict[int, object]
+    ) -> None:
+        """Every one of a batch has an outcome: answer, or stop those that did start."""
+        homes = [(key, self._roster.actors[key].home) for key in keys if key not in failed]
+        if not failed:
+            self._answer(identity, number, homes)
+            return
+        key, outcome = next(iter(failed.items()))
+        error = self._start_error(key, outcome)
+        if len(keys) > 1:
+            place = f"actor {keys.index(key) + 1} of {len(keys)}"
+            text = f"{place}: {error}; the {len(homes)} that started were stopped"
+            error = StartFailedError(text, error.error)
+        self._driver.settle(list(failed))
+        refuse = partial(self._refuse, identity, number, error)
+        try:
+            self._stop([key for key, _ in homes if self._tree.knows(key)], refuse)
+        except GristmillError:  # their supervisor ends, and they with it
+            refuse()
 
     def _started(self, identity: bytes, number: int, key: int, outcome: object) -> None:
-        match outcome:
-            case Started():
-                found = [self._roster.address(k) for k in self._tree.actors_below(key)]
-                self._answer(identity, number, found)
-            case Failed(reason):
-                error = reason.error if isinstance(reason, Crash) else None
-                text = f"{self._roster.label(key)} could not start: {describe(reason)}"
-                self._refuse(identity, number, StartFailedError(text, error))
-            case other:
-                self._refuse(identity, number, StartFailedError(f"not started: {other}"))
+        if isinstance(outcome, Started):
+            found = [self._roster.address(k) for k in self._tree.actors_below(key)]
+            self._answer(identity, number, found)
+        else:
+            self._refuse(identity, number, self._start_error(key, outcome))
         self._driver.settle([key])
+
+    def _start_error(self, key: int, outcome: object) -> StartFailedError:
+        if not isinstance(outcome, Failed):
+            return StartFailedError(f"not started: {outcome}")
+        reason = outcome.reason
+        error = reason.error if isinstance(reason, Crash) else None
+        text = f"{self._roster.label(key)} could not start: {describe(reason)}"
+        return StartFailedError(text, error)
 
     # --- stop, find, account ---
 
-    def _stopped(self, identity: bytes, number: int, key: int) -> None:
-        if self._tree.knows(key):
-            self._tree.delete_child(key)
-        gone = [actor for actor in self._roster.actors if not self._tree.knows(actor)]
-        self._driver.settle(gone)
-        self._answer(identity, number, None)
+    def _stop(self, keys: list[int], done: Callable[[], None]) -> None:
+        """Stop members in order and forget them; call ``done`` when they are gone."""
+        left = set(keys)
+        below = {key: self._tree.actors_below(key) for key in keys}
+
+        def stopped(key: int, _operation: int, _outcome: object) -> None:
+            if self._tree.knows(key):
+                self._tree.delete_child(key)
+            self._driver.settle(below[key])
+            left.discard(key)
+            if not left:
+                done()
+
+        for key in keys:
+            accepted = self._tree.terminate_child(key, self._shell.now())
+            self._open[accepted.operation] = partial(stopped, key)
+            self._driver.act(accepted.actions)
+        if not keys:
+            done()
 
     def _find(self, name: str) -> object:
         key = self._roster.names.get(name)

@@ -41,6 +41,9 @@ class Plane(Protocol):
     def post(self, address: int, envelope: bytes) -> None:
         """Put an envelope into the next frame for a peer."""
 
+    def send_now(self, address: int, envelope: bytes) -> bool:
+        """Send an envelope behind what waits; give whether it must be flushed again."""
+
     def flush(self) -> bool:
         """Send what waits; give whether it must be flushed again."""
 

@@ -48,7 +48,7 @@ def actor_spec(
         raise UsageError(f"{path}: a mailbox has a capacity of 1 or more, not {bound.capacity}")
     return ActorSpec(
         type=path,
-        args=codec.encode([list(args), dict(kwargs or {})]),
+        args=encode_arguments(codec, args, kwargs),
         name=name,
         mailbox=bound,
         facets=tuple(kind.facets if facets is None else facets),
@@ -58,14 +58,14 @@ def actor_spec(
 
 
 def child_spec(
-    actor: ActorSpec,
+    actor: ActorSpec | None,
     child_id: str,
     *,
     restart: Restart | str = Restart.PERMANENT,
     shutdown: ShutdownPolicy = 5.0,
     backoff: Backoff | None = None,
 ) -> ChildSpec:
-    """Describe an actor as a child of a supervisor.
+    """Describe an actor as a child of a supervisor; None for one that is described beside it.
 
     Raises:
         UsageError: the restart type is unknown.
@@ -75,8 +75,15 @@ def child_spec(
     except ValueError:
         known = ", ".join(Restart)
         raise UsageError(f"restart is {restart!r}; write one of: {known}") from None
-    start = msgspec.msgpack.encode(actor)
+    start = msgspec.msgpack.encode(actor) if actor is not None else b""
     return ChildSpec(child_id, start, kind, shutdown, backoff=backoff)
+
+
+def encode_arguments(
+    codec: Codec, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
+) -> bytes:
+    """Encode the arguments of an actor's constructor."""
+    return codec.encode([list(args), dict(kwargs or {})])
 
 
 def pool_spec(

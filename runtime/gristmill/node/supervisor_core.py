@@ -8,9 +8,12 @@ A crash's way: :meth:`SupervisorCore.reaped` or an ``ActorExited`` message tells
 from __future__ import annotations
 
 import signal
+from collections import defaultdict
+from collections.abc import Iterable
 from functools import partial
+from itertools import groupby
 from random import Random
-from typing import Any, Literal
+from typing import Literal, cast
 
 import msgspec
 
@@ -22,9 +25,9 @@ from gristmill.node.roster import ActorRecord, Client, Roster
 from gristmill.node.slots import Slot, Slots, SlotState
 from gristmill.node.supervisor_shell import NodeConfig, SupervisorShell
 from gristmill.supervision import (
+    Action,
     ArmTimer,
     CancelTimer,
-    ChildSpec,
     Completed,
     Crash,
     Ending,
@@ -53,6 +56,8 @@ _EXIT_GRACE = 2.0
 _HELLO_GRACE = 1.0
 """Seconds that a client's first message may take to arrive when the node fails at its start."""
 _MAX_BOOTS = 3
+_STARTS_TOGETHER = 500
+"""Starts in one message: many enough to be cheap, few enough to need little memory at a time."""
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM)
 _EMPTY_DEATHS = 5
 """Deaths of a worker without actors in :data:`_EMPTY_WINDOW` seconds that end the run."""
@@ -229,9 +234,10 @@ class SupervisorCore:
                 self._welcome()
                 if self._phase == "exiting":
                     self._finish_if_empty()
-            case c.ActorStarted(key, incarnation):
-                self._announce(key, incarnation)
-                self.act(self._tree.actor_started(key, incarnation, now))
+            case c.ActorsStarted(started):
+                for key, incarnation in started:
+                    self._announce(key, incarnation)
+                self.act(self._tree.actors_started(started, now))
             case c.ActorFailed(key, incarnation, error):
                 self._ended(key, incarnation)
                 failed = self._tree.start_failed(key, incarnation, Crash(error), now)
@@ -288,51 +294,71 @@ class SupervisorCore:
 
     # --- the tree's actions ---
 
-    def act(self, actions: list[Any]) -> None:
+    def act(self, actions: list[Action]) -> None:
         """Carry out what the tree has decided, in order."""
-        for action in actions:
-            match action:
-                case StartActor(key, incarnation, spec):
-                    self._start_actor(key, incarnation, spec)
-                case StopActor(key, incarnation, reason, _timeout):
-                    self._tell_home(key, c.StopActor(key, incarnation, reason))
-                case KillActor(key, incarnation):
-                    self._kill_actor(key, incarnation)
-                case ArmTimer(timer, at):
-                    self._tree_timers[timer] = self._shell.call_at(
-                        at, partial(self._tree_timer, timer)
-                    )
-                case CancelTimer(timer):
-                    armed = self._tree_timers.pop(timer, None)
-                    if armed is not None:
-                        self._shell.cancel(armed)
-                case Report(record):
-                    self._shell.log(str(record))
-                case Completed(operation, outcome):
-                    self._operations.completed(operation, outcome)
-                case TreeStarted():
-                    self._welcome()
-                case TreeStopped(reason, ending, causes):
-                    self._tree_stopped(reason, ending, causes)
+        for kind, run in groupby(actions, type):
+            if kind is StartActor:
+                self._start_actors(cast("Iterable[StartActor]", run))
+            else:
+                for action in run:
+                    self._act(action)
+
+    def _act(self, action: Action) -> None:
+        match action:
+            case StopActor(key, incarnation, reason, _timeout):
+                self._tell_home(key, c.StopActor(key, incarnation, reason))
+            case KillActor(key, incarnation):
+                self._kill_actor(key, incarnation)
+            case ArmTimer(timer, at):
+                self._tree_timers[timer] = self._shell.call_at(at, partial(self._tree_timer, timer))
+            case CancelTimer(timer):
+                armed = self._tree_timers.pop(timer, None)
+                if armed is not None:
+                    self._shell.cancel(armed)
+            case Report(record):
+                self._shell.log(str(record))
+            case Completed(operation, outcome):
+                self._operations.completed(operation, outcome)
+            case TreeStarted():
+                self._welcome()
+            case TreeStopped(reason, ending, causes):
+                self._tree_stopped(reason, ending, causes)
 
     def _tree_timer(self, timer: int) -> None:
         self._tree_timers.pop(timer, None)
         self.act(self._tree.timer_fired(timer, self._shell.now()))
 
-    def _start_actor(self, key: int, incarnation: int, spec: ChildSpec) -> None:
-        record = self._roster.actors.get(key)
-        if record is None:
-            actor = msgspec.msgpack.decode(spec.start or b"", type=c.ActorSpec)
-            slot, new = self._slots.place(actor.placement)
-            slot.keys.add(key)
-            record = ActorRecord(actor, slot.address)
-            self._roster.add(key, record)
-            if new:
-                self._fork(slot)
-        record.incarnation = incarnation
-        record.alive = True
-        path = self._tree.path_of(key)
-        self._tell_home(key, c.StartActor(key, incarnation, path, record.spec))
+    def admit(self, key: int, spec: c.ActorSpec) -> ActorRecord:
+        """Give a new actor its place."""
+        slot, new = self._slots.place(spec.placement)
+        slot.keys.add(key)
+        record = ActorRecord(spec, slot.address)
+        self._roster.add(key, record)
+        if new:
+            self._fork(slot)
+        return record
+
+    def _start_actors(self, actions: Iterable[StartActor]) -> None:
+        """Start incarnations, those of one worker with one message."""
+        starts: defaultdict[int, list[c.StartActor]] = defaultdict(list)
+        for key, incarnation, spec in actions:
+            record = self._roster.actors.get(key) or self.admit(
+                key, msgspec.msgpack.decode(spec.start or b"", type=c.ActorSpec)
+            )
+            record.incarnation = incarnation
+            record.alive = True
+            path = self._tree.path_of(key)
+            together = starts[record.home]
+            together.append(c.StartActor(key, incarnation, path, record.spec))
+            if len(together) == _STARTS_TOGETHER:
+                self._tell_starts(record.home, starts.pop(record.home))
+        for home, together in starts.items():
+            self._tell_starts(home, together)
+
+    def _tell_starts(self, home: int, starts: list[c.StartActor]) -> None:
+        slot = self._slots.get(home)
+        if slot is not None:
+            self._tell_slot(slot, c.StartActors(tuple(starts)))
 
     def _kill_actor(self, key: int, incarnation: int) -> None:
         self._tell_home(key, c.KillActor(key, incarnation))

@@ -38,8 +38,9 @@ class SupervisorProcess:
         self._config = config
         self._wakeup = Wakeup()
         self._signals: list[int] = []
-        self._timers: list[tuple[float, int, Callable[[], None]]] = []
-        self._cancelled: set[int] = set()
+        self._timers: list[tuple[float, int]] = []
+        self._callbacks: dict[int, Callable[[], None]] = {}
+        """Of the timers that were not cancelled."""
         self._numbers = itertools.count(1)
         self._watched: dict[int, int] = {}
         self._poller = zmq.Poller()
@@ -135,18 +136,16 @@ class SupervisorProcess:
             self._core.on_message(identity, message)
 
     def _wait_ms(self) -> int | None:
-        while self._timers and self._timers[0][1] in self._cancelled:
-            self._cancelled.discard(heapq.heappop(self._timers)[1])
+        while self._timers and self._timers[0][1] not in self._callbacks:
+            heapq.heappop(self._timers)
         if not self._timers:
             return None
         return max(0, round((self._timers[0][0] - self.now()) * 1000 + 0.5))
 
     def _run_timers(self) -> None:
         while self._timers and self._timers[0][0] <= self.now() and self._finished is None:
-            _, number, callback = heapq.heappop(self._timers)
-            if number in self._cancelled:
-                self._cancelled.discard(number)
-            else:
+            callback = self._callbacks.pop(heapq.heappop(self._timers)[1], None)
+            if callback is not None:
                 callback()
 
     def _close(self) -> int:
@@ -183,13 +182,13 @@ class SupervisorProcess:
     def call_at(self, when: float, callback: Callable[[], None]) -> int:
         """Call back at a monotonic time."""
         number = next(self._numbers)
-        heapq.heappush(self._timers, (when, number, callback))
+        self._callbacks[number] = callback
+        heapq.heappush(self._timers, (when, number))
         return number
 
     def cancel(self, timer: int) -> None:
         """Forget a timer."""
-        if any(number == timer for _, number, _ in self._timers):
-            self._cancelled.add(timer)
+        self._callbacks.pop(timer, None)
 
     def read_page(self, slot: Slot, *, remove: bool) -> dict[str, int] | None:
         """Read a worker's counter page, the class that it was in counted up to now."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from random import Random
 from typing import Final
 
@@ -166,7 +165,7 @@ class Engine(Roster):
         if isinstance(member, Supervisor):
             self.end(member, Ending.STOPPED, Killed(SIGKILL))
             member.exit = Killed(SIGKILL)
-            for child in _in_order(member.children.values(), backwards=True):
+            for child in reversed(list(member.children.values())):
                 if child.alive:
                     self._mark_stopping(child)
                     self.kill(child, expected=expected)
@@ -189,7 +188,7 @@ class Engine(Roster):
         supervisor.state = State.STOPPING
         supervisor.ending, supervisor.exit, supervisor.causes = ending, reason, causes
         supervisor.event = event
-        for child in _in_order(supervisor.to_start):
+        for child in supervisor.to_start.all():
             self.unschedule(child)
             if not child.alive:
                 self.complete_start(child, Failed(Shutdown("its supervisor stops")))
@@ -245,8 +244,9 @@ class Engine(Roster):
         owner = member.owner
         expected = member in owner.stopping or member in owner.to_stop
         starting = member in owner.starting
-        for plan in (owner.to_stop, owner.stopping, owner.starting):
-            plan.discard(member)
+        owner.to_stop.discard(member)
+        owner.stopping.discard(member)
+        owner.starting.discard(member)
         self.disarm(member)
         # until its own end is decided on, it counts as a child that may come back
         member.state = State.RESTARTING
@@ -259,7 +259,7 @@ class Engine(Roster):
             self.report(child, reason, Decision.STOPPING)
         for operation in child.stop_operations:
             self.complete(operation, Terminated())
-        child.stop_operations.clear()
+        child.stop_operations = ()
         if child in child.owner.to_start:
             return
         self.complete_start(child, Failed(Shutdown("stopped before it had started")))
@@ -337,16 +337,11 @@ class Engine(Roster):
         return delay
 
 
-def _in_order(members: Iterable[Member], *, backwards: bool = False) -> list[Member]:
-    return sorted(members, key=lambda member: member.rank, reverse=backwards)
-
-
 def _next_to_stop(supervisor: Supervisor) -> list[Member]:
     """Give the children to ask now: one at a time, or all if they are independent."""
     if not supervisor.independent and supervisor.stopping:
         return []
-    due = _in_order(supervisor.to_stop, backwards=True)
-    return due if supervisor.independent else due[:1]
+    return supervisor.to_stop.all() if supervisor.independent else supervisor.to_stop.next()
 
 
 def _next_to_start(supervisor: Supervisor) -> list[Member]:
@@ -354,9 +349,7 @@ def _next_to_start(supervisor: Supervisor) -> list[Member]:
     busy = supervisor.to_stop or supervisor.stopping or supervisor.starting
     if not supervisor.independent and busy:
         return []
-    due = _in_order(supervisor.to_start)
-    if not supervisor.independent:
-        due = due[:1]
+    due = supervisor.to_start.all() if supervisor.independent else supervisor.to_start.next()
     return [child for child in due if not child.alive and child.timer is None]
 
 

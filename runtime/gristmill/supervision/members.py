@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from gristmill.supervision.actions import Ending
 from gristmill.supervision.intensity import RestartIntensity
+from gristmill.supervision.plan import Plan
 from gristmill.supervision.reasons import ExitReason, Shutdown
 from gristmill.supervision.spec import ChildSpec, Restart, Strategy, SupervisorSpec
 
@@ -26,13 +27,17 @@ class State(StrEnum):
 class MemberBase:
     """What actors and supervisors have in common as children of a supervisor."""
 
+    __slots__ = (
+        "fresh", "id", "incarnation", "key", "last_exit", "parent", "rank", "start_operation",
+        "state", "static", "stop_operations", "timer",
+    )  # fmt: skip
+
     def __init__(self, key: int, id_: str, parent: Supervisor | None, rank: int) -> None:
         self.key = key
         self.id = id_
         self.parent = parent
         self.rank = rank
         """Place in the start order of its supervisor."""
-        self.path: str = f"{parent.path}/{id_}" if parent else id_
         self.static = True
         """It stands in its supervisor's spec, so it outlives a restart of that supervisor."""
         self.state = State.STOPPED
@@ -41,9 +46,14 @@ class MemberBase:
         """It has not run yet under this incarnation of its supervisor."""
         self.last_exit: ExitReason | None = None
         self.start_operation: int | None = None
-        self.stop_operations: list[int] = []
+        self.stop_operations: tuple[int, ...] = ()
         self.timer: int | None = None
         """The deadline of its stop while it lives, the end of its backoff while it is down."""
+
+    @property
+    def path(self) -> str:
+        """Where it stands: the ids from the root down."""
+        return f"{self.parent.path}/{self.id}" if self.parent else self.id
 
     @property
     def alive(self) -> bool:
@@ -71,6 +81,8 @@ class MemberBase:
 class Actor(MemberBase):
     """A leaf of the tree."""
 
+    __slots__ = ("kill_expected", "kill_sent", "restarts_in_a_row", "spec", "started_at")
+
     def __init__(self, key: int, spec: ChildSpec, parent: Supervisor, rank: int) -> None:
         super().__init__(key, spec.id, parent, rank)
         self.spec = spec
@@ -83,10 +95,10 @@ class Actor(MemberBase):
 
 
 class Supervisor(MemberBase):
-    """An inner node. Its plan is four sets: what to stop and start, and what is under way.
+    """An inner node. Its plan has four parts: what to stop and start, and what is under way.
 
     Everything to be stopped is stopped before anything is started, unless its children are
-    independent of each other. An event in the middle of a plan only changes the sets.
+    independent of each other. An event in the middle of a plan only changes it.
     """
 
     def __init__(
@@ -97,10 +109,10 @@ class Supervisor(MemberBase):
         self.children: dict[str, Member] = {}
         self.next_rank = 0
         self.intensity = RestartIntensity(spec.max_restarts, spec.within)
-        self.to_stop: set[Member] = set()
-        self.stopping: set[Member] = set()
-        self.to_start: set[Member] = set()
-        self.starting: set[Member] = set()
+        self.to_stop = Plan(backwards=True)
+        self.stopping = Plan()
+        self.to_start = Plan()
+        self.starting = Plan()
         self.ending: Ending | None = None
         self.exit: ExitReason = Shutdown()
         self.causes: tuple[str, ...] = ()

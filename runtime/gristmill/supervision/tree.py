@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -112,10 +112,15 @@ class SupervisionTree:
 
     def actor_started(self, key: int, incarnation: int, now: float) -> list[Action]:
         """The incarnation's start is complete."""
+        return self.actors_started(((key, incarnation),), now)
+
+    def actors_started(self, started: Iterable[tuple[int, int]], now: float) -> list[Action]:
+        """The starts of these incarnations, given as (key, incarnation), are complete."""
         self._engine.begin(now)
-        actor = self._current(key, incarnation)
-        if actor is not None and actor.state is State.STARTING:
-            self._engine.started(actor)
+        for key, incarnation in started:
+            actor = self._current(key, incarnation)
+            if actor is not None and actor.state is State.STARTING:
+                self._engine.started(actor)
         return self._engine.finish()
 
     def start_failed(
@@ -187,13 +192,39 @@ class SupervisionTree:
             MaxChildrenError: the dynamic supervisor is full.
             SpecError: the spec can't work.
         """
+        (added,), actions = self.add_children(parent, (spec,), now)
+        return Accepted(*added, actions)
+
+    def add_children(
+        self, parent: int, specs: Sequence[Spec], now: float
+    ) -> tuple[list[tuple[int, int]], list[Action]]:
+        """Add children behind all others and start them; nothing is added if one can't be.
+
+        Gives (key, operation) of each, and the actions of all.
+
+        Raises:
+            GristmillError: what :meth:`add_child` raises, for the first that can't be added.
+        """
         supervisor = self._running(parent)
-        validate(spec, supervisor.spec, supervisor.path)
-        self._check_room(supervisor, spec)
-        self._engine.begin(now)
-        child = self._engine.adopt(supervisor, spec)
-        child.static = False
-        return self._start_on_request(child)
+        ids: set[str] = set()
+        for spec in specs:
+            validate(spec, supervisor.spec, supervisor.path)
+            self._check_room(supervisor, spec, len(ids))
+            if spec.id in ids:
+                raise AlreadyStartedError(
+                    f"two of the children have the id {spec.id!r}; rename one"
+                )
+            ids.add(spec.id)
+        engine = self._engine
+        engine.begin(now)
+        added = []
+        for spec in specs:
+            child = engine.adopt(supervisor, spec)
+            child.static = False
+            child.start_operation = engine.operation()
+            engine.plan_start(child)
+            added.append((child.key, child.start_operation))
+        return added, engine.finish()
 
     def restart_child(self, key: int, now: float) -> Accepted:
         """Start a stopped child. If its start fails, it stays stopped.
@@ -220,7 +251,7 @@ class SupervisionTree:
         self._engine.complete_start(child, Failed(Shutdown("terminated")))
         self._engine.unschedule(child)
         if child.alive:
-            child.stop_operations.append(operation)
+            child.stop_operations += (operation,)
             self._engine.plan_stop(child)
         else:
             self._engine.complete(operation, Terminated())
@@ -245,10 +276,11 @@ class SupervisionTree:
         self._engine.plan_start(child)
         return Accepted(child.key, operation, self._engine.finish())
 
-    def _check_room(self, supervisor: Supervisor, spec: Spec) -> None:
-        where = f"{supervisor.path}/{spec.id}"
+    def _check_room(self, supervisor: Supervisor, spec: Spec, more: int = 0) -> None:
+        """Refuse a child whose id is taken, or for which there is no room beside ``more`` new."""
         present = supervisor.children.get(spec.id)
         if present is not None:
+            where = f"{supervisor.path}/{spec.id}"
             if present.state is State.STOPPED and not present.due:
                 raise AlreadyPresentError(
                     f"{where} is stopped and its spec is kept; restart it, or delete it first"
@@ -258,7 +290,7 @@ class SupervisionTree:
                 f"{present.key}; use it, or choose another id"
             )
         most = supervisor.spec.max_children
-        if most is not None and len(supervisor.children) >= most:
+        if most is not None and len(supervisor.children) + more >= most:
             raise MaxChildrenError(
                 f"{supervisor.path} has its {most} children (max_children); {spec.id!r} was not "
                 "started"

@@ -89,11 +89,10 @@ class ClientHello(ControlMessage, tag="ClientHello", frozen=True):
     owner: bool
 
 
-class ActorStarted(ControlMessage, tag="ActorStarted", frozen=True):
-    """An incarnation has started."""
+class ActorsStarted(ControlMessage, tag="ActorsStarted", frozen=True):
+    """Incarnations have started, given as (key, incarnation)."""
 
-    key: int
-    incarnation: int
+    started: tuple[tuple[int, int], ...]
 
 
 class ActorFailed(ControlMessage, tag="ActorFailed", frozen=True):
@@ -127,12 +126,26 @@ class Metrics(ControlMessage, tag="Metrics", frozen=True):
     snapshot: WorkerSnapshot
 
 
-class SpawnActor(msgspec.Struct, frozen=True, array_like=True, tag="SpawnActor"):
-    """Start an actor under a supervisor (by path; empty: the root)."""
+class Instance(msgspec.Struct, frozen=True, array_like=True):
+    """What one of several like actors has of its own."""
+
+    id: str
+    args: bytes
+    name: str = ""
+
+
+class SpawnActors(msgspec.Struct, frozen=True, array_like=True, tag="SpawnActors"):
+    """Start like actors under a supervisor (by path; empty: the root), all or none.
+
+    Answered by their keys and homes, in the order of the instances.
+    """
 
     parent: str
     child: ChildSpec
+    """What they have in common as children."""
     actor: ActorSpec
+    """What they have in common as actors."""
+    instances: tuple[Instance, ...]
 
 
 class StartSupervisor(msgspec.Struct, frozen=True, array_like=True, tag="StartSupervisor"):
@@ -173,7 +186,7 @@ class StopNode(msgspec.Struct, frozen=True, array_like=True, tag="StopNode"):
 
 
 Operation = (
-    SpawnActor
+    SpawnActors
     | StartSupervisor
     | StopChild
     | Lookup
@@ -240,13 +253,19 @@ class Subscribers(ControlMessage, tag="Subscribers", frozen=True):
     targets: tuple[tuple[int, int], ...]
 
 
-class StartActor(ControlMessage, tag="StartActor", frozen=True):
+class StartActor(msgspec.Struct, frozen=True, array_like=True):
     """Start an incarnation."""
 
     key: int
     incarnation: int
     path: str
     spec: ActorSpec
+
+
+class StartActors(ControlMessage, tag="StartActors", frozen=True):
+    """Start incarnations, in order; they are reported together."""
+
+    starts: tuple[StartActor, ...]
 
 
 class StopActor(ControlMessage, tag="StopActor", frozen=True):
@@ -299,7 +318,7 @@ ToSupervisor = (
     WorkerReady
     | WorkerFailed
     | ClientHello
-    | ActorStarted
+    | ActorsStarted
     | ActorFailed
     | ActorExited
     | Subscribe
@@ -314,7 +333,7 @@ FromSupervisor = (
     | Registered
     | Unregistered
     | Subscribers
-    | StartActor
+    | StartActors
     | StopActor
     | KillActor
     | ForgetActor

@@ -174,6 +174,17 @@ class DataPlane:
             self._dirty.append(peer)
         peer.envelopes.append(envelope)
 
+    def send_now(self, address: int, envelope: bytes) -> bool:
+        """Send an envelope behind what waits; give whether it must be flushed again later."""
+        peer = self._peers.get(address)
+        if peer is None or peer.socket is None or self._dirty or self._blocked:
+            self.post(address, envelope)
+            return self.flush()
+        if self._send_frame(peer, peer.socket, self._frame(peer, [envelope])):
+            return False
+        self._blocked.add(address)
+        return True
+
     def flush(self) -> bool:
         """Send what waits; give whether some of it must be flushed again later."""
         if self._blocked:
@@ -212,17 +223,20 @@ class DataPlane:
             frame = self._frame(peer, envelopes)
             envelopes.clear()
             if not frames:
-                try:
-                    socket.send(frame, _NOBLOCK)
-                except zmq.Again:
-                    frames.append(frame)
-                    return False
-                return True
+                return self._send_frame(peer, socket, frame)
             frames.append(frame)
         else:
             frames += self._several_frames(peer, envelopes)
             envelopes.clear()
         return self._send_frames(peer)
+
+    def _send_frame(self, peer: Peer, socket: zmq.Socket[bytes], frame: bytes) -> bool:
+        try:
+            socket.send(frame, _NOBLOCK)
+        except zmq.Again:
+            peer.frames.append(frame)
+            return False
+        return True
 
     def _several_frames(self, peer: Peer, envelopes: list[bytes]) -> Iterator[bytes]:
         batch: list[bytes] = []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
@@ -60,6 +62,14 @@ class State(IntEnum):
     """Will end when it has handled what was there before the stop."""
 
 
+_ANY_MAILBOX = Mailbox()
+_CONTAINERS: dict[str, Callable[[], Any]] = {
+    "acknowledged": dict, "attempts": dict, "blocked": deque, "deferred": dict, "effects": list,
+    "handlers": dict, "marks": dict, "owed": dict, "postponed": list, "queue": deque,
+    "stats": dict, "timers": set,
+}  # fmt: skip
+
+
 class Cell:
     """One actor. Its fields belong to the worker's core."""
 
@@ -70,48 +80,71 @@ class Cell:
         "state", "stats", "stop_reason", "task", "timers",
     )  # fmt: skip
 
+    handlers: dict[type[Message], Handler]
+    stats: dict[type, TypeStats]
+    queue: deque[Entry]
+    postponed: list[Entry]
+    """Messages that wait for the actor to want them."""
+    deferred: dict[tuple[int, int], Entry]
+    """Requests whose handlers have finished and whose replies are still to come."""
+    owed: dict[int, int]
+    """Places freed since the last credit, by sending process."""
+    marks: dict[str, int]
+    """The highest at-least-once number handled, by sending process's name."""
+    acknowledged: dict[int, int]
+    """The highest at-least-once number to acknowledge after the burst, by sending process."""
+    effects: list[tuple[Any, ...]]
+    """What the handler in progress wants to happen when it has finished."""
+    blocked: deque[tuple[Address, bytes]]
+    """Sends that wait for credit."""
+    attempts: dict[tuple[int, int], int]
+    """How often an at-least-once message has crashed this actor."""
+    timers: set[Any]
+
     def __init__(self, key: int) -> None:
         self.key = key
         self.incarnation = 0
         self.path = ""
         self.label = f"#{key}"
         self.spec: ActorSpec | None = None
-        self.mailbox = Mailbox()
+        self.mailbox = _ANY_MAILBOX
         self.credit_lot = lot(self.mailbox.capacity)
         """Places that are given back together."""
         self.state = State.HELD
         self.actor: Actor | None = None
         self.context: Context | None = None
-        self.handlers: dict[type[Message], Handler] = {}
         self.decode: Any = None
-        self.stats: dict[type, TypeStats] = {}
-        self.queue: deque[Entry] = deque()
         self.inserted = 0
         """Entries that the handler in progress has put in front of the mailbox."""
-        self.postponed: list[Entry] = []
-        """Messages that wait for the actor to want them."""
-        self.deferred: dict[tuple[int, int], Entry] = {}
-        """Requests whose handlers have finished and whose replies are still to come."""
         self.scheduled = False
         self.busy = False
         """An async handler is under way, or a send waits for credit."""
         self.current: Entry | None = None
-        self.owed: dict[int, int] = {}
-        """Places freed since the last credit, by sending process."""
         self.durable = False
-        self.marks: dict[str, int] = {}
-        """The highest at-least-once number handled, by sending process's name."""
-        self.acknowledged: dict[int, int] = {}
-        """The highest at-least-once number to acknowledge after the burst, by sending process."""
-        self.effects: list[tuple[Any, ...]] = []
-        """What the handler in progress wants to happen when it has finished."""
-        self.blocked: deque[tuple[Address, bytes]] = deque()
-        """Sends that wait for credit."""
-        self.attempts: dict[tuple[int, int], int] = {}
-        """How often an at-least-once message has crashed this actor."""
         self.task: asyncio.Task[None] | None = None
-        self.timers: set[Any] = set()
         self.stop_reason: Any = None
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - an empty container
+        """Make a container when it is first looked at: an idle actor needs none of them."""
+        make = _CONTAINERS.get(name)
+        if make is None:
+            raise AttributeError(f"a cell has no {name}")
+        made = make()
+        setattr(self, name, made)
+        return made
+
+    @property
+    def has_mail(self) -> bool:
+        """Whether messages wait; asked without making the mailbox of an idle actor."""
+        try:
+            return bool(object.__getattribute__(self, "queue"))
+        except AttributeError:
+            return False
+
+    def owes_nothing_to(self, process: int) -> None:
+        """Forget what was owed to an earlier incarnation of a process."""
+        with contextlib.suppress(AttributeError):  # an idle actor has never owed anything
+            object.__getattribute__(self, "owed").pop(process, None)
 
     def prepare(self, spec: ActorSpec, path: str, incarnation: int) -> None:
         """Make ready for a new incarnation; the mailbox stays."""
@@ -125,7 +158,6 @@ class Cell:
         self.inserted = 0
         self.busy = False
         self.current = None
-        self.effects = []
         self.durable = any(isinstance(facet, Durable) for facet in spec.facets)
         self.stop_reason = None
 

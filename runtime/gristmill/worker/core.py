@@ -207,7 +207,7 @@ class WorkerCore:
 
     def schedule(self, cell: Cell) -> None:
         """Let the actor have its turn if it can take a message."""
-        if not cell.scheduled and not cell.busy and cell.state >= _RUNNING and cell.queue:
+        if not cell.scheduled and not cell.busy and cell.state >= _RUNNING and cell.has_mail:
             cell.scheduled = True
             self.ready.append(cell)
 

@@ -35,23 +35,38 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 class CellHost:
     """One incarnation's way to the worker; refuses once the incarnation has ended."""
 
+    __slots__ = ("_cell", "_core", "_facets", "_random", "now", "sleep", "wall_time")
+
     def __init__(self, core: WorkerCore, cell: Cell) -> None:
         self._core = core
         self._cell = cell
-        self._incarnation = cell.incarnation
-        shell = core.shell
-        assert cell.spec is not None
-        self.random = Random(_seed(shell.random, cell.label))
-        self.now = shell.now
-        self.wall_time = shell.wall_time
-        self.sleep = shell.sleep
-        self.facets = FacetSet(
-            cell.spec.facets,
-            owner=cell.label,
-            now=shell.now,
-            wall_time=shell.wall_time,
-            persist=self._journal,
-        )
+        self.now = core.shell.now
+        self.wall_time = core.shell.wall_time
+        self.sleep = core.shell.sleep
+        self._random: Random | None = None
+        self._facets: FacetSet | None = None
+
+    @property
+    def random(self) -> Random:
+        """The actor's source of randomness, made when it is first wanted."""
+        if self._random is None:
+            self._random = Random(_seed(self._core.shell.random, self._cell.label))
+        return self._random
+
+    @property
+    def facets(self) -> FacetSet:
+        """The actor's facets, made when they are first wanted."""
+        if self._facets is None:
+            spec = self._cell.spec
+            assert spec is not None
+            self._facets = FacetSet(
+                spec.facets,
+                owner=self._cell.label,
+                now=self.now,
+                wall_time=self.wall_time,
+                persist=self._journal,
+            )
+        return self._facets
 
     def new_id(self) -> str:
         """Make a ULID (github.com/ulid/spec): 48 bits of milliseconds, 80 random bits."""

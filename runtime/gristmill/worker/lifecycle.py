@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import typing
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from gristmill.behaviours.actor import Actor
 from gristmill.behaviours.context import Context
 from gristmill.errors import (
     ActorCrashed,
     ActorDied,
     ActorNotFoundError,
-    ActorTypeError,
     ErrorData,
     UsageError,
 )
@@ -26,6 +24,7 @@ from gristmill.supervision import Crash, ExitReason, Killed, Shutdown, describe
 from gristmill.transport import control as c
 from gristmill.transport.envelope import ASK, TELL
 from gristmill.worker import counters
+from gristmill.worker.blueprint import Blueprint
 from gristmill.worker.cell import CONTINUE, TIMER, Cell, State
 from gristmill.worker.host import CellHost
 
@@ -41,6 +40,9 @@ class Lifecycle:
     def __init__(self, core: WorkerCore) -> None:
         self._core = core
         self._shell = core.shell
+        self._blueprints: dict[str, Blueprint] = {}
+        self._together: list[tuple[int, int]] | None = None
+        """The incarnations that have started in the batch in progress."""
 
     def expect(self, key: int) -> None:
         """Hold what comes for an actor that is going to be started here."""
@@ -50,8 +52,8 @@ class Lifecycle:
         """Take in a message from the supervisor process."""
         sending = self._core.sending
         match c.decode_from_supervisor(encoded):
-            case c.StartActor(key, incarnation, path, spec):
-                self.start(key, incarnation, path, spec)
+            case c.StartActors(starts):
+                self._start_all(starts)
             case c.StopActor(key, incarnation, reason):
                 self.stop(key, incarnation, reason)
             case c.KillActor(key, incarnation):
@@ -79,7 +81,18 @@ class Lifecycle:
 
     # --- start ---
 
-    def start(self, key: int, incarnation: int, path: str, spec: c.ActorSpec) -> None:
+    def _start_all(self, starts: Iterable[c.StartActor]) -> None:
+        """Start incarnations; report those that are up at once with one message."""
+        together = self._together = []
+        try:
+            for start in starts:
+                self._start(start.key, start.incarnation, start.path, start.spec)
+        finally:
+            self._together = None
+            if together:
+                self._shell.control(c.ActorsStarted(tuple(together)))
+
+    def _start(self, key: int, incarnation: int, path: str, spec: c.ActorSpec) -> None:
         """Make an incarnation: construct, replay, ``on_start``; then let it take messages."""
         cell = self._core.cells.get(key)
         if cell is None:
@@ -105,49 +118,27 @@ class Lifecycle:
             meter.switch(previous)
 
     def _construct(self, cell: Cell, spec: c.ActorSpec) -> Any:  # noqa: ANN401 - None or awaitable
-        kind = resolve(spec.type)
-        if not (isinstance(kind, type) and issubclass(kind, Actor)):
-            raise ActorTypeError(f"{spec.type} is no actor; subclass gristmill.Actor")
-        positional, keywords = self._arguments(kind, spec)
+        blueprint = self._blueprints.get(spec.type)
+        if blueprint is None:
+            blueprint = Blueprint(spec.type, self._core.codec)
+            self._blueprints[spec.type] = blueprint
+        positional, keywords = blueprint.arguments(spec.args)
+        cell.spec = blueprint.lean(spec)
+        cell.mailbox = cell.spec.mailbox
+        kind = blueprint.kind
         host = CellHost(self._core, cell)
         shell = self._shell
         cell.context = Context(
             host, name=spec.name, path=cell.path, worker=shell.name, node=shell.node_id
         )
         cell.actor = kind(*positional, **keywords)
-        protocol = kind.__protocol__
-        cell.handlers = dict(protocol.handlers)
-        cell.decode = self._core.codec.decoder(protocol.messages).decode
-        cell.stats = {}
+        cell.handlers = blueprint.handlers
+        cell.decode = blueprint.decode
         if cell.durable:
             self._replay(cell, host)
         for channel in kind.channels:
             host.subscribe(channel, wanted=True)
         return cell.actor.__begin__(cell.context)
-
-    def _arguments(self, kind: type[Actor], spec: c.ActorSpec) -> tuple[list[Any], dict[str, Any]]:
-        decoder = self._core.codec.decoder
-        positional, keywords = msgspec.msgpack.decode(
-            spec.args, type=tuple[list[msgspec.Raw], dict[str, msgspec.Raw]]
-        )
-        signature = inspect.signature(kind)
-        try:
-            bound = signature.bind(*positional, **keywords)
-        except TypeError as error:
-            raise UsageError(f"{kind.__qualname__}{signature}: {error}") from None
-        hints = typing.get_type_hints(kind.__init__)
-        for name, value in bound.arguments.items():
-            expected = hints.get(name, Any)
-            match signature.parameters[name].kind:
-                case inspect.Parameter.VAR_POSITIONAL:
-                    bound.arguments[name] = tuple(decoder(expected).decode(v) for v in value)
-                case inspect.Parameter.VAR_KEYWORD:
-                    bound.arguments[name] = {
-                        k: decoder(expected).decode(v) for k, v in value.items()
-                    }
-                case _:
-                    bound.arguments[name] = decoder(expected).decode(value)
-        return list(bound.args), dict(bound.kwargs)
 
     def _replay(self, cell: Cell, host: CellHost) -> None:
         store = self._core.sending.store
@@ -191,8 +182,13 @@ class Lifecycle:
         self._release_effects(cell)
         if cell.state is State.STARTING:
             cell.state = State.RUNNING
-        self._shell.control(c.ActorStarted(cell.key, cell.incarnation))
-        self._core.schedule(cell)
+        started = (cell.key, cell.incarnation)
+        if self._together is not None:
+            self._together.append(started)
+        else:
+            self._shell.control(c.ActorsStarted((started,)))
+        if cell.has_mail:
+            self._core.schedule(cell)
 
     def _start_failed(self, cell: Cell, error: Exception) -> None:
         self._discard(cell)

@@ -58,7 +58,7 @@ class Sending:
         """A process can be reached."""
         self.directory.peer_up(peer)
         for cell in self._core.cells.values():
-            cell.owed.pop(peer.address, None)
+            cell.owes_nothing_to(peer.address)
         self._shell.connect(peer)
 
     def peer_down(self, address: int, name: str, reason: ExitReason, *, final: bool) -> None:

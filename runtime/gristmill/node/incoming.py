@@ -1,0 +1,66 @@
+"""``Incoming``: what a frame brings to a client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+
+import msgspec
+
+from gristmill.errors import DecodeError
+from gristmill.node.delivery import Delivery
+from gristmill.node.outgoing import Outgoing
+from gristmill.node.requests import OpenRequests
+from gristmill.transport.envelope import (
+    ACK,
+    CREDIT,
+    ERROR,
+    EVENT,
+    REPLY,
+    ErrorReply,
+    FrameReader,
+    to_exception,
+)
+
+
+class Incoming:
+    """Brings replies to who waits for them, events to subscriptions, credit and acks home."""
+
+    def __init__(self, pending: OpenRequests, outgoing: Outgoing, delivery: Delivery) -> None:
+        self._pending = pending
+        self._outgoing = outgoing
+        self._delivery = delivery
+        self._read = FrameReader().read
+        self.subscriptions: dict[str, list[Callable[[bytes], None]]] = {}
+        """Who takes the events of which channel."""
+
+    def take(self, frame: bytes) -> None:
+        """Take in one frame. One thread at a time."""
+        try:
+            envelopes = self._read(frame)
+        except DecodeError:
+            return  # nothing of ours; an asker gets its timeout
+        pending = self._pending
+        acknowledged: dict[str, int] | None = None
+        for envelope in islice(envelopes, 1, None):
+            kind = envelope[0]
+            if kind == REPLY:
+                waiter = pending.pop(envelope[1], None)
+                if waiter is not None:
+                    waiter.answer(envelope[2])
+            elif kind == ERROR:
+                waiter = pending.pop(envelope[1], None)
+                if waiter is not None:
+                    reply = msgspec.msgpack.decode(envelope[2], type=ErrorReply)
+                    waiter.settle(None, to_exception(reply))
+            elif kind == EVENT:
+                for deliver in self.subscriptions.get(envelope[1], ()):
+                    deliver(envelope[4])
+            elif kind == CREDIT:
+                with self._outgoing.lock:
+                    self._outgoing.credit.give(envelopes[0][1], envelope[1], envelope[2])
+            elif kind == ACK:
+                acknowledged = acknowledged or {}
+                acknowledged[envelope[1]] = envelope[2]
+        if acknowledged:
+            self._delivery.acknowledged(acknowledged)

@@ -1,0 +1,78 @@
+"""``Peers``: other processes come and go, and what that means for a client's open requests."""
+
+from __future__ import annotations
+
+import time
+
+from gristmill.errors import ActorDied, ActorNotFoundError
+from gristmill.node.delivery import Delivery
+from gristmill.node.outgoing import Outgoing
+from gristmill.node.reading import BLOCKED_WAIT, Reading
+from gristmill.node.requests import OpenRequests, Waiter
+from gristmill.supervision import ExitReason, describe
+from gristmill.transport.control import PeerInfo
+
+_GRACE = 0.005
+"""Seconds for replies of a dead process that are still in the pipe."""
+_MAX_TRIES = 3
+"""How often an idempotent request is sent before its callee's deaths are the answer."""
+
+
+class Peers:
+    """Opens and closes the ways to other processes; ends the requests to those that died."""
+
+    def __init__(
+        self, outgoing: Outgoing, reading: Reading, pending: OpenRequests, delivery: Delivery
+    ) -> None:
+        self._outgoing = outgoing
+        self._reading = reading
+        self._pending = pending
+        self._delivery = delivery
+        self.gone: set[int] = set()
+        """The addresses that nobody will have again."""
+
+    def up(self, peer: PeerInfo) -> None:
+        """A process can be reached."""
+        plane = self._outgoing.plane
+        with self._outgoing.lock:
+            plane.connect(peer.address, peer.incarnation, peer.endpoint)
+            deadline = time.monotonic() + 1.0
+            while plane.flush() and time.monotonic() < deadline:
+                time.sleep(BLOCKED_WAIT)  # the connection is made in the background
+
+    def down(self, address: int, name: str, reason: ExitReason, *, final: bool) -> None:
+        """A process has died: its credit is void, and asks to it fail."""
+        with self._outgoing.lock:
+            if final:
+                self.gone.add(address)
+            self._outgoing.plane.disconnect(address)
+            self._outgoing.credit.reset(address)
+            self._delivery.lost(address)
+            pending = list(self._pending.items())
+        asked = [(number, waiter) for number, waiter in pending if waiter.to.home == address]
+        if not asked:
+            return
+        time.sleep(_GRACE)  # replies that it sent before it died are still in the pipe
+        self._reading.available()
+        died = f"its worker {name} died ({describe(reason)})"
+        for number, waiter in asked:
+            if waiter.done or number not in self._pending:
+                continue
+            if final:
+                self._pending.pop(number, None)
+                waiter.settle(None, ActorNotFoundError(f"{waiter.to.label} has stopped"))
+            else:
+                self._ask_again(number, waiter, died)
+        self._outgoing.wake_reader()
+
+    def _ask_again(self, number: int, waiter: Waiter, died: str) -> None:
+        """Send an idempotent request to the next incarnation; fail any other."""
+        if waiter.envelope is not None and waiter.tries < _MAX_TRIES:
+            waiter.tries += 1
+            with self._outgoing.lock:
+                self._outgoing.credit.take(waiter.to)
+                self._outgoing.plane.post(waiter.to.home, waiter.envelope)
+                self._outgoing.plane.flush()
+        elif self._pending.pop(number, None) is not None:
+            text = f"{waiter.to.label} was asked {waiter.kind.name} when {died}"
+            waiter.settle(None, ActorDied(f"{text}; it may or may not have been handled"))

@@ -1,0 +1,182 @@
+"""``Reading``: whoever waits reads for all.
+
+One waiting thread leads and reads the socket, and hands over what is not its own; when it leaves,
+another waiting thread takes over. An asyncio loop reads when its socket is readable and no thread
+leads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from gristmill.node.outgoing import Outgoing
+
+BLOCKED_WAIT = 0.001
+"""Seconds after which what found no room is sent again."""
+_SLICE = 0.1
+"""Seconds after which a reading thread looks at its deadline again."""
+
+
+class Wait(Protocol):
+    """What a thread waits for."""
+
+    deadline: float | None
+    """Monotonic seconds after which it waits no more; None for never."""
+    done: bool
+    event: threading.Event | None
+    """Wakes it while another thread reads; to be set after ``done``."""
+
+
+class Bell:
+    """Ends the wait of one thread, from any other one that reads."""
+
+    def __init__(self) -> None:
+        self.deadline: float | None = None
+        self.done = False
+        self.event: threading.Event | None = None
+
+    def ring(self) -> None:
+        """End the wait."""
+        self.done = True
+        if self.event is not None:
+            self.event.set()
+
+
+class Reading:
+    """Brings frames from the plane to ``take``, in one thread at a time.
+
+    Args:
+        outgoing: its plane is read, and flushed while a thread waits.
+        take: takes a frame in.
+    """
+
+    def __init__(self, outgoing: Outgoing, take: Callable[[bytes], None]) -> None:
+        self._outgoing = outgoing
+        self._plane = outgoing.plane
+        self._take = take
+        self._leader = threading.Lock()
+        self._followers: set[Wait] = set()
+        self._loops: dict[asyncio.AbstractEventLoop, int] = {}
+
+    @property
+    def led(self) -> bool:
+        """Whether a thread reads now."""
+        return self._leader.locked()
+
+    # --- threads ---
+
+    def until(self, waiter: Wait) -> None:
+        """Read for all until ``waiter`` is done or late, or wait while another thread reads."""
+        while not waiter.done:
+            if self._leader.acquire(blocking=False):
+                try:
+                    if not self._lead(waiter):
+                        return
+                finally:
+                    self._leader.release()
+                    if self._followers or self._loops:
+                        self._hand_over()
+            elif not self._follow(waiter):
+                break
+        if waiter.event is not None and not self._leader.locked():
+            self._hand_over()  # it may have been chosen to read when it was done already
+
+    def _lead(self, waiter: Wait) -> bool:
+        plane = self._plane
+        deadline = waiter.deadline
+        while not waiter.done:
+            patience = _SLICE
+            if deadline is not None:
+                patience = deadline - time.monotonic()
+                if patience <= 0:
+                    return False
+                patience = min(patience, _SLICE)
+            if plane.unsent:
+                self._outgoing.flush()
+                patience = min(patience, BLOCKED_WAIT) if plane.unsent else patience
+            frame = plane.receive_within(patience)
+            if frame is not None:
+                self._take(frame)
+        return True
+
+    def _follow(self, waiter: Wait) -> bool:
+        event = waiter.event = threading.Event()
+        self._followers.add(waiter)
+        try:
+            if waiter.done or not self._leader.locked():
+                return True
+            deadline = waiter.deadline
+            remaining = None if deadline is None else deadline - time.monotonic()
+            if remaining is not None and remaining <= 0:
+                return False
+            event.wait(remaining)
+        finally:
+            self._followers.discard(waiter)
+        return True
+
+    def once(self, seconds: float) -> None:
+        """Read what comes within ``seconds``, unless another thread reads."""
+        if not self._leader.acquire(timeout=seconds):
+            return
+        try:
+            self._take_all(self._plane.receive_within(seconds))
+        finally:
+            self._leader.release()
+            self._hand_over()
+
+    def available(self) -> None:
+        """Read what is there, unless a thread is reading; send what waits."""
+        if not self._leader.acquire(blocking=False):
+            return
+        try:
+            self._take_all(self._plane.receive())
+        finally:
+            self._leader.release()
+            self._wake_follower()  # it may have begun to wait while this read
+        with self._outgoing.lock:
+            blocked = self._plane.flush()
+        if blocked:
+            for loop in list(self._loops):
+                loop.call_soon_threadsafe(loop.call_later, BLOCKED_WAIT, self.available)
+
+    def _take_all(self, frame: bytes | None) -> None:
+        while frame is not None:
+            self._take(frame)
+            frame = self._plane.receive()
+
+    def _hand_over(self) -> None:
+        """Let another waiting thread, or a waiting loop, read from now on."""
+        if not self._wake_follower():
+            for loop in list(self._loops):
+                with contextlib.suppress(RuntimeError):  # it was closed at this moment
+                    loop.call_soon_threadsafe(self.available)
+
+    def _wake_follower(self) -> bool:
+        for follower in list(self._followers):
+            event = follower.event
+            if not follower.done and event is not None:
+                event.set()
+                return True
+        return False
+
+    # --- loops ---
+
+    def join_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Read in a running loop too, from now on."""
+        users = self._loops.get(loop, 0)
+        self._loops[loop] = users + 1
+        if not users:
+            loop.add_reader(self._plane.fd, self.available)
+            loop.call_soon(self.available)  # the descriptor is edge-triggered
+
+    def leave_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Undo one :meth:`join_loop`."""
+        self._loops[loop] -= 1
+        if not self._loops[loop]:
+            del self._loops[loop]
+            loop.remove_reader(self._plane.fd)

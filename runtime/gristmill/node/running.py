@@ -1,0 +1,390 @@
+"""``RunningNode``: what a client does with a node that runs."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import socket
+import sys
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from gristmill.behaviours.actor import Actor
+from gristmill.channels import ChannelManager
+from gristmill.config import ChannelConfig, available_cores
+from gristmill.errors import ActorNotFoundError, GristmillError, NodeError, UsageError
+from gristmill.facets.specs import FacetSpec
+from gristmill.messages import Event
+from gristmill.metrics import Report, RunInfo, WorkerSnapshot, build_report
+from gristmill.node.client import Connection
+from gristmill.node.executor import NodeExecutor
+from gristmill.node.mapping import map_batches
+from gristmill.node.pool import Pool
+from gristmill.node.routing import Routing
+from gristmill.node.specs import actor_spec, child_spec, encode_arguments, pool_spec
+from gristmill.node.status import NodeStatus
+from gristmill.node.subscription import Subscription
+from gristmill.ref import Address, Mailbox, Ref
+from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
+from gristmill.transport import control as c
+from gristmill.worker.functions import FunctionRunner
+
+A = TypeVar("A", bound=Actor)
+T = TypeVar("T")
+U = TypeVar("U")
+
+_FUNCTIONS = "gristmill-functions"
+_NO_BOUND = 1_000_000_000
+
+
+class RunningNode(ABC):
+    """The part of a :class:`~gristmill.node.node.Node` that needs it to run."""
+
+    def __init__(self, workers: int, channels: ChannelConfig) -> None:
+        self.workers = workers
+        """How many workers it has, besides those for single actors."""
+        self._channels = channels
+        self._runners: list[Address] = []
+        self._runner_lock = threading.Lock()
+        self._started_at = 0
+        self._started_unix = 0
+
+    @abstractmethod
+    def _connected(self) -> Connection:
+        """Give the connection to the node.
+
+        Raises:
+            UsageError: the node does not run.
+        """
+
+    # --- actors ---
+
+    def spawn(
+        self,
+        kind: type[A],
+        *,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        name: str = "",
+        supervisor: str = "",
+        restart: Restart | str = Restart.PERMANENT,
+        shutdown: ShutdownPolicy = 5.0,
+        backoff: Backoff | None = None,
+        mailbox: Mailbox | None = None,
+        facets: Iterable[FacetSpec] | None = None,
+        placement: str = "any",
+        on_restart: str = "keep",
+    ) -> Ref[A]:
+        """Start an actor and wait until it has.
+
+        Args:
+            kind: its class, importable by the workers.
+            args: positional arguments of its constructor; plain data, Structs, arrays or refs.
+            kwargs: keyword arguments of its constructor.
+            name: a name to register; one living actor has it at a time.
+            supervisor: path of the supervisor that it goes under; the root if empty.
+            restart: ``"permanent"``, ``"transient"`` or ``"temporary"``.
+            shutdown: seconds that it gets to stop, ``"brutal_kill"`` or ``"infinity"``.
+            backoff: delays before restarts.
+            mailbox: its bound; the class's own if None.
+            facets: what it starts with; the class's own if None.
+            placement: ``"any"``, ``"io"``, ``"dedicated"`` or a worker's name.
+            on_restart: ``"keep"`` or ``"drop"`` what waits in the mailbox when it is restarted.
+
+        Raises:
+            StartFailedError: its constructor or ``on_start`` raised; carries the traceback.
+            AlreadyStartedError: the name is taken.
+            ActorTypeError: the workers can't import it.
+        """
+        return self._spawn(
+            kind,
+            [args],
+            kwargs,
+            [name],
+            supervisor,
+            child_spec(None, "", restart=restart, shutdown=shutdown, backoff=backoff),
+            mailbox=mailbox,
+            facets=facets,
+            placement=placement,
+            on_restart=on_restart,
+        )[0]
+
+    def spawn_many(
+        self,
+        kind: type[A],
+        args: Iterable[Sequence[Any]],
+        *,
+        names: Sequence[str] = (),
+        supervisor: str = "",
+        restart: Restart | str = Restart.PERMANENT,
+        shutdown: ShutdownPolicy = 5.0,
+        backoff: Backoff | None = None,
+        mailbox: Mailbox | None = None,
+        facets: Iterable[FacetSpec] | None = None,
+        placement: str = "any",
+        on_restart: str = "keep",
+    ) -> list[Ref[A]]:
+        """Start many like actors at once and wait until all of them have; all or none.
+
+        Args:
+            kind: their class, importable by the workers.
+            args: for each of them the positional arguments of its constructor.
+            names: for each of them the name to register; without names if empty.
+            supervisor: path of the supervisor that they go under; the root if empty. One that is
+                dynamic also stops them all at once.
+            restart: as in :meth:`spawn`, as are all that follow.
+            shutdown: seconds that each gets to stop, ``"brutal_kill"`` or ``"infinity"``.
+            backoff: delays before restarts.
+            mailbox: the bound of each one's mailbox.
+            facets: what each starts with.
+            placement: ``"any"`` spreads them over the workers.
+            on_restart: ``"keep"`` or ``"drop"`` what waits in a mailbox at a restart.
+
+        Returns:
+            Their refs, in the order of ``args``.
+
+        Raises:
+            StartFailedError: one of them could not start; says which. The others were stopped.
+            AlreadyStartedError: a name is taken. None was started.
+        """
+        each = list(args)
+        if names and len(names) != len(each):
+            raise UsageError(
+                f"there are {len(names)} names for {len(each)} actors; give each a name, or none"
+            )
+        return self._spawn(
+            kind,
+            each,
+            None,
+            names or [""] * len(each),
+            supervisor,
+            child_spec(None, "", restart=restart, shutdown=shutdown, backoff=backoff),
+            mailbox=mailbox,
+            facets=facets,
+            placement=placement,
+            on_restart=on_restart,
+        )
+
+    def _spawn(
+        self,
+        kind: type[A],
+        args: Sequence[Sequence[Any]],
+        kwargs: Mapping[str, Any] | None,
+        names: Sequence[str],
+        supervisor: str,
+        child: ChildSpec,
+        **options: Any,  # noqa: ANN401 - the rest of what an actor_spec takes
+    ) -> list[Ref[A]]:
+        connection = self._connected()
+        post = connection.post
+        spec = actor_spec(post.codec, kind, **options)
+        made_up = f"{kind.__name__}-{secrets.token_hex(4)}"
+        instances = tuple(
+            c.Instance(
+                name or (f"{made_up}-{number}" if number else made_up),
+                encode_arguments(post.codec, given, kwargs),
+                name,
+            )
+            for number, (given, name) in enumerate(zip(args, names, strict=True))
+        )
+        operation = c.SpawnActors(supervisor, child, spec, instances)
+        places = connection.call(operation, list[tuple[int, int]], timeout=None)
+        return [
+            Ref(Address(key, home, spec.type, one.name, spec.mailbox), post)
+            for (key, home), one in zip(places, instances, strict=True)
+        ]
+
+    def start_supervisor(self, spec: SupervisorSpec, *, supervisor: str = "") -> list[Ref[Any]]:
+        """Start a supervisor with its children; give the refs of its actors, in start order."""
+        connection = self._connected()
+        operation = c.StartSupervisor(supervisor, spec)
+        found = connection.call(operation, list[Address], timeout=None)
+        return [Ref(address, connection.post) for address in found]
+
+    def pool(
+        self,
+        kind: type[A],
+        size: int,
+        *,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        name: str = "",
+        routing: Routing | str = Routing.LEAST_LOADED,
+        max_restarts: int = 3,
+        within: float = 5.0,
+        facets: Iterable[FacetSpec] | None = None,
+        mailbox: Mailbox | None = None,
+    ) -> Pool[A]:
+        """Start ``size`` like actors under a supervisor of their own; give them as one."""
+        connection = self._connected()
+        pool_name = name or f"{kind.__name__}-pool-{secrets.token_hex(3)}"
+        tree = pool_spec(
+            connection.post.codec,
+            kind,
+            pool_name,
+            size,
+            args=args,
+            kwargs=kwargs,
+            max_restarts=max_restarts,
+            within=within,
+            facets=facets,
+            mailbox=mailbox,
+        )
+        refs = self.start_supervisor(tree)
+        rule = Routing(routing)
+        return Pool(connection.post, pool_name, [ref.address for ref in refs], rule)
+
+    def lookup(self, name: str) -> Ref[Any]:
+        """Find an actor by its name.
+
+        Raises:
+            ActorNotFoundError: nobody has it.
+        """
+        connection = self._connected()
+        return Ref(connection.call(c.Lookup(name), Address), connection.post)
+
+    def lookup_pool(self, name: str, *, routing: Routing | str = Routing.LEAST_LOADED) -> Pool[Any]:
+        """Find a pool that the node was started with; give its actors as one.
+
+        Raises:
+            ActorNotFoundError: there is no such pool.
+        """
+        connection = self._connected()
+        names = set(self.status().names)
+        members: list[Address] = []
+        while (member := f"{name}-{len(members) + 1}") in names:
+            members.append(self.lookup(member).address)
+        if not members:
+            known = ", ".join(sorted(names)) or "none"
+            raise ActorNotFoundError(f"no pool is named {name!r} (names of actors: {known})")
+        return Pool(connection.post, name, members, Routing(routing))
+
+    def map(
+        self,
+        function: Callable[[T], U],
+        items: Iterable[T],
+        *,
+        batch: int | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[U]:
+        """Call a plain function with each item on all workers; give the results in order.
+
+        Args:
+            function: a function of one argument, importable by the workers.
+            items: its arguments.
+            batch: items in one message; a quarter of each worker's share if None.
+            timeout: seconds for one batch.
+
+        Raises:
+            ActorCrashed: the function raised; carries the remote traceback.
+        """
+        post = self._connected().post
+        runners = self._function_runners()
+        return map_batches(post, runners, function, items, batch=batch, timeout=timeout)
+
+    def executor(self) -> NodeExecutor:
+        """Get a :class:`concurrent.futures.Executor` that runs plain functions on all workers.
+
+        It has no processes of its own: shutting it down ends nothing but its calls.
+        """
+        return NodeExecutor(self._connected().post, self._function_runners())
+
+    def _function_runners(self) -> list[Address]:
+        """Start what runs functions, one in each worker, when it is first wanted."""
+        with self._runner_lock:
+            if not self._runners:
+                codec = self._connected().post.codec
+                children = tuple(
+                    child_spec(actor_spec(codec, FunctionRunner, name=name, placement=place), name)
+                    for place, name in (
+                        (f"w{number}", f"{_FUNCTIONS}-{number}")
+                        for number in range(1, self.workers + 1)
+                    )
+                )
+                # a function that kills its worker costs its own call, however often it does
+                spec = SupervisorSpec(_FUNCTIONS, max_restarts=_NO_BOUND, children=children)
+                self._runners = [ref.address for ref in self.start_supervisor(spec)]
+            return self._runners
+
+    # --- channels ---
+
+    def subscribe(self, channel: str, *kinds: type[Event], capacity: int = 100_000) -> Subscription:
+        """Get a channel's events of the given types from now on.
+
+        Raises:
+            UsageError: no event type was given, or no backend is on.
+        """
+        if not kinds:
+            raise UsageError("say which event types you want: subscribe(channel, Type, ...)")
+        connection, manager = self._connected(), self._channel_manager()
+        listeners = connection.post.subscriptions.setdefault(channel, [])
+
+        def cancel(subscription: Subscription) -> None:
+            listeners.remove(subscription.deliver)
+            if not listeners:
+                with contextlib.suppress(NodeError):  # a node that has ended has forgotten us
+                    manager.subscribe(channel, 0, wanted=False)
+
+        subscription = Subscription(connection.post, channel, kinds, capacity, cancel)
+        listeners.append(subscription.deliver)
+        try:
+            manager.subscribe(channel, 0, wanted=True)
+        except GristmillError:
+            listeners.remove(subscription.deliver)
+            raise
+        return subscription
+
+    def publish(self, channel: str, event: Event, *, key: str = "") -> None:
+        """Publish an event to a channel's subscribers; events with one ``key`` keep their order."""
+        self._channel_manager().publish(channel, event, key)
+
+    def _channel_manager(self) -> ChannelManager:
+        return ChannelManager.from_config(self._channels, self._connected())
+
+    # --- what goes on ---
+
+    @property
+    def undelivered(self) -> int:
+        """How many at-least-once messages of this client have not been handled yet."""
+        return self._connected().post.undelivered
+
+    def together(self) -> contextlib.AbstractContextManager[None]:
+        """Journal the at-least-once messages that this thread tells in a ``with`` block as one.
+
+        They are safe, and on their way, when the block ends. Told one by one, each of them waits
+        for a commit of its own.
+        """
+        return self._connected().post.together()
+
+    def status(self) -> NodeStatus:
+        """Describe the node: its workers, its tree, its counters."""
+        return self._connected().call(c.GetStatus(), NodeStatus)  # type: ignore[no-any-return]
+
+    def dead_letters(self) -> list[c.DeadLetter]:
+        """Give the last messages that nobody handled, with the reasons."""
+        letters: list[c.DeadLetter] = self._connected().call(c.GetDeadLetters(), list[c.DeadLetter])
+        return letters
+
+    def granularity(self) -> Report:
+        """Account for the whole time of every worker, up to now."""
+        connection = self._connected()
+        snapshots = connection.call(c.CollectMetrics(), list[WorkerSnapshot])
+        run = RunInfo(
+            id=connection.node_id,
+            t0_unix_ns=self._started_unix,
+            wall_ns=time.perf_counter_ns() - self._started_at,
+            host=socket.gethostname(),
+            cpus=available_cores(),
+            python=sys.version.split()[0],
+            runtime_version=_version(),
+        )
+        return build_report(run, snapshots)
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 - 20 ms that only a report needs
+
+    return version("gristmill")

@@ -1,0 +1,231 @@
+"""What a client sends that nobody answers, and how it waits for room and for the end.
+
+What it is made of: ``Outgoing`` sends, ``Reading`` reads, ``Incoming`` takes in what was read,
+``Delivery`` makes sure of at-least-once messages, ``Peers`` knows who lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from gristmill.durability import JournalStore
+from gristmill.errors import GristmillError, MailboxFullError, NodeStoppedError, UsageError
+from gristmill.messages import Command, Event
+from gristmill.node.delivery import Delivery
+from gristmill.node.incoming import Incoming
+from gristmill.node.outgoing import Outgoing
+from gristmill.node.peers import Peers
+from gristmill.node.plane import Plane, Wake
+from gristmill.node.reading import BLOCKED_WAIT, Reading
+from gristmill.node.requests import OpenRequests
+from gristmill.ref import Address, DeliveryGuarantee, OverflowPolicy
+from gristmill.transport.codec import Codec
+from gristmill.transport.envelope import EVENT, TELL, pack
+
+_SEND_TIMEOUT = 30.0
+"""Seconds that a tell without a timeout of its own waits for room."""
+_TOGETHER = 64
+"""Tells that go out together without waiting for more."""
+_monotonic = time.monotonic
+
+
+class ControlSide(Protocol):
+    """What the post needs of the control plane."""
+
+    def stop_actor(self, to: Address, timeout: float) -> None:
+        """Stop an actor in order."""
+
+    def bury(self, to: Address, body: bytes) -> None:
+        """Make a message to an actor that has stopped a dead letter."""
+
+
+class ClientSending:
+    """The part of a client's post that tells and publishes; asks stand on it."""
+
+    def __init__(self, plane: Plane, wake: Wake, control: ControlSide, codec: Codec) -> None:
+        self._control = control
+        self.plane = plane
+        self.codec = codec
+        self._pending: OpenRequests = {}
+        self._outgoing = Outgoing(plane, wake)
+        self._delivery = Delivery(self._outgoing)
+        self._incoming = Incoming(self._pending, self._outgoing, self._delivery)
+        self._reading = Reading(self._outgoing, self._incoming.take)
+        self.peers = Peers(self._outgoing, self._reading, self._pending, self._delivery)
+        self._send_lock = self._outgoing.lock
+        self._credit = self._outgoing.credit
+        self._gone = self.peers.gone
+        self._barred: GristmillError | None = None
+        """Why nothing can be sent any more."""
+        self.flush = self._outgoing.flush
+        self.read_available = self._reading.available
+        self.wait_for = self._reading.until
+        self.located = self._delivery.located
+        self.unlocated = self._delivery.unlocated
+        self.subscriptions = self._incoming.subscriptions
+        _all.add(self)
+
+    # --- tell ---
+
+    def tell(self, to: Address, message: Command | Event, delivery: DeliveryGuarantee) -> None:
+        """Send a message; waits for room when there is none."""
+        if self._barred is not None:
+            raise self._barred
+        body = self.codec.encode(message)
+        if delivery is DeliveryGuarantee.AT_LEAST_ONCE:
+            self._tell_journaled(to, body)
+            return
+        if to.home in self._gone:
+            self._control.bury(to, body)
+            return
+        out = self._outgoing
+        with self._send_lock:
+            if not self._credit.take(to):
+                self._wait_for_credit(to, _monotonic() + _SEND_TIMEOUT, wait=True)
+            self.plane.post(to.home, pack((TELL, to.key, 0, 0, body)))
+            out.left += 1
+            if out.left < _TOGETHER and out.stragglers.awake:
+                return
+            out.left = 0
+            out.stragglers.wake()
+            if not self.plane.flush():
+                return
+        self._flush_fully(_monotonic() + _SEND_TIMEOUT)
+
+    def publish(
+        self, channel: str, homes: dict[int, list[int]], event: Event, *, heard_here: bool
+    ) -> None:
+        """Publish an event to subscribers, given as keys by process, and to this process's own."""
+        self._check()
+        body = self.codec.encode(event)
+        with self._send_lock:
+            if heard_here:
+                for deliver in self.subscriptions.get(channel, ()):
+                    deliver(body)
+                self._outgoing.wake_reader()
+            for address, keys in homes.items():
+                self.plane.post(address, pack((EVENT, channel, keys, 0, body)))
+            if not self.plane.flush():
+                return
+        self._flush_fully(_monotonic() + _SEND_TIMEOUT)
+
+    # --- at least once ---
+
+    def open_journal(self, store: JournalStore) -> None:
+        """Journal at-least-once messages from now on, and send what an earlier run left."""
+        self._delivery.open_journal(store)
+
+    def _tell_journaled(self, to: Address, body: bytes) -> None:
+        self._delivery.check(to)
+        if not self._delivery.hold(to, body):
+            self._send_journaled([(to, body)])
+
+    def _send_journaled(self, batch: list[tuple[Address, bytes]]) -> None:
+        self._delivery.send(batch)
+        self.read_available()  # who only tells has nobody else to read the acknowledgements
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """Journal and send what this thread tells at least once in the block at its end, as one."""
+        if not self._delivery.gather():
+            yield
+            return
+        try:
+            yield
+        finally:
+            batch = self._delivery.gathered()
+            if batch:
+                self._send_journaled(batch)
+
+    @property
+    def undelivered(self) -> int:
+        """How many at-least-once messages are not acknowledged yet."""
+        return self._delivery.undelivered
+
+    # --- wait ---
+
+    def _wait_for_credit(self, to: Address, deadline: float | None, *, wait: bool) -> None:
+        """Wait for a place in a mailbox, without the lock that the caller holds."""
+        if to.mailbox.overflow is OverflowPolicy.FAIL or not wait:
+            self.read_available()  # room may have been given back already
+            if self._credit.take(to):
+                return
+            raise MailboxFullError(f"the mailbox of {to.label} has no room")
+        self.plane.flush()
+        while not self._credit.take(to):
+            self._check()
+            if deadline is not None and _monotonic() > deadline:
+                raise MailboxFullError(f"the mailbox of {to.label} got no room in time")
+            self._send_lock.release()
+            try:
+                self._reading.once(0.01)
+            finally:
+                self._send_lock.acquire()
+
+    def _flush_fully(self, deadline: float) -> None:
+        """Flush until nothing is blocked: who tells and never waits has nobody to flush later."""
+        while True:
+            with self._send_lock:
+                if not self.plane.flush():
+                    return
+            self._check()
+            if _monotonic() > deadline:
+                raise MailboxFullError("the workers take no messages: the wire is full")
+            self._reading.once(BLOCKED_WAIT)
+
+    def wait_until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
+        """Read for all until ``condition`` holds, ``timeout`` seconds at most; give it."""
+        deadline = None if timeout is None else _monotonic() + timeout
+        while not condition():
+            self._check()
+            remaining = 0.1 if deadline is None else deadline - _monotonic()
+            if remaining <= 0:
+                return False
+            self._reading.once(min(remaining, 0.1))
+            self.flush()
+        return True
+
+    # --- the end ---
+
+    def stopped(self, error: GristmillError) -> None:
+        """The node has ended: everything that waits is told."""
+        self._barred = error
+        for number, waiter in list(self._pending.items()):
+            self._pending.pop(number, None)
+            waiter.settle(None, error)
+        self._outgoing.wake_reader()
+
+    def close(self) -> None:
+        """Close the sockets."""
+        if self._barred is None:
+            self.stopped(NodeStoppedError("the node was closed"))
+        self._outgoing.close(self._delivery.close)
+
+    def bar(self, error: GristmillError) -> None:
+        """Refuse to send anything from now on."""
+        self._barred = error
+
+    def _check(self) -> None:
+        if self._barred is not None:
+            raise self._barred
+
+
+_all: weakref.WeakSet[ClientSending] = weakref.WeakSet()
+
+
+def _bar_after_fork() -> None:
+    for sending in _all:
+        sending.bar(
+            UsageError(
+                "this process was forked from a client; refs and nodes can't be used in it. "
+                "Start a node of its own here"
+            )
+        )
+
+
+os.register_at_fork(after_in_child=_bar_after_fork)

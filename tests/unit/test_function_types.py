@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from gristmill.worker.functions import BatchResult, FunctionRunner, RunBatch, types_of
+from support.actors import Quote
+from support.functions import dearer, divide, power, total
+
+
+def run(function: str, *calls: list[Any], **keywords: Any) -> BatchResult:
+    return FunctionRunner().run(RunBatch(f"support.functions:{function}", list(calls), keywords))
+
+
+def test_arguments_become_what_the_annotations_say() -> None:
+    plain = {"sku": "a", "cents": 3}
+    assert types_of(dearer).convert([plain, 2]) == [Quote("a", 3), 2]
+    assert types_of(dearer).convert_keywords({"quote": plain}) == {"quote": Quote("a", 3)}
+    assert types_of(total).convert([1, 2, 3]) == [1, 2, 3]
+    assert types_of(total).convert_keywords({"any": 4}) == {"any": 4}
+    assert types_of(power).result is int
+
+
+@pytest.mark.parametrize("function", [math.sqrt, max, Quote])
+def test_a_function_without_usable_annotations_takes_anything(function: Any) -> None:
+    assert types_of(function).convert(["x"]) == ["x"]
+    assert types_of(function).result is Any
+
+
+def test_a_batch_ends_at_its_first_error() -> None:
+    result = run(divide.__name__, [1.0, 2.0], [1.0, 0.0], [1.0, 4.0])
+    assert [bytes(value) for value in result.values] == [b"\xcb?\xe0\0\0\0\0\0\0"]
+    assert result.error is not None
+    assert result.error.type == "ZeroDivisionError"
+
+
+def test_wrong_arguments_and_unknown_functions_are_errors_of_the_batch() -> None:
+    for result, told in (
+        (run(power.__name__, ["two"]), "ValidationError"),
+        (run(power.__name__, []), "TypeError"),
+        (run("nothing", [1]), "ActorTypeError"),
+    ):
+        assert result.error is not None
+        assert told in result.error.type
