@@ -123,8 +123,10 @@ def snapshots(draw: st.DrawFn) -> WorkerSnapshot:
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.lists(snapshots(), max_size=3), min_size=1, max_size=3))
 def test_reports_add_up_in_any_grouping(parts: list[list[WorkerSnapshot]]) -> None:
-    run = RunInfo("r", 0, 10**10, "h", 2, "3.11", "0.1")
-    reports = [build_report(run, part) for part in parts]
+    reports = [
+        build_report(RunInfo(f"r{number}", 0, 10**10, "h", 2, "3.11", "0.1"), part)
+        for number, part in enumerate(parts)
+    ]
     whole = merge(reports)
     assert merge([merge(reports[:1]), *reports[1:]]) == whole
     assert decode(encode(whole)) == whole

@@ -11,7 +11,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gristmill.cli.main import app
-from gristmill.metrics import RunInfo, build_report, encode
 
 Run = Callable[..., Result]
 PLUGIN = "Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
@@ -173,46 +172,6 @@ def test_config_show_refuses_a_wrong_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "release.toml").write_text("[node]\nworkrs = 2\n")
     refused(run("config", "show"), "release.toml:2")
     refused(run("config", "show", "--config", "no.toml"), "no configuration file no.toml")
-
-
-def test_report_show(run: Run, tmp_path: Path) -> None:
-    info = RunInfo(
-        id="n1",
-        t0_unix_ns=0,
-        wall_ns=10**9,
-        host="h",
-        cpus=2,
-        python="3.11",
-        runtime_version="0.1.0",
-    )
-    folder = tmp_path / "out"
-    folder.mkdir()
-    (folder / "granularity.json").write_bytes(encode(build_report(info, [])))
-    text = run("report", "show", "out/granularity.json").stdout
-    assert text.startswith("GRANULARITY  wall 1.00 s")
-    assert run("report", "show", "out").stdout == text
-    assert json.loads(run("report", "show", "out", "--json").stdout)["run"]["id"] == "n1"
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (b"not json", "bad.json: this is no granularity/1 report"),
-        (b'{"schema": "bench/1"}', "its schema is 'bench/1'"),
-        (b'{"schema": "granularity/1"}', "is damaged"),
-        (b"\xff\xfe", "bad.json: this is no granularity/1 report"),
-    ],
-)
-def test_report_show_refuses_what_is_no_report(
-    run: Run, tmp_path: Path, content: bytes, says: str
-) -> None:
-    (tmp_path / "bad.json").write_bytes(content)
-    refused(run("report", "show", "bad.json"), says)
-
-
-def test_report_show_without_the_file(run: Run, tmp_path: Path) -> None:
-    refused(run("report", "show", "no.json"), "there is no report no.json")
-    refused(run("report", "show", str(tmp_path)), "granularity.json")
 
 
 def test_version(run: Run) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 import msgspec
 import pytest
 
@@ -9,51 +11,18 @@ from gristmill.errors import UsageError
 from gristmill.metrics import (
     Calibration,
     Coordination,
-    Report,
     ReportFormatError,
-    RunInfo,
     TypeSnapshot,
-    WorkerSnapshot,
     build_report,
     decode,
     encode,
+    json_schema,
     merge,
     render,
 )
 from gristmill.metrics.advice import ranked
-from gristmill.metrics.classes import unnamed
 from gristmill.metrics.schema import Edge
-from gristmill.metrics.snapshot import Kind
-
-S = 1_000_000_000
-RUN = RunInfo("r1", 0, 10 * S, "host", 2, "3.11.2", "0.1.0")
-
-
-def process(
-    id: str = "w0", kind: Kind = "worker", *, types: tuple[TypeSnapshot, ...] = (),  # noqa: A002 - the field's name
-    cpu_s: float | None = None, messages: int = 1000, wall_s: float = 10, **seconds: float,
-) -> WorkerSnapshot:  # fmt: skip
-    classes = {name: round(value * S) for name, value in seconds.items()}
-    idle = round(wall_s * S) - sum(classes.values())
-    waits = idle + sum(classes.get(name, 0) for name in ("ask_wait", "io_wait", "startup"))
-    wall = round(wall_s * S)
-    cpu = wall - waits if cpu_s is None else round(cpu_s * S)
-    return WorkerSnapshot(
-        id, 1, kind, wall, cpu, unnamed(classes | {"idle": idle}), messages=messages, types=types
-    )
-
-
-def quote(**changes: object) -> TypeSnapshot:
-    base = TypeSnapshot(
-        "m:Pricer", "m:GetQuote", messages=1000, items=1000, compute_ns=20_000_000,
-        coord_ns=Coordination(deser=500_000, ser=500_000, dispatch=2_000_000, peer=22_000_000),
-        bytes_in=132_000, compute_hist={100: 1000}, wait_hist={90: 1000},
-    )  # fmt: skip
-    return msgspec.structs.replace(base, **changes)
-
-
-def report(*processes: WorkerSnapshot) -> Report:
-    return build_report(RUN, processes)
+from support.reports import RUN, S, process, quote, report
 
 
 def test_ratios() -> None:
@@ -286,7 +255,7 @@ def test_text_has_the_verdict_first_and_a_count_by_each_ratio() -> None:
     )
     lines = render(found).splitlines()
     assert lines[0].startswith("GRANULARITY  wall 10.0 s  workers 1 + client  messages 1,000")
-    assert "compute/coordinate = 5x (strict 5x)  BELOW 10x" in lines[0] + lines[1]
+    assert lines[0].endswith("compute/coordinate = 5x  BELOW 10x")
     worker = next(line for line in lines if line.startswith("  w0"))
     assert " ".join(worker.split()) == (
         "w0 80.0% 10.0% 0.0% 0.0% 10.0% 0.0% 0.0% | 8x 1.0k 100 dispatch 10.0%"
@@ -320,3 +289,57 @@ def test_text_fits_its_width(workers: int, width: int) -> None:
     assert max(map(len, lines)) <= max(width, 80)
     assert sum(line.startswith("  w") for line in lines) == workers
     assert ("11 more types" in render(found, width)) == bool(workers)
+
+
+def test_the_published_schema_is_the_one_of_the_types() -> None:
+    published = resources.files("gristmill.metrics").joinpath("granularity-1.schema.json")
+    generated = msgspec.json.encode(json_schema())
+    assert msgspec.json.decode(published.read_bytes()) == msgspec.json.decode(generated)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (b'"idle":', b'"idel":', "time classes lack, or must not have, idel, idle"),
+        (b'"100":1000', b'"480":1000', "<= 479"),
+        (b'"messages":1000', b'"messages":-1', ">= 0"),
+    ],
+)
+def test_a_report_with_impossible_figures_is_refused(old: bytes, new: bytes, says: str) -> None:
+    data = encode(report(process(compute=1, types=(quote(),))))
+    assert old in data
+    with pytest.raises(ReportFormatError, match=f"damaged: .*{says}"):
+        decode(data.replace(old, new, 1))
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_names_of_types_are_whole_under_the_names_of_their_actors(width: int) -> None:
+    names = ("ReservationMade", "ReservationReleased", "ProcessPayment")
+    types = tuple(quote(actor="m:OrderProcessorActor", message=f"m:{name}") for name in names[:2])
+    types += (quote(actor="m:PaymentServiceActor", message=f"m:{names[2]}"),)
+    lines = render(report(process(compute=1, types=types)), width).splitlines()
+    head = next(line for line in lines if line.startswith("PER TYPE"))
+    assert head.endswith("need 10x / 100x" if width == 100 else "need 10x")
+    table = lines[lines.index(head) + 1 : lines.index(head) + 6]
+    assert [line.split()[0] for line in table] == [
+        "OrderProcessorActor", *names[:2], "PaymentServiceActor", names[2],
+    ]  # fmt: skip
+    wide = render(report(process(compute=1, types=types)), 140)
+    assert "  OrderProcessorActor.ReservationReleased " in wide
+
+
+def test_the_strict_ratio_is_said_where_it_differs() -> None:
+    assert "= 8x  BELOW" in render(report(process(compute=8, dispatch=1)))
+    assert "= 8x (strict 4x)  BELOW" in render(report(process(compute=8, dispatch=1, ask_wait=1)))
+
+
+def test_advice_on_balance_collections_and_coarse_messages() -> None:
+    uneven = report(process("w0", compute=9, dispatch=1), process("w1", compute=3, dispatch=1))
+    (found,) = ranked(uneven)
+    assert "load balance 0.67: w0 did 75% of the compute of 2 workers" in found.text
+    collecting = report(process(compute=7, gc_user=2))
+    assert "garbage collection is 20% of w0" in ranked(collecting)[0].text
+    coarse = report(process(compute=5, dispatch=0.004))
+    assert "idle for 5.00 s in all" in ranked(coarse)[0].text
+    assert "each into up to 12." in ranked(coarse)[0].text
+    assert not ranked(report(process(compute=9, dispatch=0.004)))

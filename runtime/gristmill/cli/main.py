@@ -8,12 +8,8 @@ from typing import Annotated
 import typer
 
 from gristmill.cli.group import RootGroup
-
-
-def _examples(*commands: str) -> str:
-    """Write examples as Markdown, a line each."""
-    return "Examples:\n\n" + "\n".join(f"- `{command}`" for command in commands)
-
+from gristmill.cli.options import Json, examples
+from gristmill.cli.report import report_app
 
 app = typer.Typer(
     cls=RootGroup,
@@ -32,7 +28,6 @@ app = typer.Typer(
         "5 restart intensity exceeded, 130 interrupted."
     ),
 )
-report_app = typer.Typer(no_args_is_help=True, help="Read granularity reports.")
 config_app = typer.Typer(no_args_is_help=True, help="See the configuration that is in effect.")
 app.add_typer(report_app, name="report")
 app.add_typer(config_app, name="config")
@@ -63,11 +58,10 @@ NodeId = Annotated[
         autocompletion=_running_node_ids,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 @app.command(
-    epilog=_examples(
+    epilog=examples(
         "gristmill up shop.app:app",
         "gristmill up shop.app:app --workers 4 --pool pricers=8",
         "NODE_WORKERS=4 gristmill up shop.app:app --config shop.toml",
@@ -124,7 +118,7 @@ def up(
     raise typer.Exit(run(application, config, overrides))
 
 
-@app.command(epilog=_examples("gristmill status", "gristmill status --node order-node-1 --json"))
+@app.command(epilog=examples("gristmill status", "gristmill status --node order-node-1 --json"))
 def status(node: NodeId = None, json: Json = False) -> None:
     """Show a running node: its workers and its counters."""
     from gristmill.cli import nodes  # noqa: PLC0415 - imported when it runs
@@ -132,7 +126,7 @@ def status(node: NodeId = None, json: Json = False) -> None:
     nodes.show_status(node, as_json=json)
 
 
-@app.command(epilog=_examples("gristmill tree", "gristmill tree --node order-node-1 --json"))
+@app.command(epilog=examples("gristmill tree", "gristmill tree --node order-node-1 --json"))
 def tree(node: NodeId = None, json: Json = False) -> None:
     """Show the supervision tree of a running node, with states and restarts."""
     from gristmill.cli import nodes  # noqa: PLC0415 - imported when it runs
@@ -140,7 +134,7 @@ def tree(node: NodeId = None, json: Json = False) -> None:
     nodes.show_tree(node, as_json=json)
 
 
-@app.command(epilog=_examples("gristmill stop", "gristmill stop --node order-node-1 --now"))
+@app.command(epilog=examples("gristmill stop", "gristmill stop --node order-node-1 --now"))
 def stop(
     node: NodeId = None,
     timeout: Annotated[
@@ -154,29 +148,9 @@ def stop(
     nodes.stop(node, 0.0 if now else timeout)
 
 
-@report_app.command(
-    "show",
-    epilog=_examples("gristmill report show out/granularity.json", "gristmill report show out"),
-)
-def report_show(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            help="A granularity/1 JSON file, or a folder with a granularity.json.",
-            show_default=False,
-        ),
-    ],
-    json: Json = False,
-) -> None:
-    """Print a saved granularity report: how much was compute, how much coordination."""
-    from gristmill.cli.report import show  # noqa: PLC0415 - imported when it runs
-
-    show(file, as_json=json)
-
-
 @config_app.command(
     "show",
-    epilog=_examples(
+    epilog=examples(
         "gristmill config show",
         "gristmill config show shop.app:app --json",
         "NODE_WORKERS=4 gristmill config show",
@@ -200,7 +174,7 @@ def config_show(
     show(application, config, as_json=json)
 
 
-@app.command(epilog=_examples("gristmill version", "gristmill version --json"))
+@app.command(epilog=examples("gristmill version", "gristmill version --json"))
 def version(json: Json = False) -> None:
     """Print the version of gristmill and of what it stands on."""
     from gristmill.cli.versions import show  # noqa: PLC0415 - imported when it runs

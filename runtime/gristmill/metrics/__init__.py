@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from gristmill.metrics.classes import TimeClass
+from gristmill.metrics.merging import merge, windows
 from gristmill.metrics.meter import Calibration, Meter, calibrate, split
 from gristmill.metrics.ratios import Verdict
-from gristmill.metrics.report import build_report, merge
+from gristmill.metrics.report import build_report
 from gristmill.metrics.sampling import Sampling
-from gristmill.metrics.schema import Report, ReportFormatError, RunInfo, decode, encode
+from gristmill.metrics.schema import Report, ReportFormatError, RunInfo, decode, encode, json_schema
 from gristmill.metrics.shared_page import CounterPage, CounterPageError
 from gristmill.metrics.snapshot import Coordination, TypeSnapshot, WorkerSnapshot
 from gristmill.metrics.text import render
@@ -35,7 +36,9 @@ __all__ = [
     "calibrate",
     "decode",
     "encode",
+    "json_schema",
     "merge",
     "render",
     "split",
+    "windows",
 ]

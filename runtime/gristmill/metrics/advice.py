@@ -8,25 +8,30 @@ from typing import Final
 
 from gristmill.metrics.classes import BUSY, TimeClass, total, unnamed
 from gristmill.metrics.meter import Calibration
-from gristmill.metrics.ratios import GOLDEN, IDEAL, MIN_MESSAGES, quotient
+from gristmill.metrics.ratios import GOLDEN, IDEAL, MIN_COMPUTE_NS, MIN_MESSAGES, quotient
 from gristmill.metrics.schema import Advice, Fit, Report, TypeRow, WorkerRow
 from gristmill.metrics.snapshot import TypeSnapshot
-from gristmill.metrics.units import duration, multiple
+from gristmill.metrics.units import duration, multiple, unqualified
 
 MAX_BATCH: Final = 4096
 """Larger batches are no advice: then the cost per item is what matters."""
 ASK_WAIT_SHARE: Final = 0.2
 BOTTLENECK_SHARE: Final = 0.7
 CONTENDED: Final = 0.95
+BALANCED: Final = 0.8
+GC_SHARE: Final = 0.1
+COARSE: Final = 1000
+"""From this ratio on messages can be made smaller, if workers idle."""
+IDLE_SHARE: Final = 0.3
 _SMALL_BYTES: Final = 256
 
-BATCH, PAYLOAD, OVERLAP, SHARD, CONTENTION = 1, 2, 4, 5, 8
+BATCH, PAYLOAD, OVERLAP, SHARD, BALANCE, GC, CONTENTION, SPLIT = 1, 2, 4, 5, 6, 7, 8, 9
 """The numbers of the rules."""
 
 
 def label(row: TypeRow | TypeSnapshot) -> str:
     """Give the short name of a type row: class names without their modules."""
-    return f"{row.actor.rpartition(':')[2]}.{row.message.rpartition(':')[2]}"
+    return f"{unqualified(row.actor)}.{unqualified(row.message)}"
 
 
 def fit(row: TypeSnapshot) -> Fit:
@@ -105,6 +110,7 @@ def ranked(report: Report, limit: int = 5) -> list[Advice]:
         for advice in row.advice
     ]
     found += [*_overlap(report), *_shard(report.workers), *_contention(report.workers)]
+    found += [*_balance(report), *_collections(report.workers), *_split(report)]
     found.sort(key=lambda entry: -entry[0])
     return [advice for _, advice in found[:limit]]
 
@@ -113,7 +119,7 @@ def _overlap(report: Report) -> Iterable[tuple[float, Advice]]:
     waiting = [
         row
         for row in report.workers
-        if row.classes["ask_wait"] > ASK_WAIT_SHARE * row.wall_ns and row.kind == "worker"
+        if row.classes["ask_wait"] > ASK_WAIT_SHARE * row.wall_ns > 0 and row.kind == "worker"
     ]
     if not waiting:
         return
@@ -122,7 +128,7 @@ def _overlap(report: Report) -> Iterable[tuple[float, Advice]]:
     most = max(report.types, key=lambda row: row.ask_wait_ns, default=None)
     culprit = f", most in {label(most)}" if most is not None and most.ask_wait_ns else ""
     text = (
-        f"ask_wait is {share:.0%} of {_listed(waiting)}{culprit}: gather() the asks of a handler "
+        f"ask_wait is {share:.0%} of {listed(waiting)}{culprit}: gather() the asks of a handler "
         "instead of awaiting one by one."
     )
     yield lost, Advice(OVERLAP, text)
@@ -139,6 +145,45 @@ def _shard(rows: Iterable[WorkerRow]) -> Iterable[tuple[float, Advice]]:
             yield busy * row.wall_ns, Advice(SHARD, text)
 
 
+def _balance(report: Report) -> Iterable[tuple[float, Advice]]:
+    workers = [row for row in report.workers if row.kind == "worker"]
+    computes = [row.classes["compute"] for row in workers]
+    balance = report.totals.pop.lb if report.totals.pop is not None else None
+    if balance is None or balance >= BALANCED or sum(computes) < MIN_COMPUTE_NS:
+        return
+    busiest = max(workers, key=lambda row: row.classes["compute"])
+    text = (
+        f"load balance {balance:.2f}: {busiest.id} did {max(computes) / sum(computes):.0%} of the "
+        f"compute of {len(workers)} workers: spread it over more actors, or a pool; with the same "
+        f"messages the ratio stays {multiple(report.totals.ratio)}."
+    )
+    gain = max(computes) * len(workers) - sum(computes)
+    yield gain, Advice(BALANCE, text, predicted_ratio=report.totals.ratio)
+
+
+def _collections(rows: Iterable[WorkerRow]) -> Iterable[tuple[float, Advice]]:
+    hit = [row for row in rows if row.classes["gc_user"] > GC_SHARE * row.wall_ns > 0]
+    if hit:
+        lost = sum(row.classes["gc_user"] for row in hit)
+        text = (
+            f"garbage collection is {lost / sum(row.wall_ns for row in hit):.0%} of "
+            f"{listed(hit)}: call gc.freeze() once the state is loaded, or raise the threshold."
+        )
+        yield lost, Advice(GC, text)
+
+
+def _split(report: Report) -> Iterable[tuple[float, Advice]]:
+    workers = [row for row in report.workers if row.kind == "worker"]
+    idle = sum(row.classes["idle"] for row in workers)
+    ratio = report.totals.ratio or 0
+    if ratio >= COARSE and idle > IDLE_SHARE * sum(row.wall_ns for row in workers):
+        text = (
+            f"{multiple(ratio)} while workers idle for {duration(idle)} in all: messages are "
+            f"coarse enough to be split, each into up to {int(ratio // IDEAL)}."
+        )
+        yield idle, Advice(SPLIT, text)
+
+
 def busy_share(row: WorkerRow) -> float:
     """Give the part of its wall time in which a process did anything."""
     return (quotient(total(unnamed(row.classes), BUSY), row.wall_ns)) or 0.0
@@ -152,7 +197,7 @@ def _contention(rows: Iterable[WorkerRow]) -> Iterable[tuple[float, Advice]]:
             for row in hit
         )
         text = (
-            f"CPU contended on {_listed(hit)}: run fewer workers, or limit the threads of "
+            f"CPU contended on {listed(hit)}: run fewer workers, or limit the threads of "
             "BLAS and the like to one."
         )
         yield lost, Advice(CONTENTION, text)
@@ -163,6 +208,7 @@ def contended(row: WorkerRow) -> bool:
     return row.kind == "worker" and row.contention is not None and row.contention < CONTENDED
 
 
-def _listed(rows: list[WorkerRow], limit: int = 4) -> str:
+def listed(rows: list[WorkerRow], limit: int = 4) -> str:
+    """Name processes, all of them if they are few."""
     names = ", ".join(row.id for row in rows[:limit])
     return f"{names} and {len(rows) - limit} more" if len(rows) > limit else names

@@ -1,4 +1,4 @@
-"""Builds granularity reports from snapshots, and merges reports.
+"""Builds granularity reports from snapshots.
 
 Times and counts are added as integers; ratios are computed from the sums and never averaged.
 """
@@ -11,7 +11,6 @@ from typing import Final
 
 import msgspec
 
-from gristmill.errors import UsageError
 from gristmill.metrics import advice, ratios
 from gristmill.metrics.classes import (
     BUSY,
@@ -64,7 +63,7 @@ def build_report(
     sample_n = max((worker.sample_n for worker in workers), default=1)
     if sample_n > 1:
         run = msgspec.structs.replace(run, mode="sampled", sample_n=sample_n)
-    return _assemble(run, calibration or Calibration(), workers, types, ())
+    return assemble(run, calibration or Calibration(), workers, types, ())
 
 
 def _without_probes(row: WorkerSnapshot) -> WorkerSnapshot:
@@ -72,32 +71,14 @@ def _without_probes(row: WorkerSnapshot) -> WorkerSnapshot:
     return msgspec.structs.replace(row, classes=classes, probe_ns=classes[TimeClass.PROBE])
 
 
-def merge(reports: Sequence[Report]) -> Report:
-    """Merge reports: of parts of one run (by its id), or of runs one after the other.
-
-    Raises:
-        UsageError: there is none.
-    """
-    if not reports:
-        raise UsageError("there is no report to merge; give at least one")
-    workers = [_worker_snapshot(row) for report in reports for row in report.workers]
-    types = [_type_snapshot(row) for report in reports for row in report.types]
-    return _assemble(
-        _merge_runs([report.run for report in reports]),
-        _merge_calibrations([report.calibration for report in reports]),
-        merge_snapshots(workers),
-        merge_types(types),
-        _merge_edges(edge for report in reports for edge in report.edges),
-    )
-
-
-def _assemble(
+def assemble(
     run: RunInfo,
     calibration: Calibration,
     workers: list[WorkerSnapshot],
     types: list[TypeSnapshot],
     edges: tuple[Edge, ...],
 ) -> Report:
+    """Compute a report from sums: one snapshot a process, one row a type, probes taken out."""
     rows = tuple(_worker_row(worker) for worker in sorted(workers, key=_process_order))
     ordered = sorted(types, key=lambda row: (-row.coord_ns.total(), row.actor, row.message))
     return Report(
@@ -213,83 +194,3 @@ def _checks(rows: Sequence[WorkerRow], types: list[TypeSnapshot]) -> Checks:
 
 def _percent(part: int, whole: int) -> float | None:
     return ratios.quotient(100 * part, whole)
-
-
-def _worker_snapshot(row: WorkerRow) -> WorkerSnapshot:
-    return WorkerSnapshot(
-        id=row.id,
-        pid=row.pid,
-        kind=row.kind,
-        wall_ns=row.wall_ns,
-        cpu_ns=row.cpu_ns,
-        classes=unnamed(row.classes),
-        transitions=row.transitions,
-        probe_ns=row.probe_ns,
-        messages=row.messages,
-        complete=row.complete,
-    )
-
-
-def _type_snapshot(row: TypeRow) -> TypeSnapshot:
-    return TypeSnapshot(
-        actor=row.actor,
-        message=row.message,
-        messages=row.messages,
-        items=row.items,
-        compute_ns=row.compute_ns,
-        coord_ns=row.coord_ns,
-        ask_wait_ns=row.ask_wait_ns,
-        gc_ns=row.gc_ns,
-        bytes_in=row.bytes_in,
-        bytes_out=row.bytes_out,
-        compute_hist=row.hist.compute,
-        wait_hist=row.hist.mailbox_wait,
-    )
-
-
-def _merge_runs(runs: list[RunInfo]) -> RunInfo:
-    walls: dict[str, int] = {}
-    cpus: dict[str, int] = {}
-    for run in runs:
-        walls[run.id] = max(walls.get(run.id, 0), run.wall_ns)
-        cpus[run.host] = max(cpus.get(run.host, 0), run.cpus)
-    return RunInfo(
-        id=_joined(run.id for run in runs),
-        t0_unix_ns=min(run.t0_unix_ns for run in runs),
-        wall_ns=sum(walls.values()),
-        host=_joined(run.host for run in runs),
-        cpus=sum(cpus.values()),
-        python=_joined(run.python for run in runs),
-        runtime_version=_joined(run.runtime_version for run in runs),
-        git=_joined(run.git for run in runs if run.git) or None,
-        mode="sampled" if any(run.mode == "sampled" for run in runs) else "on",
-        sample_n=max(run.sample_n for run in runs),
-    )
-
-
-def _joined(values: Iterable[str]) -> str:
-    return "+".join(dict.fromkeys(values))
-
-
-def _merge_calibrations(calibrations: list[Calibration]) -> Calibration:
-    # The dearest of each: an error bar that covers them all.
-    fields = Calibration.__struct_fields__
-    measured = {
-        field: [value for c in calibrations if (value := getattr(c, field)) is not None]
-        for field in fields
-    }
-    return Calibration(**{field: max(values) for field, values in measured.items() if values})
-
-
-def _merge_edges(edges: Iterable[Edge]) -> tuple[Edge, ...]:
-    sums: dict[tuple[str, str], Edge] = {}
-    for edge in edges:
-        key = (edge.source, edge.target)
-        before = sums.get(key, Edge(*key, 0, 0, 0))
-        sums[key] = Edge(
-            *key,
-            before.messages + edge.messages,
-            before.bytes + edge.bytes,
-            before.coord_ns + edge.coord_ns,
-        )
-    return tuple(sums.values())

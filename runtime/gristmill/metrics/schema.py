@@ -5,16 +5,33 @@ All times are ints in ns. Everything but the ratios adds up, so reports can be m
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from gristmill.errors import GristmillError
-from gristmill.metrics.histogram import SCHEME
+from gristmill.metrics.classes import NAMES
+from gristmill.metrics.histogram import BUCKETS, SCHEME
 from gristmill.metrics.meter import Calibration
 from gristmill.metrics.snapshot import Coordination, Kind
 
 SCHEMA: Final = "granularity/1"
+
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+ClassTimes = Annotated[
+    dict[str, Natural],
+    msgspec.Meta(
+        description="The time of every time class, in ns.",
+        extra_json_schema={"required": list(NAMES), "propertyNames": {"enum": list(NAMES)}},
+    ),
+]
+Buckets = Annotated[
+    dict[Annotated[int, msgspec.Meta(ge=0, lt=BUCKETS)], Natural],
+    msgspec.Meta(
+        description="Counts by log-linear bucket; a bucket that is missing holds none.",
+        extra_json_schema={"propertyNames": {"pattern": "^[0-9]{1,3}$"}},
+    ),
+]
 
 
 class ReportFormatError(GristmillError):
@@ -29,16 +46,16 @@ class RunInfo(msgspec.Struct, frozen=True):
     id: str
     t0_unix_ns: int
     """When it began, by the calendar."""
-    wall_ns: int
+    wall_ns: Natural
     host: str
-    cpus: int
+    cpus: Natural
     """Cores that the run could use."""
     python: str
     runtime_version: str
     git: str | None = None
     """Revision of the user's code."""
     mode: Literal["on", "sampled"] = "on"
-    sample_n: int = 1
+    sample_n: Annotated[int, msgspec.Meta(ge=1)] = 1
     """One message in so many was timed."""
 
 
@@ -58,13 +75,16 @@ class Pop(msgspec.Struct, frozen=True):
 class Totals(msgspec.Struct, frozen=True):
     """The whole run: times over all processes, messages as handled by the workers."""
 
-    classes: dict[str, int]
-    messages: int
+    classes: ClassTimes
+    messages: Natural
     ratio: float | None
     strict_ratio: float | None
     """With the time in which actors wait for answers counted as coordination."""
     efficiency: float | None
     pop: Pop | None
+
+    def __post_init__(self) -> None:
+        _check_names(self.classes)
 
 
 class WorkerRow(msgspec.Struct, frozen=True):
@@ -73,19 +93,22 @@ class WorkerRow(msgspec.Struct, frozen=True):
     id: str
     pid: int
     kind: Kind
-    wall_ns: int
-    cpu_ns: int
-    classes: dict[str, int]
-    transitions: int
-    probe_ns: int
-    messages: int
+    wall_ns: Natural
+    cpu_ns: Natural
+    classes: ClassTimes
+    transitions: Natural
+    probe_ns: Natural
+    messages: Natural
     ratio: float | None
     contention: float | None
     """CPU time over busy wall time; below 0.95 others took the core. None: too little to say."""
-    untracked_cpu_ns: int
+    untracked_cpu_ns: Natural
     """CPU time of threads that are not metered."""
     complete: bool = True
     """False: it was killed, and this is what it last wrote down."""
+
+    def __post_init__(self) -> None:
+        _check_names(self.classes)
 
 
 class Fit(msgspec.Struct, frozen=True):
@@ -101,8 +124,8 @@ class Fit(msgspec.Struct, frozen=True):
 class Histograms(msgspec.Struct, frozen=True):
     """Durations in sparse log-linear buckets."""
 
-    compute: dict[int, int] = {}
-    mailbox_wait: dict[int, int] = {}
+    compute: Buckets = {}
+    mailbox_wait: Buckets = {}
     scheme: Literal["loglin8"] = SCHEME
 
 
@@ -123,14 +146,14 @@ class TypeRow(msgspec.Struct, frozen=True):
 
     actor: str
     message: str
-    messages: int
-    items: int
-    compute_ns: int
+    messages: Natural
+    items: Natural
+    compute_ns: Natural
     coord_ns: Coordination
-    ask_wait_ns: int
-    gc_ns: int
-    bytes_in: int
-    bytes_out: int
+    ask_wait_ns: Natural
+    gc_ns: Natural
+    bytes_in: Natural
+    bytes_out: Natural
     ratio: float | None
     strict_ratio: float | None
     grain_ns: float | None
@@ -138,7 +161,7 @@ class TypeRow(msgspec.Struct, frozen=True):
     fit: Fit
     hist: Histograms
     advice: tuple[Advice, ...] = ()
-    compute_cpu_ns: int | None = None
+    compute_cpu_ns: Natural | None = None
 
 
 class Edge(msgspec.Struct, frozen=True, rename={"source": "from", "target": "to"}):
@@ -146,9 +169,9 @@ class Edge(msgspec.Struct, frozen=True, rename={"source": "from", "target": "to"
 
     source: str
     target: str
-    messages: int
-    bytes: int
-    coord_ns: int
+    messages: Natural
+    bytes: Natural
+    coord_ns: Natural
 
 
 class Checks(msgspec.Struct, frozen=True):
@@ -175,11 +198,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     checks: Checks
     edges: tuple[Edge, ...] = ()
 
-    def print(self, width: int = 100) -> None:
-        """Print the text report."""
-        from gristmill.metrics.text import render  # noqa: PLC0415 - the text is made of this
+    def print(self, width: int | None = None) -> None:
+        """Print the text report, as wide as the terminal if ``width`` is None."""
+        from gristmill.metrics import text  # noqa: PLC0415 - the text is made of this
 
-        print(render(self, width))
+        print(text.render(self, width or text.terminal_width()))
+
+
+def _check_names(classes: dict[str, int]) -> None:
+    wrong = sorted(classes.keys() ^ set(NAMES))
+    if wrong:
+        raise ValueError(f"the time classes lack, or must not have, {', '.join(wrong)}")
 
 
 class _Head(msgspec.Struct):
@@ -211,3 +240,14 @@ def decode(data: bytes) -> Report:
         return msgspec.json.decode(data, type=Report)
     except (msgspec.ValidationError, UnicodeDecodeError) as error:
         raise ReportFormatError(f"this {SCHEMA} report is damaged: {error}") from None
+
+
+def json_schema() -> dict[str, Any]:
+    """Give the JSON Schema of a report; ``granularity-1.schema.json`` beside this module has it."""
+    schema = msgspec.json.schema(Report)
+    schema["$defs"]["Report"]["required"].insert(0, "schema")  # decode() insists on it
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Granularity report, {SCHEMA}",
+        **schema,
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -10,22 +11,34 @@ from gristmill.metrics import advice, histogram
 from gristmill.metrics.classes import COORD, OVERHEAD, TimeClass, total, unnamed
 from gristmill.metrics.ratios import GOLDEN, IDEAL, Verdict, quotient, verdict
 from gristmill.metrics.schema import Report, TypeRow, WorkerRow
-from gristmill.metrics.units import duration, multiple, short, shortened
+from gristmill.metrics.units import duration, multiple, short, shortened, unqualified
 
 MIN_WIDTH: Final = 80
-_FULL_WIDTH: Final = 96  # below it, the table of workers leaves out the message rate
+_WIDTH: Final = 100
+_FULL_WIDTH: Final = 96  # below it, the tables leave a column out
 _MAX_TYPES: Final = 20
+_TYPE_HEAD: Final = ("PER TYPE (full cost)", "msgs", "grain us", "coord us", "ratio", "p50/p99 us",
+                     "wait p99", f"need {GOLDEN}x / {IDEAL}x")  # fmt: skip
+_NARROW_HEAD: Final = ("PER TYPE (us)", "msgs", "grain", "coord", "ratio", "p50/p99", "wait p99",
+                       f"need {GOLDEN}x")  # fmt: skip
+_TYPE_ALIGNS: Final = "<>>>>>>>"
 _MIN_NAME: Final = 10
-_VERDICTS: Final = {
+VERDICTS: Final = {
     Verdict.IDEAL: f"IDEAL, {IDEAL}x or more",
     Verdict.OK: f"OK, {GOLDEN}x or more",
     Verdict.FINE_GRAINED: f"BELOW {GOLDEN}x",
     Verdict.COORDINATION_BOUND: "COORDINATION-BOUND, below 1x",
     Verdict.INSUFFICIENT_DATA: "INSUFFICIENT DATA",
 }
+"""The verdicts as the report words them."""
 
 
-def render(report: Report, width: int = 100) -> str:
+def terminal_width() -> int:
+    """Give the columns of the terminal, 100 where there is none."""
+    return shutil.get_terminal_size((_WIDTH, 0)).columns
+
+
+def render(report: Report, width: int = _WIDTH) -> str:
     """Give the report as text.
 
     Args:
@@ -68,13 +81,15 @@ def _headline(report: Report) -> list[str]:
     )
     coord = total(unnamed(totals.classes), COORD)
     judged = verdict(totals.classes["compute"], coord, totals.messages)
+    ratio, strict = multiple(totals.ratio), multiple(totals.strict_ratio)
+    # With the asks that were waited for counted as coordination; said only where it differs.
+    also = f" (strict {strict})" if strict != ratio else ""
     return [
         "GRANULARITY",
         f"wall {duration(report.run.wall_ns)}",
         f"workers {counts['worker']}{others}",
         f"messages {totals.messages:,}",
-        f"compute/coordinate = {multiple(totals.ratio)} (strict {multiple(totals.strict_ratio)})",
-        _VERDICTS[judged],
+        f"compute/coordinate = {ratio}{also}  {VERDICTS[judged]}",
     ]
 
 
@@ -90,7 +105,7 @@ def _trust(report: Report) -> list[str]:
         f"contention {worst}{'ok' if checks.contention_ok else 'CONTENDED'}",
         f"sampled: {sampled}",
     ]
-    killed = [row.id for row in report.workers if not row.complete]
+    killed = [shortened(row.id, 12) for row in report.workers if not row.complete]
     if killed:
         more = f" and {len(killed) - 4} more" if len(killed) > 4 else ""
         parts.append(f"killed, last flush kept: {', '.join(killed[:4])}{more}")
@@ -122,9 +137,9 @@ def _workers(report: Report, width: int) -> list[str]:
             "msgs", "msgs/s", "top coord")  # fmt: skip
     rows = [head, *map(_worker_cells, report.workers)]
     if width >= _FULL_WIDTH:
-        return _table(rows, "<>>>>>>><>>><", width)
+        return table(rows, "<>>>>>>><>>><", width)
     rate = head.index("msgs/s")
-    return _table([(*row[:rate], *row[rate + 1 :]) for row in rows], "<>>>>>>><>><", width)
+    return table([(*row[:rate], *row[rate + 1 :]) for row in rows], "<>>>>>>><>><", width)
 
 
 def _worker_cells(row: WorkerRow) -> tuple[str, ...]:
@@ -161,10 +176,8 @@ def _worker_cells(row: WorkerRow) -> tuple[str, ...]:
 def _types(report: Report, width: int) -> list[str]:
     if not report.types:
         return ["PER TYPE  no messages"]
-    head = ("PER TYPE (full cost)", "msgs", "grain us", "coord us", "ratio", "p50/p99 us",
-            "wait p99", f"need {GOLDEN}x / {IDEAL}x")  # fmt: skip
     shown = report.types[:_MAX_TYPES]
-    lines = _table([head, *map(_type_cells, shown)], "<>>>>>>>", width)
+    lines = _type_table(shown, width)
     rest = report.types[_MAX_TYPES:]
     if rest:
         coord = sum(row.coord_ns.total() for row in rest)
@@ -175,13 +188,35 @@ def _types(report: Report, width: int) -> list[str]:
     return lines
 
 
+def _type_table(types: Sequence[TypeRow], width: int) -> list[str]:
+    """Lay the types out; where their full names don't fit, actors get lines of their own."""
+    rows = [_TYPE_HEAD, *((f"  {advice.label(row)}", *_type_cells(row)) for row in types)]
+    if width < _FULL_WIDTH:
+        narrow = ((*row[:-1], row[-1].partition(" / ")[0]) for row in rows[1:])
+        rows = [_NARROW_HEAD, *narrow]
+    if _natural_width(rows) <= width:
+        return table(rows, _TYPE_ALIGNS, width)
+    names = [f"   {unqualified(row.message)}" for row in types]
+    head, *lines = table(
+        [rows[0], *((name, *row[1:]) for name, row in zip(names, rows[1:], strict=True))],
+        _TYPE_ALIGNS,
+        width,
+    )
+    actor, found = "", [head]
+    for row, line in zip(types, lines, strict=True):
+        if row.actor != actor:
+            actor = row.actor
+            found.append(f"  {shortened(unqualified(actor), width - 2)}")
+        found.append(line)
+    return found
+
+
 def _type_cells(row: TypeRow) -> tuple[str, ...]:
     coord = quotient(row.coord_ns.total(), row.messages)
     wait = histogram.percentile(row.hist.mailbox_wait, 99)
     median, tail = (histogram.percentile(row.hist.compute, p) for p in (50, 99))
     spread = "-" if median is None or tail is None else f"{_us_short(median)}/{_us_short(tail)}"
     return (
-        f"  {advice.label(row)}",
         f"{row.messages:,}" if row.messages < 10_000_000 else short(row.messages),
         _us(row.grain_ns),
         _us(coord),
@@ -225,7 +260,12 @@ def _advice(report: Report, width: int) -> list[str]:
     return ["ADVICE", *lines] if lines else []
 
 
-def _table(rows: Sequence[Sequence[str]], aligns: str, width: int) -> list[str]:
+def _natural_width(rows: Sequence[Sequence[str]]) -> int:
+    """Give the columns that a table needs with nothing cut, one blank between two cells."""
+    return sum(max(map(len, column)) + 1 for column in zip(*rows, strict=True)) - 1
+
+
+def table(rows: Sequence[Sequence[str]], aligns: str, width: int) -> list[str]:
     """Align the cells; the first column gives way if the table is too wide."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     gaps = len(widths) - 1

@@ -46,3 +46,8 @@ def shortened(name: str, width: int) -> str:
         return name
     tail = (width - 1) // 2
     return f"{name[: width - 1 - tail]}\u2026{name[len(name) - tail :]}"
+
+
+def unqualified(name: str) -> str:
+    """Give the name of a type without its module."""
+    return name.rpartition(":")[2]
