@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+import secrets
 import signal
 import time
 from pathlib import Path
@@ -223,6 +224,7 @@ class Worker(Actor):
     def __init__(self, base: int = 0) -> None:
         self.base = base
         self.notes: list[int] = []
+        self.life = secrets.token_hex(4)
 
     @handles
     def quote(self, msg: GetQuote) -> Quote:
@@ -238,7 +240,7 @@ class Worker(Actor):
 
     @handles
     def incarnation(self, msg: Incarnation) -> str:
-        return f"{os.getpid()}/{id(self)}"
+        return self.life
 
     @handles
     async def nap(self, msg: Nap, ctx: Context) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import create_autospec
 
+import msgpack
 import msgspec
 import numpy as np
 import pytest
@@ -26,9 +27,10 @@ from gristmill.transport.credit import CreditBook, lot
 from gristmill.transport.envelope import (
     HEADER,
     TELL,
-    FrameReader,
     error_reply,
     pack,
+    pack_frame,
+    read_frame,
     to_exception,
 )
 from support.actors import Forward
@@ -39,21 +41,27 @@ def no_post() -> Post:
 
 
 TELLS = [(TELL, 7, 0, 0, b"body"), (TELL, 8, 0, 0, b"")]
-FRAME = pack((HEADER, 1, 1, 1, 2, 0)) + pack(TELLS[0]) + pack(TELLS[1])
+FRAME = pack_frame(1, 1, 1, [pack(tell) for tell in TELLS], 0)
 
 
 def test_a_frame_is_a_header_and_envelopes() -> None:
-    header, *envelopes = FrameReader().read(FRAME)
+    header, *envelopes = read_frame(FRAME)
     assert header == [HEADER, 1, 1, 1, 2, 0]
     assert envelopes == [list(tell) for tell in TELLS]
 
 
 @pytest.mark.parametrize("cut", range(len(FRAME)))
-def test_a_truncated_frame_is_refused_and_spoils_nothing(cut: int) -> None:
-    reader = FrameReader()
+def test_a_truncated_frame_is_refused(cut: int) -> None:
     with pytest.raises(DecodeError, match=f"a frame of {cut} bytes"):
-        reader.read(FRAME[:cut])
-    assert len(reader.read(FRAME)) == 3
+        read_frame(FRAME[:cut])
+
+
+@pytest.mark.parametrize("count", [0, 1, 14, 15, 16, 70_000])
+def test_a_frame_is_what_message_pack_calls_an_array(count: int) -> None:
+    envelopes = [[TELL, number, 0, 0, b""] for number in range(count)]
+    frame = pack_frame(3, 4, 5, [pack(envelope) for envelope in envelopes], 6)
+    assert msgpack.unpackb(frame) == [[HEADER, 3, 4, 5, count, 6], *envelopes]
+    assert read_frame(frame)[1:] == envelopes
 
 
 @pytest.mark.parametrize(
@@ -67,11 +75,9 @@ def test_a_truncated_frame_is_refused_and_spoils_nothing(cut: int) -> None:
         b"\xdf\x7f\xff\xff\xf0",
     ],
 )
-def test_bytes_behind_the_last_envelope_are_refused_and_spoil_nothing(tail: bytes) -> None:
-    reader = FrameReader()
+def test_bytes_behind_the_last_envelope_are_refused(tail: bytes) -> None:
     with pytest.raises(DecodeError):
-        reader.read(FRAME + tail)
-    assert len(reader.read(FRAME)) == 3
+        read_frame(FRAME + tail)
 
 
 @pytest.mark.parametrize(

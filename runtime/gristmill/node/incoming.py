@@ -18,7 +18,7 @@ from gristmill.transport.envelope import (
     EVENT,
     REPLY,
     ErrorReply,
-    FrameReader,
+    read_frame,
     to_exception,
 )
 
@@ -30,14 +30,13 @@ class Incoming:
         self._pending = pending
         self._outgoing = outgoing
         self._delivery = delivery
-        self._read = FrameReader().read
         self.subscriptions: dict[str, list[Callable[[bytes], None]]] = {}
         """Who takes the events of which channel."""
 
     def take(self, frame: bytes) -> None:
         """Take in one frame. One thread at a time."""
         try:
-            envelopes = self._read(frame)
+            envelopes = read_frame(frame)
         except DecodeError:
             return  # nothing of ours; an asker gets its timeout
         pending = self._pending

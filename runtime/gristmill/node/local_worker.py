@@ -16,7 +16,7 @@ from gristmill.errors import UsageError
 from gristmill.metrics import Meter, TimeClass, WorkerSnapshot
 from gristmill.metrics.classes import NAMES as CLASS_NAMES
 from gristmill.transport import control as c
-from gristmill.transport.envelope import ASK, HEADER, NOTICE, pack
+from gristmill.transport.envelope import ASK, NOTICE, pack, pack_frame
 from gristmill.worker import counters
 from gristmill.worker.core import WorkerCore
 from gristmill.worker.process import WorkerConfig
@@ -98,8 +98,8 @@ class LoopbackPlane:
         for address in [address for address in self._envelopes if address in self._peers]:
             envelopes = self._envelopes.pop(address)
             now = time.perf_counter_ns()
-            header = pack([HEADER, self._address, self._incarnation, 0, len(envelopes), now])
-            self._world.deliver(address, header + b"".join(envelopes))
+            frame = pack_frame(self._address, self._incarnation, 0, envelopes, now)
+            self._world.deliver(address, frame)
         return self._world.pending and not self._world.inside
 
     def close(self) -> None:
@@ -154,8 +154,7 @@ class LocalWorker:
 
     def on_control(self, encoded: bytes) -> None:
         """Take in a message of the supervisor's."""
-        header = pack([HEADER, 0, 0, 0, 1, time.perf_counter_ns()])
-        self.receive(header + pack([NOTICE, encoded]))
+        self.receive(pack_frame(0, 0, 0, [pack((NOTICE, encoded))], time.perf_counter_ns()))
 
     def turn(self) -> None:
         """Let the actors handle what they have."""
@@ -206,6 +205,11 @@ class LocalWorker:
     def connect(self, peer: c.PeerInfo) -> None:
         """Note that a process can be reached."""
         self.plane.connect(peer.address, peer.incarnation, peer.endpoint)
+
+    def send_now(self, address: int, envelope: bytes) -> None:
+        """Hand an envelope over, behind what waits and the journal's commit."""
+        self.post(address, envelope)
+        self.flush()
 
     def flush(self) -> None:
         """Commit the journal, then hand over what waits."""

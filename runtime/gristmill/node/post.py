@@ -148,7 +148,7 @@ class ClientPost(ClientSending):
             wait: wait for room in the mailbox.
             notify: called once there is an outcome, by the thread that brings it.
         """
-        if self._barred is not None:
+        if self._barred is not None:  # in a forked process the lock may be held for ever
             raise self._barred
         if to.home in self._gone:
             raise ActorNotFoundError(f"{to.label} has stopped")
@@ -157,6 +157,8 @@ class ClientPost(ClientSending):
         body = self.codec.encode(request)
         plane = self.plane
         with self._send_lock:
+            if self._barred is not None:
+                raise self._barred
             if not self._credit.take(to):
                 self._wait_for_credit(to, deadline, wait=wait)
             number = self._next_request

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -16,8 +17,12 @@ from typing import Protocol
 
 from gristmill.node.outgoing import Outgoing
 
+_log = logging.getLogger("gristmill.node")
+
 BLOCKED_WAIT = 0.001
 """Seconds after which what found no room is sent again."""
+_LEAVES_WITHIN = 5.0
+"""Seconds in which a reading thread notices that it waits for nothing any more."""
 _SLICE = 0.1
 """Seconds after which a reading thread looks at its deadline again."""
 
@@ -163,6 +168,14 @@ class Reading:
                 event.set()
                 return True
         return False
+
+    def end(self) -> None:
+        """Let nobody read any more, as soon as the thread that reads has left.
+
+        Whoever waits must have been told before: its wait ends within a moment.
+        """
+        if not self._leader.acquire(timeout=_LEAVES_WITHIN):
+            _log.error("a thread still reads for a node that has ended")
 
     # --- loops ---
 

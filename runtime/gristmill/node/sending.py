@@ -194,8 +194,10 @@ class ClientSending:
 
     def stopped(self, error: GristmillError) -> None:
         """The node has ended: everything that waits is told."""
-        self._barred = error
-        for number, waiter in list(self._pending.items()):
+        with self._send_lock:
+            self._barred = error
+            pending = list(self._pending.items())
+        for number, waiter in pending:
             self._pending.pop(number, None)
             waiter.settle(None, error)
         self._outgoing.wake_reader()
@@ -204,6 +206,7 @@ class ClientSending:
         """Close the sockets."""
         if self._barred is None:
             self.stopped(NodeStoppedError("the node was closed"))
+        self._reading.end()
         self._outgoing.close(self._delivery.close)
 
     def bar(self, error: GristmillError) -> None:

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 import zmq
 
 from gristmill.errors import GristmillError
-from gristmill.transport.envelope import HEADER, pack
+from gristmill.transport.envelope import pack_frame
 
 MAX_FRAME = 512 * 1024
 """Coalesce envelopes into frames of about this many bytes."""
 
+_clock = time.perf_counter_ns
 _READABLE = int(zmq.POLLIN)
 _NOBLOCK = int(zmq.NOBLOCK)
 _HIGH_WATER = 1000
@@ -118,8 +119,8 @@ class DataPlane:
             return None
 
     def _look(self) -> bytes | None:
-        until = time.perf_counter_ns() + _LOOK_NS
-        while time.perf_counter_ns() < until:
+        until = _clock() + _LOOK_NS
+        while _clock() < until:
             frame = self.receive()
             if frame is not None:
                 return frame
@@ -250,11 +251,9 @@ class DataPlane:
         yield self._frame(peer, batch)
 
     def _frame(self, peer: Peer, envelopes: list[bytes]) -> bytes:
-        count = len(envelopes)
-        now = time.perf_counter_ns()
-        header = pack((HEADER, self._address, self._incarnation, peer.sent + 1, count, now))
-        peer.sent += count
-        return header + b"".join(envelopes)
+        number = peer.sent + 1
+        peer.sent += len(envelopes)
+        return pack_frame(self._address, self._incarnation, number, envelopes, _clock())
 
     def _send_frames(self, peer: Peer) -> bool:
         if peer.socket is None:
@@ -280,8 +279,7 @@ class NoticeSender:
 
     def send(self, *envelopes: bytes) -> None:
         """Send envelopes as one frame; never blocks."""
-        header = pack((HEADER, 0, 0, 0, len(envelopes), time.perf_counter_ns()))
-        self._socket.send(header + b"".join(envelopes), _NOBLOCK)
+        self._socket.send(pack_frame(0, 0, 0, envelopes, _clock()), _NOBLOCK)
 
     def close(self) -> None:
         """Close the socket."""

@@ -33,7 +33,7 @@ from gristmill.transport.envelope import (
     REPLY,
     TELL,
     Envelope,
-    FrameReader,
+    read_frame,
 )
 from gristmill.worker import counters
 from gristmill.worker.cell import CONTINUE, STOP, Cell, Entry, State
@@ -85,7 +85,6 @@ class WorkerCore:
         self.handling = Handling(self, meter)
         self._handle = self.handling.handle
         self.ready: deque[Cell] = deque()
-        self._reader = FrameReader()
         self._now = shell.now
         self._flushed_at = 0
         self._flush_after = _FLUSH_AFTER_NS
@@ -113,21 +112,26 @@ class WorkerCore:
             return False
         _, target, sender, request, deadline, body = envelope
         cell = self.cells.get(target)
-        if cell is None or cell.queue or cell.busy or cell.state is not _RUNNING:
+        if cell is None or cell.busy or cell.state is not _RUNNING or cell.has_mail:
             return False
+        if type(deadline) is not float or (deadline and deadline < self._now()):
+            return False
+        source = header[1]
+        entry = Entry(ASK, source, sender, request, deadline, body, None, self.meter.last)
+        handling = self.handling
+        handling.begin_burst(cell)
+        handling.at_once = True
+        self._handle(cell, entry)
+        handling.at_once = False
+        handling.end_burst()
         self.counters[_RECEIVED] += 1
-        arrived = self.meter.last
-        self.handling.begin_burst(cell)
-        self.handling.at_once = True
-        self._take(cell, Entry(ASK, header[1], sender, request, deadline, body, None, arrived))
-        self.handling.at_once = False
-        self.handling.end_burst()
+        self.free_place(cell, source)
         self.schedule(cell)
         return True
 
     def _read(self, frame: bytes) -> list[Envelope]:
         try:
-            return self._reader.read(frame)
+            return read_frame(frame)
         except DecodeError as error:
             self.failures.dead_letter(None, "", b"", f"undecodable: {error}")
             return []

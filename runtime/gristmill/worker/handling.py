@@ -123,6 +123,7 @@ class Handling:
         meter.current, meter.last = _SER, returned
         compute = classes[_COMPUTE] - before
         deser = called - begin
+        encoded = classes[_SER]
         if type(value) is Suspended:
             self._go_on(cell, entry, handler, message, value, (compute, deser, dispatch, begin))
         elif self._answer(cell, entry, handler, message, value):
@@ -130,10 +131,8 @@ class Handling:
                 meter.switch(_DISPATCH)
             else:
                 meter.current = _DISPATCH
-            ser = meter.last - returned
+            ser = classes[_SER] - encoded
             self._finish(cell, entry)
-            if self.at_once:
-                self._shell.flush()
             stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
             wait = begin - entry.arrived
             stats.record(compute, deser, dispatch, ser, len(entry.body), wait)
@@ -151,7 +150,7 @@ class Handling:
         """Give the message and its handler; None if it had to be refused."""
         try:
             message = cell.decode(entry.body) if entry.message is None else entry.message
-        except (msgspec.MsgspecError, GristmillError) as error:
+        except (msgspec.MsgspecError, GristmillError, RecursionError) as error:
             self._core.failures.undecodable(cell, entry, error)
             return None
         handler = cell.handlers.get(type(message))
@@ -267,7 +266,11 @@ class Handling:
         except GristmillError as error:
             self._core.failures.failed(cell, entry, message, error)
             return False
-        self._core.sending.reply(entry.source, pack((REPLY, entry.number, body)))
+        reply = pack((REPLY, entry.number, body))
+        if self.at_once and not cell.effects:
+            self._core.sending.reply_at_once(entry.source, reply)
+        else:
+            self._core.sending.reply(entry.source, reply)
         if cell.deferred:
             cell.deferred.pop((entry.source, entry.number), None)
         return True

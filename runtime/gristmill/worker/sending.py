@@ -208,6 +208,13 @@ class Sending:
         elif to and to not in self.directory.gone:
             self._shell.post(to, envelope)
 
+    def reply_at_once(self, to: int, envelope: bytes) -> None:
+        """Send a packed reply without waiting for the end of the turn."""
+        if to == self._here or to in self.directory.gone:
+            self.reply(to, envelope)
+        else:
+            self._shell.send_now(to, envelope)
+
     def fan_out(self, channel: str, event: Event) -> None:
         """Send an event to the subscribers that are known here."""
         previous = self._core.meter.switch(_SER)

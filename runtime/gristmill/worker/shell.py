@@ -41,6 +41,9 @@ class Shell(Protocol):
     def post(self, address: int, envelope: bytes) -> None:
         """Send an envelope to another process with the next flush."""
 
+    def send_now(self, address: int, envelope: bytes) -> None:
+        """Send an envelope to another process, behind what waits and the journal's commit."""
+
     def waiting(self, address: int) -> int:
         """Count the envelopes that wait for a process."""
 
