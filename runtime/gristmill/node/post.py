@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, TypeVar
 
 from gristmill.errors import ActorNotFoundError, MailboxFullError, UsageError
@@ -104,18 +105,13 @@ class ClientPost(ClientSending):
             raise UsageError(f"window is {window}; it is how many requests may be open: 1 or more")
         waiting: deque[Waiter] = deque()
         source = iter(requests)
-        more = True
         try:
             while True:
-                while more and len(waiting) < window:
-                    request = next(source, None)
-                    if request is None:
-                        more = False
-                        break
+                room = window - len(waiting)
+                batch = list(islice(source, room))
+                if batch:
                     deadline = None if timeout is None else _monotonic() + timeout
-                    waiting.append(
-                        self.send_request(choose(request), request, deadline, flush=False)
-                    )
+                    self._send_requests(choose, batch, deadline, waiting)
                 if not waiting:
                     return
                 self.flush()
@@ -128,13 +124,45 @@ class ClientPost(ClientSending):
             for waiter in waiting:
                 self._pending.pop(waiter.number, None)
 
+    def _send_requests(
+        self,
+        choose: Callable[[Request[R]], Address],
+        requests: list[Request[R]],
+        deadline: float | None,
+        waiting: deque[Waiter],
+    ) -> None:
+        """Put requests into the next frames, and what waits for their replies into ``waiting``."""
+        if self._barred is not None:  # in a forked process the lock may be held for ever
+            raise self._barred
+        encode, kinds, pending = self.codec.encode, self._kinds, self._pending
+        take, post = self._credit.take, self.plane.post
+        with self._send_lock:
+            for request in requests:
+                to = choose(request)
+                if self._barred is not None:
+                    raise self._barred
+                if to.home in self._gone:
+                    raise ActorNotFoundError(f"{to.label} has stopped")
+                cls = type(request)
+                kind = kinds.get(cls) or self._kind(cls)
+                body = encode(request)
+                if not take(to):
+                    self._wait_for_credit(to, deadline, wait=True)
+                number = self._next_request
+                self._next_request = number + 1
+                envelope = pack((ASK, to.key, 0, number, deadline or 0.0, body))
+                waiter = pending[number] = Waiter(to, kind, deadline, number)
+                if kind.idempotent:
+                    waiter.envelope = envelope
+                post(to.home, envelope)
+                waiting.append(waiter)
+
     def send_request(
         self,
         to: Address,
         request: Request[Any],
         deadline: float | None,
         *,
-        flush: bool = True,
         wait: bool = True,
         notify: Callable[[], None] | None = None,
     ) -> Waiter:
@@ -144,7 +172,6 @@ class ClientPost(ClientSending):
             to: whom to ask.
             request: the question.
             deadline: monotonic seconds after which nobody waits.
-            flush: send it now; False leaves it to the next flush.
             wait: wait for room in the mailbox.
             notify: called once there is an outcome, by the thread that brings it.
         """
@@ -168,9 +195,7 @@ class ClientPost(ClientSending):
             waiter.notify = notify
             if kind.idempotent:
                 waiter.envelope = envelope
-            if not flush:
-                plane.post(to.home, envelope)
-            elif plane.send_now(to.home, envelope):
+            if plane.send_now(to.home, envelope):
                 self._outgoing.wake_reader()  # it flushes again
         return waiter
 

@@ -46,4 +46,4 @@ class CreditBook:
 
 def lot(capacity: int) -> int:
     """How many places a receiver frees before it says so."""
-    return max(1, capacity // 2)
+    return max(1, capacity // 8)
