@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench format clean
+.PHONY: demo test bench guard format clean
 
 demo: .venv/installed
 	$(BIN)/gristmill orders run
@@ -13,9 +13,21 @@ test: .venv/installed
 	$(BIN)/mypy --strict
 	$(BIN)/pytest
 
+# All figures of docs/performance.md; `make bench PEERS=` installs no other library to compare with.
+PEERS ?= ray,dask,xoscar
+BENCHES := messaging scaling savina lifecycle orders
+
 bench: .venv/installed
-	$(BIN)/python bench/messaging.py
-	$(BIN)/python bench/orders.py
+	@mkdir -p bench/results
+	@set -e; for name in $(BENCHES); do \
+		$(BIN)/python bench/$$name.py --json bench/results/$$name.json; \
+	done
+	$(BIN)/python bench/peers.py --with "$(PEERS)" --json bench/results/peers.json
+	$(BIN)/python bench/render.py
+
+# CPU time and memory against bench/guard.json, in ratios that hold on a busy machine.
+guard: .venv/installed
+	$(BIN)/python bench/guard.py
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .

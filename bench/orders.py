@@ -61,7 +61,7 @@ def commits(count: int, rows: int) -> float:
     with tempfile.TemporaryDirectory(prefix="bench-orders-") as folder:
         base = sqlite3.connect(f"{folder}/floor.db", isolation_level=None)
         base.execute("PRAGMA journal_mode = WAL")
-        base.execute("PRAGMA synchronous = OFF")  # as durability="process" has it
+        base.execute("PRAGMA synchronous = NORMAL")  # as durability="process" has it
         base.execute("CREATE TABLE event (seq INTEGER PRIMARY KEY, payload BLOB)")
         begin = time.perf_counter()
         for _ in range(count):

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from harness.floor import RawPair
-from harness.report import Bench, Pairs, Result, arguments, two_cores
+from harness.report import Bench, Pairs, Result, arguments, options, two_cores
 
-__all__ = ["Bench", "Pairs", "RawPair", "Result", "arguments", "two_cores"]
+__all__ = ["Bench", "Pairs", "RawPair", "Result", "arguments", "options", "two_cores"]

@@ -63,6 +63,15 @@ class RawPair:
         """Give messages a second that arrive, without an answer."""
         return count / self._ask_driver(f"one_way {count}")
 
+    def bulk(self, size: int) -> float:
+        """Give the ms until ``size`` bytes in one message have arrived and were answered."""
+        return self._ask_driver(f"bulk {size}") * 1e3
+
+    @property
+    def pids(self) -> list[int]:
+        """The ids of both processes."""
+        return [process.pid for process in self._processes]
+
     def _ask_driver(self, line: str) -> float:
         driver = self._processes[0]
         assert driver.stdin is not None
@@ -108,6 +117,8 @@ def _drive(wire: _Wire) -> None:
             seconds = _pipelined(wire, body, int(arguments[0]), int(arguments[1]))
         elif order == "latency":
             seconds = _latency(wire, body, int(arguments[0]))
+        elif order == "bulk":
+            seconds = _one_way(wire, bytes(int(arguments[0])), 1)
         else:
             seconds = _one_way(wire, body, int(arguments[0]))
         print(seconds, flush=True)

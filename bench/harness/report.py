@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import os
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -32,6 +33,17 @@ class Result(msgspec.Struct, frozen=True):
     """The floor's median in the same unit; None where nothing is compared with."""
     ratio: float | None
 
+    @classmethod
+    def of(
+        cls, name: str, unit: str, ours: Sequence[float], floors: Sequence[float] | None = None
+    ) -> Self:
+        """Give the medians of the rounds; ``floors`` has as many values as ``ours``."""
+        low, middle, high = min(ours), median(ours), max(ours)
+        if floors is None:
+            return cls(name, unit, middle, low, high, None, None)
+        ratio = median(mine / theirs for mine, theirs in zip(ours, floors, strict=True))
+        return cls(name, unit, middle, low, high, median(floors), ratio)
+
 
 class Host(msgspec.Struct, frozen=True):
     """Where it was measured."""
@@ -42,6 +54,12 @@ class Host(msgspec.Struct, frozen=True):
     kernel: str
     versions: dict[str, str]
 
+    def lines(self) -> tuple[str, str]:
+        """Give the machine, and the versions of what it ran."""
+        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
+        machine = f"{self.cpu}, {self.cores} cores, Linux {self.kernel}, {self.python}"
+        return machine, versions
+
 
 class Bench(msgspec.Struct, frozen=True):
     """What a bench script found."""
@@ -50,11 +68,25 @@ class Bench(msgspec.Struct, frozen=True):
     bench: str
     host: Host
     results: tuple[Result, ...]
+    date: str = ""
+    """When, as YYYY-MM-DD."""
 
     @classmethod
-    def of(cls, bench: str, results: Sequence[Result]) -> Self:
-        """Make it for this host."""
-        return cls("bench/1", bench, _host(), tuple(results))
+    def of(
+        cls, bench: str, results: Sequence[Result], versions: Mapping[str, str] | None = None
+    ) -> Self:
+        """Make it for this host; ``versions`` are those of other packages that took part."""
+        today = dt.datetime.now(dt.UTC).date().isoformat()
+        return cls("bench/1", bench, _host(versions or {}), tuple(results), today)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what :meth:`write` wrote.
+
+        Raises:
+            msgspec.MsgspecError: the file holds something else.
+        """
+        return msgspec.json.decode(path.read_bytes(), type=cls)
 
     def write(self, path: Path) -> None:
         """Write the JSON."""
@@ -69,16 +101,14 @@ class Bench(msgspec.Struct, frozen=True):
         table.add_column("unit")
         for row in self.results:
             ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
-            cells = map(_number, (row.median, row.min, row.max, row.floor))
+            cells = map(number, (row.median, row.min, row.max, row.floor))
             table.add_row(row.name, *cells, ratio, row.unit)
-        host = self.host
-        versions = ", ".join(f"{name} {number}" for name, number in host.versions.items())
         console = Console(width=100 if not sys.stdout.isatty() else None, highlight=False)
         console.print(table)
         for note in notes:
             console.print(f"  {note}")
-        console.print(f"  {host.cpu}, {host.cores} cores, Linux {host.kernel}, {host.python}")
-        console.print(f"  {versions}")
+        for line in self.host.lines():
+            console.print(f"  {line}")
 
 
 class Pairs:
@@ -115,24 +145,21 @@ class Pairs:
 
     def result(self) -> Result:
         """Give the medians of the rounds."""
-        ours = [pair[0] for pair in self._measured]
-        return Result(
-            self._name,
-            self._unit,
-            median=median(ours),
-            min=min(ours),
-            max=max(ours),
-            floor=median(pair[1] for pair in self._measured),
-            ratio=median(mine / theirs for mine, theirs in self._measured),
-        )
+        ours, floors = zip(*self._measured, strict=True)
+        return Result.of(self._name, self._unit, ours, floors)
+
+
+def options(description: str) -> argparse.ArgumentParser:
+    """Give a parser that knows ``--quick`` and ``--json FILE``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as bench/1")
+    return parser
 
 
 def arguments(description: str) -> argparse.Namespace:
     """Read ``--quick`` and ``--json FILE``."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as bench/1")
-    return parser.parse_args()
+    return options(description).parse_args()
 
 
 def two_cores() -> tuple[int, int]:
@@ -144,13 +171,15 @@ def two_cores() -> tuple[int, int]:
     return cores[0], cores[1]
 
 
-def _host() -> Host:
+def _host(others: Mapping[str, str]) -> Host:
     return Host(
         cpu=_cpu_model(),
         cores=os.cpu_count() or 1,
         python=f"{platform.python_implementation()} {platform.python_version()}",
         kernel=platform.release(),
-        versions={name: version(name) for name in _PACKAGES} | {"libzmq": zmq.zmq_version()},
+        versions={name: version(name) for name in _PACKAGES}
+        | {"libzmq": zmq.zmq_version()}
+        | dict(others),
     )
 
 
@@ -161,7 +190,8 @@ def _cpu_model() -> str:
     return platform.machine()
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Write a figure with three digits or more."""
     if value is None:
         return "-"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:,.1f}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

@@ -1,0 +1,118 @@
+"""What the bench scripts measure with: programs, memory, CPU time, kernels, the guard's limit."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import psutil
+import pytest
+
+from gristmill import Node
+from guard import failures
+from harness import RawPair
+from harness.compute import KERNELS, SEEDS, calibrated, digest, expected
+from harness.processes import (
+    Program,
+    ProgramError,
+    code_number,
+    code_seconds,
+    cpu_seconds,
+    descendants,
+    pss_bytes,
+)
+from messaging import Counter, ask_pipelined, tell
+from savina import Savina
+from support.waiting import eventually
+
+ECHO = (
+    "import sys; print('ready', flush=True); [print(x.strip() * 2, flush=True) for x in sys.stdin]"
+)
+
+
+def test_a_program_is_ready_answers_and_ends() -> None:
+    with Program("-c", ECHO) as program:
+        assert 0 < program.ready_after < 30
+        program.tell("ab")
+        assert program.line() == "abab"
+        assert descendants(os.getpid()) == [program.pid]
+    assert descendants(os.getpid()) == []
+
+
+def test_a_program_that_does_not_become_ready_is_named() -> None:
+    with pytest.raises(ProgramError, match=r"-c said 'no' instead of 'ready'"):
+        Program("-c", "print('no')")
+    with pytest.raises(ProgramError, match=r"said '' instead"):
+        Program("-c", "raise SystemExit(3)", quiet=True)
+    assert descendants(os.getpid()) == []
+
+
+def test_the_floor_measures_every_job_and_ends() -> None:
+    core = min(os.sched_getaffinity(0))
+    with RawPair(core, core, b"body") as raw:
+        assert raw.latency(20) > 0
+        assert raw.pipelined(200, 16) > 0
+        assert raw.one_way(200) > 0
+        assert raw.bulk(1_000_000) > 0
+        assert raw.latency(20) > 0  # nothing of the jobs before is left in the pipe
+        assert cpu_seconds(raw.pids) > 0
+        assert sorted(raw.pids) == sorted(descendants(os.getpid()))
+    assert descendants(os.getpid()) == []
+
+
+def test_cpu_time_is_that_of_the_process() -> None:
+    code = "import sys, time; e = time.process_time() + 0.2\nwhile time.process_time() < e: pass\n"
+    with Program("-c", f"{code}{ECHO}") as program:
+        times = psutil.Process(program.pid).cpu_times()
+        assert cpu_seconds([program.pid]) == pytest.approx(times.user + times.system, abs=0.05)
+        assert cpu_seconds([program.pid, program.pid]) > 0.4
+    with pytest.raises(OSError, match="Invalid argument"):
+        cpu_seconds([program.pid])
+
+
+def test_memory_grows_with_what_a_process_holds() -> None:
+    with Program("-c", ECHO) as small, Program("-c", f"x = bytearray(50_000_000); {ECHO}") as large:
+        for anonymous in (False, True):
+            grown = pss_bytes([large.pid], anonymous=anonymous)
+            assert grown - pss_bytes([small.pid], anonymous=anonymous) > 45_000_000
+        assert pss_bytes([small.pid], anonymous=True) < pss_bytes([small.pid])
+
+
+def test_code_in_a_fresh_interpreter() -> None:
+    assert code_number("x = 20", "print(x + 1)") == 21
+    assert 0.2 <= code_seconds("time.sleep(0.2)") < 5
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_kernels_answer_alike_everywhere_and_take_as_long_as_they_should(kernel: str) -> None:
+    run = KERNELS[kernel]
+    calls = 2 * SEEDS + 3
+    answers = [run(i % SEEDS, 7) for i in range(calls)]
+    assert expected(kernel, 7, calls) == digest(reversed(answers))
+    assert len(set(answers)) == SEEDS
+    size = calibrated(kernel, 0.001)
+
+    def takes_about_a_millisecond() -> bool:
+        begin = time.thread_time()
+        run(1, size)
+        return 0.0002 < time.thread_time() - begin < 0.005
+
+    eventually(takes_about_a_millisecond, f"{kernel} of {size} takes a millisecond")
+
+
+def test_the_guard_fails_over_its_limit_and_without_a_baseline() -> None:
+    baseline = {"ask_cpu": 10.0, "tell_cpu": 10.0}
+    assert failures({"ask_cpu": 11.9, "tell_cpu": 3.0}, baseline) == []
+    assert failures({"ask_cpu": 12.5}, baseline) == ["ask_cpu is 12.50, 25 % over its baseline"]
+    (missing,) = failures({"modules": 1.0}, baseline)
+    assert missing == "modules has no baseline; run bench/guard.py --update"
+
+
+def test_the_benchmarks_check_their_answers(node: Node) -> None:
+    savina = Savina(node)
+    for _ in range(2):
+        rates = savina.ping_pong(20), savina.thread_ring(250), savina.fork_join(70), savina.big(5)
+        assert all(rate > 0 for rate in rates)
+    counter = node.spawn(Counter)
+    assert ask_pipelined(counter, 100) > 0
+    assert tell(counter, 100) > 0
