@@ -17,10 +17,11 @@ from gristmill.durability import Durability
 from gristmill.errors import ConfigError, UsageError
 from gristmill.facets.specs import FacetSpec
 from gristmill.node.node import Node, worker_count
-from gristmill.node.specs import actor_spec, child_spec, pool_spec
+from gristmill.node.specs import pool_spec
 from gristmill.ref import Mailbox, OverflowPolicy, Ref
 from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
 from gristmill.transport.codec import Codec
+from gristmill.worker.specs import actor_spec, child_spec
 
 A = TypeVar("A", bound=Actor)
 

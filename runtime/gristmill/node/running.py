@@ -24,13 +24,14 @@ from gristmill.node.executor import NodeExecutor
 from gristmill.node.mapping import map_batches
 from gristmill.node.pool import Pool
 from gristmill.node.routing import Routing
-from gristmill.node.specs import actor_spec, child_spec, encode_arguments, pool_spec
+from gristmill.node.specs import pool_spec
 from gristmill.node.status import NodeStatus
 from gristmill.node.subscription import Subscription
 from gristmill.ref import Address, Mailbox, Ref
 from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
 from gristmill.transport import control as c
 from gristmill.worker.functions import FunctionRunner
+from gristmill.worker.specs import actor_spec, child_spec, encode_arguments
 
 A = TypeVar("A", bound=Actor)
 T = TypeVar("T")
@@ -77,6 +78,7 @@ class RunningNode(ABC):
         facets: Iterable[FacetSpec] | None = None,
         placement: str = "any",
         on_restart: str = "keep",
+        start_timeout: float | None = None,
     ) -> Ref[A]:
         """Start an actor and wait until it has.
 
@@ -93,8 +95,11 @@ class RunningNode(ABC):
             facets: what it starts with; the class's own if None.
             placement: ``"any"``, ``"io"``, ``"dedicated"`` or a worker's name.
             on_restart: ``"keep"`` or ``"drop"`` what waits in the mailbox when it is restarted.
+            start_timeout: seconds that each of its starts may take; None for any.
 
         Raises:
+            StartTimeoutError: it did not start in ``start_timeout``, and was killed.
+            Ignore: it chose not to run.
             StartFailedError: its constructor or ``on_start`` raised; carries the traceback.
             AlreadyStartedError: the name is taken.
             ActorTypeError: the workers can't import it.
@@ -110,6 +115,7 @@ class RunningNode(ABC):
             facets=facets,
             placement=placement,
             on_restart=on_restart,
+            start_timeout=start_timeout,
         )[0]
 
     def spawn_many(
@@ -126,6 +132,7 @@ class RunningNode(ABC):
         facets: Iterable[FacetSpec] | None = None,
         placement: str = "any",
         on_restart: str = "keep",
+        start_timeout: float | None = None,
     ) -> list[Ref[A]]:
         """Start many like actors at once and wait until all of them have; all or none.
 
@@ -142,6 +149,7 @@ class RunningNode(ABC):
             facets: what each starts with.
             placement: ``"any"`` spreads them over the workers.
             on_restart: ``"keep"`` or ``"drop"`` what waits in a mailbox at a restart.
+            start_timeout: seconds that each start of one may take.
 
         Returns:
             Their refs, in the order of ``args``.
@@ -166,6 +174,7 @@ class RunningNode(ABC):
             facets=facets,
             placement=placement,
             on_restart=on_restart,
+            start_timeout=start_timeout,
         )
 
     def _spawn(

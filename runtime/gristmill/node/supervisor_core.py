@@ -7,6 +7,7 @@ A crash's way: :meth:`SupervisorCore.reaped` or an ``ActorExited`` message tells
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections import defaultdict
 from collections.abc import Iterable
@@ -20,9 +21,11 @@ import msgspec
 from gristmill.errors import ErrorData
 from gristmill.node import status as st
 from gristmill.node.accounts import Accounts
+from gristmill.node.families import Families
 from gristmill.node.operations import Operations
 from gristmill.node.roster import ActorRecord, Client, Roster
 from gristmill.node.slots import Slot, Slots, SlotState
+from gristmill.node.start_limits import StartLimits
 from gristmill.node.supervisor_shell import NodeConfig, SupervisorShell
 from gristmill.supervision import (
     Action,
@@ -75,7 +78,12 @@ class SupervisorCore:
         self._slots = Slots(config.workers, config.cpus)
         self._roster = Roster(self._slots, shell.send)
         self._accounts = Accounts()
-        self._operations = Operations(self, shell, self._tree, self._roster, self._accounts)
+        self._families = Families(self._tree, self.act, shell.now)
+        self._limits = StartLimits(shell, self._kill_actor)
+        self._operations = Operations(
+            self, shell, self._tree, self._roster, self._accounts, self._families
+        )
+        self._events = itertools.count(-1, -1)
         self._hellos: list[tuple[bytes, c.ClientHello]] = []
         self._hello_awaited = False
         self._tree_timers: dict[int, int] = {}
@@ -182,12 +190,9 @@ class SupervisorCore:
         self._shell.log(f"worker {slot.name} died: {describe(reason)}; starting it again")
         keys = [key for key in sorted(slot.keys) if self._roster.actors[key].alive]
         exited = [(key, self._roster.actors[key].incarnation) for key in keys]
-        for key in keys:
-            self._roster.actors[key].alive = False
         # started first, so that its boot and the tree's decisions overlap
         self._fork(slot)
-        self.act(self._tree.actors_exited(exited, reason, self._shell.now()))
-        self.settle(keys)
+        self._exited(exited, reason)
 
     def _storm(self, slot: Slot) -> bool:
         now = self._shell.now()
@@ -235,18 +240,16 @@ class SupervisorCore:
                 if self._phase == "exiting":
                     self._finish_if_empty()
             case c.ActorsStarted(started):
-                for key, incarnation in started:
+                in_time = self._limits.in_time(started)
+                for key, incarnation in in_time:
                     self._announce(key, incarnation)
-                self.act(self._tree.actors_started(started, now))
-            case c.ActorFailed(key, incarnation, error):
+                self.act(self._tree.actors_started(in_time, now))
+            case c.ActorFailed(key, incarnation, error, ignored):
                 self._ended(key, incarnation)
-                failed = self._tree.start_failed(key, incarnation, Crash(error), now)
-                self.act(failed)
-                self.settle([key])
+                failed = partial(self._start_failed, key, incarnation, error, ignored=ignored)
+                self._families.end(key, Normal() if ignored else Crash(error), failed)
             case c.ActorExited(key, incarnation, reason):
-                self._ended(key, incarnation)
-                self.act(self._tree.actors_exited([(key, incarnation)], reason, now))
-                self.settle([key])
+                self._exited([(key, incarnation)], reason)
             case c.Subscribe(channel, address, key, wanted):
                 self._roster.subscribe(channel, (address, key), wanted=wanted)
             case c.Metrics(snapshot):
@@ -258,10 +261,41 @@ class SupervisorCore:
             case c.Call(number, operation):
                 self._operations.call(identity, number, operation)
 
+    def _exited(self, exited: list[tuple[int, int]], reason: ExitReason) -> None:
+        """Incarnations have ended by one event; a parent's end counts when its children's have."""
+        event = next(self._events)
+        parents, late = [], []
+        for key, incarnation in exited:
+            self._ended(key, incarnation)
+            if self._families.has(key):
+                parents.append((key, incarnation))
+            elif self._limits.is_overdue(key):
+                late.append((key, incarnation))
+        for pair in parents:
+            why = self._limits.ended(pair[0], reason)
+            self._families.end(pair[0], why, partial(self._tell_exited, [pair], why, event))
+        for pair in late:
+            self._tell_exited([pair], self._limits.ended(pair[0], reason), event)
+        rest = [pair for pair in exited if pair not in parents and pair not in late]
+        self._tell_exited(rest, reason, event)
+
+    def _tell_exited(self, exited: list[tuple[int, int]], reason: ExitReason, event: int) -> None:
+        if len(exited) == 1 and self._families.ends_with_parent(exited[0][0], reason):
+            reason = Shutdown("its parent has ended")  # an ordered stop, and no failure
+        self.act(self._tree.actors_exited(exited, reason, self._shell.now(), event=event))
+        self.settle([key for key, _ in exited])
+
+    def _start_failed(self, key: int, incarnation: int, error: ErrorData, *, ignored: bool) -> None:
+        now = self._shell.now()
+        why = Crash(error)
+        self.act(self._tree.start_failed(key, incarnation, why, now, ignored=ignored))
+        self.settle([key])
+
     def _announce(self, key: int, incarnation: int) -> None:
         record = self._roster.actors.get(key)
         if record is None or record.incarnation != incarnation:
             return
+        self._limits.started(key)
         if incarnation > 1:
             self._actor_restarts += 1
         self._roster.announce(key)
@@ -270,6 +304,7 @@ class SupervisorCore:
         record = self._roster.actors.get(key)
         if record is not None and record.incarnation == incarnation:
             record.alive = False
+            self._limits.started(key)
 
     def settle(self, keys: list[int]) -> None:
         """Forget the actors that the tree will not start again."""
@@ -284,6 +319,12 @@ class SupervisorCore:
 
     def _forget(self, key: int, record: ActorRecord) -> None:
         self._roster.remove(key)
+        self._families.end(key, Shutdown("its parent has stopped"), lambda: None)
+        parent = self._families.left(key)
+        if parent in self._roster.actors:
+            incarnation = self._roster.actors[parent].incarnation
+            reason = Shutdown("its children were restarted too often")
+            self._tell_home(parent, c.StopActor(parent, incarnation, reason))
         slot = self._slots.get(record.home)
         if slot is None:
             return
@@ -306,7 +347,8 @@ class SupervisorCore:
     def _act(self, action: Action) -> None:
         match action:
             case StopActor(key, incarnation, reason, _timeout):
-                self._tell_home(key, c.StopActor(key, incarnation, reason))
+                why = self._families.reason_for(key, reason)
+                self._tell_home(key, c.StopActor(key, incarnation, why))
             case KillActor(key, incarnation):
                 self._kill_actor(key, incarnation)
             case ArmTimer(timer, at):
@@ -318,7 +360,8 @@ class SupervisorCore:
             case Report(record):
                 self._shell.log(str(record))
             case Completed(operation, outcome):
-                self._operations.completed(operation, outcome)
+                if not self._families.completed(operation):
+                    self._operations.completed(operation, outcome)
             case TreeStarted():
                 self._welcome()
             case TreeStopped(reason, ending, causes):
@@ -350,6 +393,8 @@ class SupervisorCore:
             path = self._tree.path_of(key)
             together = starts[record.home]
             together.append(c.StartActor(key, incarnation, path, record.spec))
+            if record.spec.start_timeout:
+                self._limits.begin(key, incarnation, record.spec.start_timeout)
             if len(together) == _STARTS_TOGETHER:
                 self._tell_starts(record.home, starts.pop(record.home))
         for home, together in starts.items():
