@@ -80,6 +80,14 @@ class SayAndEnd(Command):
     how: str
 
 
+class SayAndDie(Command):
+    """Tell someone numbers, then take the worker along, when ``through`` has answered."""
+
+    to: Ref[Any]
+    count: int
+    through: Ref[Any] | None = None
+
+
 class Number(Command):
     """A number."""
 
@@ -87,13 +95,21 @@ class Number(Command):
 
 
 class Wait(Request[None]):
-    """Wait, without holding the worker, until the file is there."""
+    """Take the file away and wait, without holding the worker, until it is there again."""
 
     gate: str
 
 
+class WaitThenForget(Request[None]):
+    """Do what :class:`Wait` says, then end a monitor."""
+
+    gate: str
+    monitor: MonitorRef
+    flush: bool
+
+
 class Block(Request[None]):
-    """Compute until the file is there."""
+    """Take the file away and compute until it is there again."""
 
     gate: str
 
@@ -181,6 +197,14 @@ class Peer(Actor):
         ctx.stop(reason_of(msg.how))
 
     @handles
+    async def say_and_die(self, msg: SayAndDie, ctx: Context) -> None:
+        for n in range(msg.count):
+            msg.to.tell(Number(n))
+        if msg.through is not None:
+            await ctx.ask(msg.through, Ping())
+        ctx.continue_with(DieHard())
+
+    @handles
     def remind(self, msg: Remind, ctx: Context) -> None:
         for delay, text in msg.lines:
             ctx.send_after(delay, Line(text))
@@ -199,11 +223,16 @@ class Peer(Actor):
 
     @handles
     async def wait(self, msg: Wait) -> None:
-        while not Path(msg.gate).exists():  # noqa: ASYNC110 - a test's gate is a file
-            await asyncio.sleep(0.002)
+        await gate_opens(msg.gate)
+
+    @handles
+    async def wait_then_forget(self, msg: WaitThenForget, ctx: Context) -> None:
+        await gate_opens(msg.gate)
+        ctx.demonitor(msg.monitor, flush=msg.flush)
 
     @handles
     def block(self, msg: Block) -> None:
+        Path(msg.gate).unlink()
         while not Path(msg.gate).exists():
             time.sleep(0.002)
 
@@ -267,7 +296,7 @@ class Slow(Actor):
         self.how = how
 
     async def on_start(self, ctx: Context) -> None:
-        while self.how == "waiting" and not Path(self.gate).exists():  # noqa: ASYNC110 - a file
+        while self.how == "waiting" and not Path(self.gate).exists():
             await asyncio.sleep(0.002)
 
     @handles
@@ -299,6 +328,13 @@ class Patient(Actor):
     def terminate(self, reason: ExitReason, ctx: Context) -> None:
         time.sleep(self.seconds)
         append_line(self.log, "stopped")
+
+
+async def gate_opens(gate: str) -> None:
+    """Take the file away and wait until it is there again."""
+    Path(gate).unlink()
+    while not Path(gate).exists():
+        await asyncio.sleep(0.002)
 
 
 def reason_of(how: str) -> ExitReason:

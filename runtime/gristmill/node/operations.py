@@ -240,7 +240,7 @@ class Operations:
         error = reason.error if isinstance(reason, Crash) else None
         text = f"{self._roster.label(key)} could not start: {describe(reason)}"
         if error is not None and error.type == StartTimeoutError.__qualname__:
-            return StartTimeoutError(text)
+            return StartTimeoutError(f"{self._roster.label(key)}: {error.message}")
         return StartFailedError(text, error)
 
     # --- stop, find, account ---

@@ -22,13 +22,22 @@ from gristmill.metrics import Report, RunInfo, WorkerSnapshot, build_report
 from gristmill.node.client import Connection
 from gristmill.node.executor import NodeExecutor
 from gristmill.node.mapping import map_batches
+from gristmill.node.monitor import Monitor
 from gristmill.node.pool import Pool
 from gristmill.node.routing import Routing
 from gristmill.node.specs import pool_spec
 from gristmill.node.status import NodeStatus
 from gristmill.node.subscription import Subscription
 from gristmill.ref import Address, Mailbox, Ref
-from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
+from gristmill.supervision import (
+    Backoff,
+    ChildSpec,
+    Restart,
+    ShutdownPolicy,
+    SpecError,
+    SupervisorSpec,
+    validate,
+)
 from gristmill.transport import control as c
 from gristmill.worker.functions import FunctionRunner
 from gristmill.worker.specs import actor_spec, child_spec, encode_arguments
@@ -149,7 +158,7 @@ class RunningNode(ABC):
             facets: what each starts with.
             placement: ``"any"`` spreads them over the workers.
             on_restart: ``"keep"`` or ``"drop"`` what waits in a mailbox at a restart.
-            start_timeout: seconds that each start of one may take.
+            start_timeout: seconds that each start may take.
 
         Returns:
             Their refs, in the order of ``args``.
@@ -207,8 +216,17 @@ class RunningNode(ABC):
         ]
 
     def start_supervisor(self, spec: SupervisorSpec, *, supervisor: str = "") -> list[Ref[Any]]:
-        """Start a supervisor with its children; give the refs of its actors, in start order."""
+        """Start a supervisor with its children; give the refs of its actors, in start order.
+
+        Raises:
+            SpecError: something in the spec can't work.
+            StartFailedError: one of its children could not start; the others were stopped.
+            AlreadyStartedError: a name is taken. Nothing was started.
+        """
         connection = self._connected()
+        if not isinstance(spec, SupervisorSpec):
+            raise SpecError(f"{spec!r} is no SupervisorSpec")
+        validate(spec)
         operation = c.StartSupervisor(supervisor, spec)
         found = connection.call(operation, list[Address], timeout=None)
         return [Ref(address, connection.post) for address in found]
@@ -245,6 +263,10 @@ class RunningNode(ABC):
         refs = self.start_supervisor(tree)
         rule = Routing(routing)
         return Pool(connection.post, pool_name, [ref.address for ref in refs], rule)
+
+    def monitor(self, ref: Ref[Any]) -> Monitor:
+        """Watch the present incarnation of an actor: ``monitor.wait()`` gives why it has ended."""
+        return self._connected().post.monitor(ref)
 
     def lookup(self, name: str) -> Ref[Any]:
         """Find an actor by its name.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from gristmill.behaviours.links import Down, Exited, MonitorRef
 from gristmill.ref import AnyRef
-from gristmill.supervision import ExitReason
+from gristmill.supervision import ExitReason, NoProc
 from gristmill.transport.signals import (
     Ended,
     Exit,
@@ -80,8 +80,15 @@ class Bonds:
         if self._links:
             self._links.ended(cell, reason)
 
-    def process_died(self, address: int, incarnation: int, reason: ExitReason) -> None:
-        """A process has died: what it sent before comes first, then the ends of its actors."""
+    def process_died(
+        self, address: int, incarnation: int, reason: ExitReason, *, final: bool
+    ) -> None:
+        """A process has died: what it sent before comes first, then the ends of its actors.
+
+        One that nobody comes after (``final``) had no actor any more.
+        """
+        if final:
+            reason = NoProc()
         self._died[address] = incarnation
 
         def settle() -> None:

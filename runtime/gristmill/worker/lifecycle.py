@@ -67,7 +67,7 @@ class Lifecycle:
                 sending.peer_up(peer)
             case c.PeerDown(address, incarnation, name, reason, final):
                 sending.peer_down(address, name, reason, final=final)
-                self._core.bonds.process_died(address, incarnation, reason)
+                self._core.bonds.process_died(address, incarnation, reason, final=final)
             case c.Registered(address):
                 sending.registered(address)
             case c.Unregistered(key, name):

@@ -70,12 +70,11 @@ class Monitors:
 
     def close(self, cell: Cell, monitor: MonitorRef, *, flush: bool) -> None:
         """Watch no longer; one that is not the actor's own is left as it is."""
-        if monitor.watcher != cell.key:
-            return
-        found = self._take(monitor.number)
-        if found is not None:
+        found = self._open.get(monitor.number)
+        if found is not None and found.watcher is cell:
+            self._take(monitor.number)
             self._send(found.to.address.home, found.to.address.key, Unwatch(monitor.number))
-        elif flush and cell.has_mail:
+        elif found is None and flush and cell.has_mail:
             kept = deque(entry for entry in cell.queue if not _is_about(entry.message, monitor))
             self._core.counters[counters.DROPPED] += len(cell.queue) - len(kept)
             cell.queue = kept
