@@ -43,6 +43,26 @@ class Link(Request[None]):
     ref: Ref[Any]
 
 
+class LinkTo(Command):
+    """Link to it, and let nobody wait."""
+
+    ref: Ref[Any]
+
+
+class LinkAndSleep(Command):
+    """Link to it and wait for ever."""
+
+    ref: Ref[Any]
+
+
+class SendBoth(Command):
+    """Send it two exit signals."""
+
+    ref: Ref[Any]
+    first: str
+    second: str
+
+
 class Unlink(Request[None]):
     """Break the link."""
 
@@ -135,6 +155,10 @@ class Line(Command):
     text: str
 
 
+class TimersLeft(Request[int]):
+    """How many timers does the worker's loop hold?"""
+
+
 class GetRef(Request[Ref[Any]]):
     """What is your own ref?"""
 
@@ -163,6 +187,15 @@ class Peer(Actor):
     @handles
     def link(self, msg: Link, ctx: Context) -> None:
         ctx.link(msg.ref)
+
+    @handles
+    def link_to(self, msg: LinkTo, ctx: Context) -> None:
+        ctx.link(msg.ref)
+
+    @handles
+    def send_both(self, msg: SendBoth, ctx: Context) -> None:
+        ctx.exit(msg.ref, reason_of(msg.first))
+        ctx.exit(msg.ref, reason_of(msg.second))
 
     @handles
     def unlink(self, msg: Unlink, ctx: Context) -> None:
@@ -248,6 +281,12 @@ class Peer(Actor):
         )
 
     @handles
+    async def timers_left(self, msg: TimersLeft) -> int:
+        armed = asyncio.get_running_loop()._scheduled  # type: ignore[attr-defined]  # no public way
+        own = [timer for timer in armed if not timer.cancelled() and "fire" in repr(timer)]
+        return len(own)
+
+    @handles
     def own_ref(self, msg: GetRef, ctx: Context) -> Ref[Any]:
         return ctx.ref
 
@@ -260,6 +299,15 @@ class Trapper(Peer):
     @handles
     def exited(self, msg: Exited, ctx: Context) -> None:
         append_line(self.log, f"{ctx.name} exited {msg.ref.name} {describe(msg.reason)}")
+
+
+class Sleeper(Peer):
+    """Can wait for ever."""
+
+    @handles
+    async def link_and_sleep(self, msg: LinkAndSleep, ctx: Context) -> None:
+        ctx.link(msg.ref)
+        await ctx.sleep(3600.0)
 
 
 class Keeper(Peer):
@@ -291,6 +339,8 @@ class Slow(Actor):
 
     def __init__(self, gate: str, how: str) -> None:
         self.gate = gate
+        if how == "nap":
+            time.sleep(0.25)
         while how == "computing" and not Path(gate).exists():
             time.sleep(0.002)
         self.how = how
@@ -302,6 +352,10 @@ class Slow(Actor):
     @handles
     def ping(self, msg: Ping) -> int:
         return 1
+
+    @handles
+    def crash(self, msg: Finish) -> None:
+        raise ValueError("on request")
 
 
 class Odd(Actor):

@@ -30,6 +30,7 @@ from gristmill.supervision import (
     Crash,
     Failed,
     Spec,
+    SpecError,
     Started,
     SupervisionTree,
     SupervisorSpec,
@@ -189,12 +190,17 @@ class Operations:
             )
 
     def _check_names(self, spec: Spec, seen: set[str]) -> None:
-        """Refuse a tree in which a name is taken, by another actor or twice."""
+        """Refuse a tree in which a name is taken, or an actor is not described."""
         if isinstance(spec, SupervisorSpec):
             for child in spec.children:
                 self._check_names(child, seen)
-        elif isinstance(spec, ChildSpec) and spec.start:
-            name = msgspec.msgpack.decode(spec.start, type=c.ActorSpec).name
+        elif isinstance(spec, ChildSpec):
+            try:
+                name = msgspec.msgpack.decode(spec.start or b"", type=c.ActorSpec).name
+            except msgspec.MsgspecError:
+                raise SpecError(
+                    f"the start of child {spec.id!r} describes no actor; use an ActorBuilder"
+                ) from None
             self._check_name(name)
             if name and name in seen:
                 raise AlreadyStartedError(f"two of the children have the name {name!r}; rename one")

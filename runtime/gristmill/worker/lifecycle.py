@@ -115,6 +115,7 @@ class Lifecycle:
             if inspect.iscoroutine(starting):
                 cell.busy = True
                 cell.task = self._shell.create_task(self._finish_start(cell, starting))
+                cell.task.add_done_callback(lambda _: starting.close())  # if it was never begun
             else:
                 self._started(cell)
         finally:
