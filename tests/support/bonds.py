@@ -333,6 +333,10 @@ class Chooser(Actor):
     def ping(self, msg: Ping) -> int:
         return 1
 
+    @handles
+    def watch(self, msg: Watch, ctx: Context) -> MonitorRef:
+        return ctx.monitor(msg.ref)
+
 
 class Slow(Actor):
     """Does not start until the file is there."""

@@ -77,6 +77,10 @@ class ActorBuilder(Generic[A]):
         """Say where it lives: ``"any"``, ``"io"``, ``"dedicated"`` or a worker's name."""
         return self._for_actor(placement=placement)
 
+    def start_timeout(self, seconds: float) -> ActorBuilder[A]:
+        """Bound the seconds that each of its starts may take."""
+        return self._for_actor(start_timeout=seconds)
+
     def on_restart(self, what: str) -> ActorBuilder[A]:
         """``"keep"`` or ``"drop"`` what waits in the mailbox when it is restarted."""
         return self._for_actor(on_restart=what)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gristmill.errors import ActorNotFoundError
 from gristmill.supervision import (
     Action,
     ExitReason,
@@ -98,11 +99,15 @@ class Families:
     def end(self, parent: int, reason: ExitReason, then: Callable[[], None]) -> None:
         """Stop an actor's children, because it has ended, and call ``then`` when they are gone."""
         family = self._families.pop(parent, None)
-        if family is None or not self._tree.can_terminate(family.supervisor):
+        if family is None:
             then()
             return
         family.ending = reason
-        accepted = self._tree.terminate_child(family.supervisor, self._now())
+        try:
+            accepted = self._tree.terminate_child(family.supervisor, self._now())
+        except ActorNotFoundError:  # it has given up, or ends with the whole tree
+            then()
+            return
         self._then[accepted.operation] = then
         self._act(accepted.actions)
 

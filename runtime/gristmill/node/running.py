@@ -25,19 +25,11 @@ from gristmill.node.mapping import map_batches
 from gristmill.node.monitor import Monitor
 from gristmill.node.pool import Pool
 from gristmill.node.routing import Routing
-from gristmill.node.specs import pool_spec
+from gristmill.node.specs import check_tree, pool_spec
 from gristmill.node.status import NodeStatus
 from gristmill.node.subscription import Subscription
 from gristmill.ref import Address, Mailbox, Ref
-from gristmill.supervision import (
-    Backoff,
-    ChildSpec,
-    Restart,
-    ShutdownPolicy,
-    SpecError,
-    SupervisorSpec,
-    validate,
-)
+from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
 from gristmill.transport import control as c
 from gristmill.worker.functions import FunctionRunner
 from gristmill.worker.specs import actor_spec, child_spec, encode_arguments
@@ -224,9 +216,7 @@ class RunningNode(ABC):
             AlreadyStartedError: a name is taken. Nothing was started.
         """
         connection = self._connected()
-        if not isinstance(spec, SupervisorSpec):
-            raise SpecError(f"{spec!r} is no SupervisorSpec")
-        validate(spec)
+        check_tree(spec)
         operation = c.StartSupervisor(supervisor, spec)
         found = connection.call(operation, list[Address], timeout=None)
         return [Ref(address, connection.post) for address in found]

@@ -1,4 +1,4 @@
-"""How pools are described before they run: the arguments of ``pool`` as a spec."""
+"""How trees and pools are described before they run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,20 @@ from gristmill.behaviours.actor import Actor
 from gristmill.errors import UsageError
 from gristmill.facets.specs import FacetSpec
 from gristmill.ref import Mailbox
-from gristmill.supervision import SupervisorSpec
+from gristmill.supervision import SpecError, SupervisorSpec, validate
 from gristmill.transport.codec import Codec
 from gristmill.worker.specs import actor_spec, child_spec
+
+
+def check_tree(spec: object) -> None:
+    """Check what is to be started as a supervisor.
+
+    Raises:
+        SpecError: it is none, or something in it can't work.
+    """
+    if not isinstance(spec, SupervisorSpec):
+        raise SpecError(f"{spec!r} is no SupervisorSpec")
+    validate(spec)
 
 
 def pool_spec(

@@ -7,7 +7,6 @@ A crash's way: :meth:`SupervisorCore.reaped` or an ``ActorExited`` message tells
 
 from __future__ import annotations
 
-import itertools
 import signal
 from collections import defaultdict
 from collections.abc import Iterable
@@ -21,6 +20,7 @@ import msgspec
 from gristmill.errors import ErrorData
 from gristmill.node import status as st
 from gristmill.node.accounts import Accounts
+from gristmill.node.endings import Endings
 from gristmill.node.families import Families
 from gristmill.node.operations import Operations
 from gristmill.node.roster import ActorRecord, Client, Roster
@@ -32,7 +32,6 @@ from gristmill.supervision import (
     ArmTimer,
     CancelTimer,
     Completed,
-    Crash,
     Ending,
     Exited,
     ExitReason,
@@ -83,7 +82,9 @@ class SupervisorCore:
         self._operations = Operations(
             self, shell, self._tree, self._roster, self._accounts, self._families
         )
-        self._events = itertools.count(-1, -1)
+        self._endings = Endings(
+            self, self._tree, self._roster, self._families, self._limits, shell.now
+        )
         self._hellos: list[tuple[bytes, c.ClientHello]] = []
         self._hello_awaited = False
         self._tree_timers: dict[int, int] = {}
@@ -192,7 +193,7 @@ class SupervisorCore:
         exited = [(key, self._roster.actors[key].incarnation) for key in keys]
         # started first, so that its boot and the tree's decisions overlap
         self._fork(slot)
-        self._exited(exited, reason)
+        self._endings.exited(exited, reason)
 
     def _storm(self, slot: Slot) -> bool:
         now = self._shell.now()
@@ -208,6 +209,8 @@ class SupervisorCore:
         slot.peer = message.peer
         slot.pid = message.pid
         slot.failed_boots = 0
+        if self._slots.gone:
+            self._shell.send(identity, c.Gone(tuple(self._slots.gone)))
         for peer in self._roster.peers():
             if peer.address != slot.address:
                 self._shell.send(identity, c.PeerUp(peer))
@@ -245,11 +248,9 @@ class SupervisorCore:
                     self._announce(key, incarnation)
                 self.act(self._tree.actors_started(in_time, now))
             case c.ActorFailed(key, incarnation, error, ignored):
-                self._ended(key, incarnation)
-                failed = partial(self._start_failed, key, incarnation, error, ignored=ignored)
-                self._families.end(key, Normal() if ignored else Crash(error), failed)
+                self._endings.start_failed(key, incarnation, error, ignored=ignored)
             case c.ActorExited(key, incarnation, reason):
-                self._exited([(key, incarnation)], reason)
+                self._endings.exited([(key, incarnation)], reason)
             case c.Subscribe(channel, address, key, wanted):
                 self._roster.subscribe(channel, (address, key), wanted=wanted)
             case c.Metrics(snapshot):
@@ -261,36 +262,6 @@ class SupervisorCore:
             case c.Call(number, operation):
                 self._operations.call(identity, number, operation)
 
-    def _exited(self, exited: list[tuple[int, int]], reason: ExitReason) -> None:
-        """Incarnations have ended by one event; a parent's end counts when its children's have."""
-        event = next(self._events)
-        parents, late = [], []
-        for key, incarnation in exited:
-            self._ended(key, incarnation)
-            if self._families.has(key):
-                parents.append((key, incarnation))
-            elif self._limits.is_overdue(key):
-                late.append((key, incarnation))
-        for pair in parents:
-            why = self._limits.ended(pair[0], reason)
-            self._families.end(pair[0], why, partial(self._tell_exited, [pair], why, event))
-        for pair in late:
-            self._tell_exited([pair], self._limits.ended(pair[0], reason), event)
-        rest = [pair for pair in exited if pair not in parents and pair not in late]
-        self._tell_exited(rest, reason, event)
-
-    def _tell_exited(self, exited: list[tuple[int, int]], reason: ExitReason, event: int) -> None:
-        if len(exited) == 1 and self._families.ends_with_parent(exited[0][0], reason):
-            reason = Shutdown("its parent has ended")  # an ordered stop, and no failure
-        self.act(self._tree.actors_exited(exited, reason, self._shell.now(), event=event))
-        self.settle([key for key, _ in exited])
-
-    def _start_failed(self, key: int, incarnation: int, error: ErrorData, *, ignored: bool) -> None:
-        now = self._shell.now()
-        why = Crash(error)
-        self.act(self._tree.start_failed(key, incarnation, why, now, ignored=ignored))
-        self.settle([key])
-
     def _announce(self, key: int, incarnation: int) -> None:
         record = self._roster.actors.get(key)
         if record is None or record.incarnation != incarnation:
@@ -299,12 +270,6 @@ class SupervisorCore:
         if incarnation > 1:
             self._actor_restarts += 1
         self._roster.announce(key)
-
-    def _ended(self, key: int, incarnation: int) -> None:
-        record = self._roster.actors.get(key)
-        if record is not None and record.incarnation == incarnation:
-            record.alive = False
-            self._limits.started(key)
 
     def settle(self, keys: list[int]) -> None:
         """Forget the actors that the tree will not start again."""

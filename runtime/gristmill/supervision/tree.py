@@ -362,11 +362,6 @@ class SupervisionTree:
         """Tell whether there is a member with this key, running or not."""
         return key in self._engine.members
 
-    def can_terminate(self, key: int) -> bool:
-        """Tell whether there is a member with this key under a running supervisor."""
-        member = self._engine.members.get(key)
-        return member is not None and member.parent is not None and not member.parent.doomed
-
     def is_expected(self, key: int) -> bool:
         """Tell whether a member runs or is going to be started again."""
         member = self._engine.members.get(key)

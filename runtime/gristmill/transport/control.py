@@ -247,6 +247,12 @@ class PeerDown(ControlMessage, tag="PeerDown", frozen=True):
     """Nobody will have this address again."""
 
 
+class Gone(ControlMessage, tag="Gone", frozen=True):
+    """Nobody has these addresses any more: told to a process that comes up."""
+
+    addresses: tuple[int, ...]
+
+
 class Registered(ControlMessage, tag="Registered", frozen=True):
     """A name stands for an actor now."""
 
@@ -344,6 +350,7 @@ FromSupervisor = (
     Welcome
     | PeerUp
     | PeerDown
+    | Gone
     | Registered
     | Unregistered
     | Subscribers

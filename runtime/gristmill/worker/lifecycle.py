@@ -68,6 +68,8 @@ class Lifecycle:
             case c.PeerDown(address, incarnation, name, reason, final):
                 sending.peer_down(address, name, reason, final=final)
                 self._core.bonds.process_died(address, incarnation, reason, final=final)
+            case c.Gone(addresses):
+                sending.directory.gone.update(addresses)
             case c.Registered(address):
                 sending.registered(address)
             case c.Unregistered(key, name):
