@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gristmill.behaviours.gen_event import EventHandler, GenEvent
     from gristmill.behaviours.gen_server import GenServer
     from gristmill.behaviours.gen_state_machine import GenStateMachine, on
+    from gristmill.behaviours.links import Down, Exited, MonitorRef
     from gristmill.behaviours.protocol import handles
     from gristmill.channels import ChannelManager
     from gristmill.config import ConfigBootstrap
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
         ActorNotFoundError,
         AskTimeoutError,
         GristmillError,
+        Ignore,
         Reject,
     )
     from gristmill.facets.specs import Breaker, Durable, Idempotency
@@ -51,15 +53,19 @@ __all__ = [
     "Context",
     "CoordinationComputeTracker",
     "DeliveryGuarantee",
+    "Down",
     "Durable",
     "Event",
     "EventHandler",
+    "Exited",
     "GenEvent",
     "GenServer",
     "GenStateMachine",
     "GristmillError",
     "Idempotency",
+    "Ignore",
     "Mailbox",
+    "MonitorRef",
     "Node",
     "NodeBuilder",
     "ObjectRegistry",
@@ -83,12 +89,16 @@ _HOMES = {
     "GenServer": "gristmill.behaviours.gen_server",
     "GenStateMachine": "gristmill.behaviours.gen_state_machine",
     "on": "gristmill.behaviours.gen_state_machine",
+    "Down": "gristmill.behaviours.links",
+    "Exited": "gristmill.behaviours.links",
+    "MonitorRef": "gristmill.behaviours.links",
     "handles": "gristmill.behaviours.protocol",
     "ActorCrashed": "gristmill.errors",
     "ActorDied": "gristmill.errors",
     "ActorNotFoundError": "gristmill.errors",
     "AskTimeoutError": "gristmill.errors",
     "GristmillError": "gristmill.errors",
+    "Ignore": "gristmill.errors",
     "Reject": "gristmill.errors",
     "Breaker": "gristmill.facets.specs",
     "Durable": "gristmill.facets.specs",

@@ -95,6 +95,13 @@ class Reject(GristmillError):  # noqa: N818 - a refusal is an answer and not an 
         self.code = code
 
 
+class Ignore(GristmillError):  # noqa: N818 - it is a choice and not an error
+    """Raised by a constructor or ``on_start``: the actor chooses not to run, which is no failure.
+
+    Its supervisor goes on without it; who spawned it gets the same exception.
+    """
+
+
 class AskTimeoutError(GristmillError, TimeoutError):
     """The callee is alive and did not answer in time. A late answer is dropped."""
 
@@ -137,6 +144,10 @@ class StartFailedError(ActorError):
         self.error = error
         if error is not None and error.traceback:
             self.add_note(f"remote traceback:\n{error.traceback.rstrip()}")
+
+
+class StartTimeoutError(StartFailedError, TimeoutError):
+    """The actor did not start in its ``start_timeout``; what there was of it was killed."""
 
 
 class NodeError(GristmillError):

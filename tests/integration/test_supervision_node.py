@@ -12,7 +12,6 @@ import pytest
 
 from gristmill import ActorNotFoundError, Node, Ref
 from gristmill.errors import NodeStoppedError, RestartIntensityError
-from gristmill.node.specs import actor_spec, child_spec
 from gristmill.supervision import (
     BRUTAL_KILL,
     Restart,
@@ -21,6 +20,7 @@ from gristmill.supervision import (
     SupervisorSpec,
 )
 from gristmill.transport.codec import Codec
+from gristmill.worker.specs import actor_spec, child_spec
 from support.actors import Compute, Crash, Leave, Note, Pid, Witness, Worker, read_lines
 from support.processes import kill, supervisor_pid, worker_pids
 from support.traces import assert_nothing_left

@@ -28,6 +28,11 @@ class Actor:
     channels: ClassVar[tuple[str, ...]] = ()
     """The channels that it subscribes to when it starts."""
 
+    trap_exits: ClassVar[bool] = False
+    """Whether an exit signal comes as an :class:`Exited` message, instead of ending the actor."""
+    keep_children: ClassVar[bool] = False
+    """Whether the actors that it spawns outlive its restarts; they always end when it stops."""
+
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - passed on
         """Check the protocol of the new class."""
         super().__init_subclass__(**options)

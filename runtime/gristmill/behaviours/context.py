@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any, NoReturn, Protocol, TypeVar
 
+from gristmill.behaviours.bonding import BondHost, Bonding
 from gristmill.behaviours.facet_set import FacetSet
 from gristmill.messages import Command, Event, Request
 from gristmill.ref import DEFAULT_TIMEOUT, AnyRef, DeliveryGuarantee, Ref
@@ -28,7 +29,7 @@ class Timer(Protocol):
         """Make sure that its message is not handled; give whether that came in time."""
 
 
-class ActorHost(Protocol):
+class ActorHost(BondHost, Protocol):
     """What the worker provides to the context of one actor."""
 
     @property
@@ -102,10 +103,12 @@ class ActorHost(Protocol):
         """Change the time class until the returned function is called."""
 
 
-class Context:
+class Context(Bonding):
     """One actor's view of the runtime; valid for as long as its incarnation lives."""
 
     __slots__ = ("_host", "name", "node", "path", "worker")
+
+    _host: ActorHost
 
     def __init__(self, host: ActorHost, *, name: str, path: str, worker: str, node: str) -> None:
         self._host = host

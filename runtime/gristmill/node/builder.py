@@ -17,10 +17,11 @@ from gristmill.durability import Durability
 from gristmill.errors import ConfigError, UsageError
 from gristmill.facets.specs import FacetSpec
 from gristmill.node.node import Node, worker_count
-from gristmill.node.specs import actor_spec, child_spec, pool_spec
+from gristmill.node.specs import pool_spec
 from gristmill.ref import Mailbox, OverflowPolicy, Ref
 from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
 from gristmill.transport.codec import Codec
+from gristmill.worker.specs import actor_spec, child_spec
 
 A = TypeVar("A", bound=Actor)
 
@@ -75,6 +76,10 @@ class ActorBuilder(Generic[A]):
     def placement(self, placement: str) -> ActorBuilder[A]:
         """Say where it lives: ``"any"``, ``"io"``, ``"dedicated"`` or a worker's name."""
         return self._for_actor(placement=placement)
+
+    def start_timeout(self, seconds: float) -> ActorBuilder[A]:
+        """Bound the seconds that each of its starts may take."""
+        return self._for_actor(start_timeout=seconds)
 
     def on_restart(self, what: str) -> ActorBuilder[A]:
         """``"keep"`` or ``"drop"`` what waits in the mailbox when it is restarted."""

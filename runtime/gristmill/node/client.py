@@ -14,13 +14,20 @@ import msgspec
 import zmq
 
 from gristmill import errors
-from gristmill.errors import GristmillError, NodeConnectError, NodeError, NodeStoppedError
+from gristmill.errors import (
+    AskTimeoutError,
+    GristmillError,
+    NodeConnectError,
+    NodeError,
+    NodeStoppedError,
+)
 from gristmill.messages import Event
 from gristmill.node.post import ClientPost
 from gristmill.ref import Address
 from gristmill.transport import control as c
 from gristmill.transport.codec import message_tag
 from gristmill.transport.data import DataPlane, NoticeSender
+from gristmill.transport.results import error_of
 
 _ERRORS: dict[int, type[NodeError]] = {
     2: errors.WorkerBootError,
@@ -115,12 +122,17 @@ class Connection:
         if pending.result is None:
             raise self._error or NodeStoppedError("the node has stopped")
         if pending.result.error:
-            raise _to_exception(pending.result)
+            raise error_of(pending.result)
         return msgspec.msgpack.decode(pending.result.value, type=kind)
 
     def stop_actor(self, to: Address, timeout: float) -> None:
         """Stop an actor in order and wait for its end, ``timeout`` seconds at most."""
-        self.call(c.StopChild(to.key), type(None), timeout=timeout)
+        try:
+            self.call(c.StopChild(to.key), type(None), timeout=timeout)
+        except NodeConnectError:
+            raise AskTimeoutError(
+                f"{to.label} did not stop within {timeout:g} s; it still will"
+            ) from None
 
     def bury(self, to: Address, body: bytes) -> None:
         """Make a message to an actor that has stopped a dead letter."""
@@ -223,12 +235,3 @@ class _Pending:
     def __init__(self) -> None:
         self.event = threading.Event()
         self.result: c.Result | None = None
-
-
-def _to_exception(result: c.Result) -> GristmillError:
-    kind = getattr(errors, result.error, None)
-    if kind is errors.StartFailedError:
-        return errors.StartFailedError(result.message, result.detail)
-    if isinstance(kind, type) and issubclass(kind, GristmillError):
-        return kind(result.message)
-    return GristmillError(result.message)

@@ -9,6 +9,7 @@ import msgspec
 
 from gristmill.errors import DecodeError
 from gristmill.node.delivery import Delivery
+from gristmill.node.monitor import Monitor
 from gristmill.node.outgoing import Outgoing
 from gristmill.node.requests import OpenRequests
 from gristmill.transport.envelope import (
@@ -17,10 +18,12 @@ from gristmill.transport.envelope import (
     ERROR,
     EVENT,
     REPLY,
+    SIGNAL,
     ErrorReply,
     read_frame,
     to_exception,
 )
+from gristmill.transport.signals import Ended, decode_signal
 
 
 class Incoming:
@@ -32,6 +35,8 @@ class Incoming:
         self._delivery = delivery
         self.subscriptions: dict[str, list[Callable[[bytes], None]]] = {}
         """Who takes the events of which channel."""
+        self.monitors: dict[int, Monitor] = {}
+        """Who wants to know of the ends of actors, by number."""
 
     def take(self, frame: bytes) -> None:
         """Take in one frame. One thread at a time."""
@@ -61,5 +66,14 @@ class Incoming:
             elif kind == ACK:
                 acknowledged = acknowledged or {}
                 acknowledged[envelope[1]] = envelope[2]
+            elif kind == SIGNAL:
+                self._ended(envelope[2])
         if acknowledged:
             self._delivery.acknowledged(acknowledged)
+
+    def _ended(self, body: bytes) -> None:
+        signal = decode_signal(body)
+        if isinstance(signal, Ended):
+            monitor = self.monitors.pop(signal.number, None)
+            if monitor is not None:
+                monitor.reason = signal.reason

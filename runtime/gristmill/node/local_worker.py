@@ -202,6 +202,10 @@ class LocalWorker:
 
         return self._world.call_later(delay, fire)
 
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        """Call back behind what has been handed over before."""
+        self.call_later(0.0, callback)
+
     def connect(self, peer: c.PeerInfo) -> None:
         """Note that a process can be reached."""
         self.plane.connect(peer.address, peer.incarnation, peer.endpoint)

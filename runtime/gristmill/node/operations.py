@@ -13,15 +13,29 @@ from gristmill.errors import (
     ActorNotFoundError,
     AlreadyStartedError,
     GristmillError,
+    Ignore,
     StartFailedError,
+    StartTimeoutError,
     UsageError,
 )
 from gristmill.node.accounts import Accounts
+from gristmill.node.families import Families
 from gristmill.node.roster import ActorRecord, Roster
 from gristmill.node.spawning import Spawning
 from gristmill.node.status import NodeStatus
 from gristmill.node.supervisor_shell import SupervisorShell
-from gristmill.supervision import Action, Crash, Failed, Started, SupervisionTree, describe
+from gristmill.supervision import (
+    Action,
+    ChildSpec,
+    Crash,
+    Failed,
+    Spec,
+    SpecError,
+    Started,
+    SupervisionTree,
+    SupervisorSpec,
+    describe,
+)
 from gristmill.transport import control as c
 
 _METRICS_GRACE = 2.0
@@ -62,12 +76,14 @@ class Operations:
         tree: SupervisionTree,
         roster: Roster,
         accounts: Accounts,
+        families: Families,
     ) -> None:
         self._driver = driver
         self._shell = shell
         self._tree = tree
         self._roster = roster
         self._accounts = accounts
+        self._families = families
         self._open: dict[int, Callable[[int, object], None]] = {}
         """Who is told what became of an operation of the tree: its number and the outcome."""
         self._letters: deque[c.DeadLetter] = deque(maxlen=_KEPT_LETTERS)
@@ -114,6 +130,7 @@ class Operations:
     # --- start ---
 
     def _start(self, identity: bytes, number: int, parent: str, spec: Any) -> None:  # noqa: ANN401 - either spec
+        self._check_names(spec, set())
         accepted = self._tree.add_child(self._supervisor(parent), spec, self._shell.now())
         self._open[accepted.operation] = lambda _, outcome: self._started(
             identity, number, accepted.key, outcome
@@ -134,9 +151,11 @@ class Operations:
             return
         self._check_spawn(instances, like.placement)
         specs = [msgspec.structs.replace(operation.child, id=one.id) for one in instances]
-        parent = self._supervisor(operation.parent)
+        parent = self._parent(operation)
         added, actions = self._tree.add_children(parent, specs, self._shell.now())
         keys = [key for key, _ in added]
+        if operation.by is not None:
+            self._families.joined(operation.by.key, keys)
         starts = {start: key for key, start in added}
         ended = Spawning(starts, partial(self._spawned, identity, number, keys)).ended
         for key, one in zip(keys, instances, strict=True):
@@ -145,17 +164,47 @@ class Operations:
         self._open.update(dict.fromkeys(starts, ended))
         self._driver.act(actions)
 
+    def _parent(self, operation: c.SpawnActors) -> int:
+        """Give the supervisor that actors are to be spawned under."""
+        by = operation.by
+        if by is None:
+            return self._supervisor(operation.parent)
+        record = self._roster.actors.get(by.key)
+        if record is None or not record.alive or record.incarnation != by.incarnation:
+            raise ActorNotFoundError("the actor that spawns has ended; its child was not started")
+        return self._families.supervisor_for(by)
+
     def _check_spawn(self, instances: Iterable[c.Instance], placement: str) -> None:
         if not self._driver.accepts_actors:
             raise UsageError("the node is stopping and starts no more actors")
-        for name in filter(None, (one.name for one in instances)):
-            key = self._roster.names.get(name)
-            if key is not None:
-                raise AlreadyStartedError(
-                    f"the name {name!r} is taken by actor #{key} "
-                    f"({self._roster.actors[key].spec.type}); choose another, or stop that one"
-                )
+        for one in instances:
+            self._check_name(one.name)
         self._roster.slots.check(placement)
+
+    def _check_name(self, name: str) -> None:
+        key = self._roster.names.get(name) if name else None
+        if key is not None:
+            raise AlreadyStartedError(
+                f"the name {name!r} is taken by actor #{key} "
+                f"({self._roster.actors[key].spec.type}); choose another, or stop that one"
+            )
+
+    def _check_names(self, spec: Spec, seen: set[str]) -> None:
+        """Refuse a tree in which a name is taken, or an actor is not described."""
+        if isinstance(spec, SupervisorSpec):
+            for child in spec.children:
+                self._check_names(child, seen)
+        elif isinstance(spec, ChildSpec):
+            try:
+                name = msgspec.msgpack.decode(spec.start or b"", type=c.ActorSpec).name
+            except msgspec.MsgspecError:
+                raise SpecError(
+                    f"the start of child {spec.id!r} describes no actor; use an ActorBuilder"
+                ) from None
+            self._check_name(name)
+            if name and name in seen:
+                raise AlreadyStartedError(f"two of the children have the name {name!r}; rename one")
+            seen.add(name)
 
     def _spawned(
         self, identity: bytes, number: int, keys: list[int], failed: dict[int, object]
@@ -167,10 +216,13 @@ class Operations:
             return
         key, outcome = next(iter(failed.items()))
         error = self._start_error(key, outcome)
-        if len(keys) > 1:
+        if len(keys) > 1 and isinstance(error, StartFailedError):
             place = f"actor {keys.index(key) + 1} of {len(keys)}"
             text = f"{place}: {error}; the {len(homes)} that started were stopped"
             error = StartFailedError(text, error.error)
+        for lost in failed:
+            if self._tree.knows(lost):  # it chose not to run, and nobody has a ref to start it
+                self._tree.delete_child(lost)
         self._driver.settle(list(failed))
         refuse = partial(self._refuse, identity, number, error)
         try:
@@ -180,18 +232,21 @@ class Operations:
 
     def _started(self, identity: bytes, number: int, key: int, outcome: object) -> None:
         if isinstance(outcome, Started):
-            found = [self._roster.address(k) for k in self._tree.actors_below(key)]
+            below = self._tree.actors_below(key)
+            found = [self._roster.address(k) for k in below if self._tree.is_expected(k)]
             self._answer(identity, number, found)
         else:
             self._refuse(identity, number, self._start_error(key, outcome))
         self._driver.settle([key])
 
-    def _start_error(self, key: int, outcome: object) -> StartFailedError:
+    def _start_error(self, key: int, outcome: object) -> StartFailedError | Ignore:
         if not isinstance(outcome, Failed):
-            return StartFailedError(f"not started: {outcome}")
+            return Ignore(f"{self._roster.label(key)} chose not to run")
         reason = outcome.reason
         error = reason.error if isinstance(reason, Crash) else None
         text = f"{self._roster.label(key)} could not start: {describe(reason)}"
+        if error is not None and error.type == StartTimeoutError.__qualname__:
+            return StartTimeoutError(f"{self._roster.label(key)}: {error.message}")
         return StartFailedError(text, error)
 
     # --- stop, find, account ---

@@ -6,10 +6,11 @@ import time
 
 from gristmill.errors import ActorDied, ActorNotFoundError
 from gristmill.node.delivery import Delivery
+from gristmill.node.monitor import Monitor
 from gristmill.node.outgoing import Outgoing
 from gristmill.node.reading import BLOCKED_WAIT, Reading
 from gristmill.node.requests import OpenRequests, Waiter
-from gristmill.supervision import ExitReason, describe
+from gristmill.supervision import ExitReason, NoProc, describe
 from gristmill.transport.control import PeerInfo
 
 _GRACE = 0.005
@@ -22,12 +23,18 @@ class Peers:
     """Opens and closes the ways to other processes; ends the requests to those that died."""
 
     def __init__(
-        self, outgoing: Outgoing, reading: Reading, pending: OpenRequests, delivery: Delivery
+        self,
+        outgoing: Outgoing,
+        reading: Reading,
+        pending: OpenRequests,
+        delivery: Delivery,
+        monitors: dict[int, Monitor],
     ) -> None:
         self._outgoing = outgoing
         self._reading = reading
         self._pending = pending
         self._delivery = delivery
+        self._monitors = monitors
         self.gone: set[int] = set()
         """The addresses that nobody will have again."""
 
@@ -49,11 +56,17 @@ class Peers:
             self._outgoing.credit.reset(address)
             self._delivery.lost(address)
             pending = list(self._pending.items())
+            monitors = list(self._monitors.items())
         asked = [(number, waiter) for number, waiter in pending if waiter.to.home == address]
-        if not asked:
+        watching = [number for number, one in monitors if one.ref.address.home == address]
+        if not asked and not watching:
             return
         time.sleep(_GRACE)  # replies that it sent before it died are still in the pipe
         self._reading.available()
+        for number in watching:
+            monitor = self._monitors.pop(number, None)
+            if monitor is not None:
+                monitor.reason = NoProc() if final else reason
         died = f"its worker {name} died ({describe(reason)})"
         for number, waiter in asked:
             if waiter.done or number not in self._pending:

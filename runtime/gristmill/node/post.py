@@ -12,13 +12,16 @@ from typing import Any, TypeVar
 
 from gristmill.errors import ActorNotFoundError, MailboxFullError, UsageError
 from gristmill.messages import Request
+from gristmill.node.monitor import Monitor
 from gristmill.node.plane import Plane, Wake
 from gristmill.node.reading import BLOCKED_WAIT
 from gristmill.node.requests import RequestKind, Waiter
 from gristmill.node.sending import ClientSending, ControlSide
-from gristmill.ref import Address, OverflowPolicy
+from gristmill.ref import Address, AnyRef, OverflowPolicy
+from gristmill.supervision import NoProc
 from gristmill.transport.codec import Codec
 from gristmill.transport.envelope import ASK, pack
+from gristmill.transport.signals import INCARNATION_SHIFT, Unwatch, Watch, signal_envelope
 
 R = TypeVar("R")
 
@@ -32,6 +35,7 @@ class ClientPost(ClientSending):
         super().__init__(plane, wake, control, Codec(self))
         self._kinds: dict[type, RequestKind] = {}
         self._next_request = 1
+        self._last_monitor = 1 << INCARNATION_SHIFT
 
     # --- ask ---
 
@@ -202,6 +206,30 @@ class ClientPost(ClientSending):
     def _kind(self, request: type[Request[Any]]) -> RequestKind:
         kind = self._kinds[request] = RequestKind.of(self.codec, request)
         return kind
+
+    # --- monitor ---
+
+    def monitor(self, ref: AnyRef) -> Monitor:
+        """Watch the present incarnation of an actor."""
+        if self._barred is not None:
+            raise self._barred
+        to = ref.address
+        with self._send_lock:
+            self._last_monitor += 1
+            number = self._last_monitor
+            monitor = Monitor(self, ref, lambda: self._unwatch(to, number))
+            if to.home in self._gone:
+                monitor.reason = NoProc()
+                return monitor
+            self._monitors[number] = monitor
+            self.plane.post(to.home, signal_envelope(to.key, Watch(number)))
+        self.flush()
+        return monitor
+
+    def _unwatch(self, to: Address, number: int) -> None:
+        if self._monitors.pop(number, None) is not None:
+            with self._send_lock:
+                self.plane.post(to.home, signal_envelope(to.key, Unwatch(number)))
 
     def stop_actor(self, to: Address, timeout: float) -> None:
         """Stop the actor in order, over the control plane."""

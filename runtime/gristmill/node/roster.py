@@ -80,6 +80,12 @@ class Roster:
         if record.spec.name:
             self.names[record.spec.name] = key
 
+    def ended(self, key: int, incarnation: int) -> None:
+        """An incarnation runs no more."""
+        record = self.actors.get(key)
+        if record is not None and record.incarnation == incarnation:
+            record.alive = False
+
     def announce(self, key: int) -> None:
         """An actor has started: its name stands for it now."""
         record = self.actors[key]

@@ -22,15 +22,17 @@ from gristmill.metrics import Report, RunInfo, WorkerSnapshot, build_report
 from gristmill.node.client import Connection
 from gristmill.node.executor import NodeExecutor
 from gristmill.node.mapping import map_batches
+from gristmill.node.monitor import Monitor
 from gristmill.node.pool import Pool
 from gristmill.node.routing import Routing
-from gristmill.node.specs import actor_spec, child_spec, encode_arguments, pool_spec
+from gristmill.node.specs import check_tree, pool_spec
 from gristmill.node.status import NodeStatus
 from gristmill.node.subscription import Subscription
 from gristmill.ref import Address, Mailbox, Ref
 from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
 from gristmill.transport import control as c
 from gristmill.worker.functions import FunctionRunner
+from gristmill.worker.specs import actor_spec, child_spec, encode_arguments
 
 A = TypeVar("A", bound=Actor)
 T = TypeVar("T")
@@ -77,6 +79,7 @@ class RunningNode(ABC):
         facets: Iterable[FacetSpec] | None = None,
         placement: str = "any",
         on_restart: str = "keep",
+        start_timeout: float | None = None,
     ) -> Ref[A]:
         """Start an actor and wait until it has.
 
@@ -93,8 +96,11 @@ class RunningNode(ABC):
             facets: what it starts with; the class's own if None.
             placement: ``"any"``, ``"io"``, ``"dedicated"`` or a worker's name.
             on_restart: ``"keep"`` or ``"drop"`` what waits in the mailbox when it is restarted.
+            start_timeout: seconds that each of its starts may take; None for any.
 
         Raises:
+            StartTimeoutError: it did not start in ``start_timeout``, and was killed.
+            Ignore: it chose not to run.
             StartFailedError: its constructor or ``on_start`` raised; carries the traceback.
             AlreadyStartedError: the name is taken.
             ActorTypeError: the workers can't import it.
@@ -110,6 +116,7 @@ class RunningNode(ABC):
             facets=facets,
             placement=placement,
             on_restart=on_restart,
+            start_timeout=start_timeout,
         )[0]
 
     def spawn_many(
@@ -126,6 +133,7 @@ class RunningNode(ABC):
         facets: Iterable[FacetSpec] | None = None,
         placement: str = "any",
         on_restart: str = "keep",
+        start_timeout: float | None = None,
     ) -> list[Ref[A]]:
         """Start many like actors at once and wait until all of them have; all or none.
 
@@ -142,6 +150,7 @@ class RunningNode(ABC):
             facets: what each starts with.
             placement: ``"any"`` spreads them over the workers.
             on_restart: ``"keep"`` or ``"drop"`` what waits in a mailbox at a restart.
+            start_timeout: seconds that each start may take.
 
         Returns:
             Their refs, in the order of ``args``.
@@ -166,6 +175,7 @@ class RunningNode(ABC):
             facets=facets,
             placement=placement,
             on_restart=on_restart,
+            start_timeout=start_timeout,
         )
 
     def _spawn(
@@ -198,8 +208,15 @@ class RunningNode(ABC):
         ]
 
     def start_supervisor(self, spec: SupervisorSpec, *, supervisor: str = "") -> list[Ref[Any]]:
-        """Start a supervisor with its children; give the refs of its actors, in start order."""
+        """Start a supervisor with its children; give the refs of its actors, in start order.
+
+        Raises:
+            SpecError: something in the spec can't work.
+            StartFailedError: one of its children could not start; the others were stopped.
+            AlreadyStartedError: a name is taken. Nothing was started.
+        """
         connection = self._connected()
+        check_tree(spec)
         operation = c.StartSupervisor(supervisor, spec)
         found = connection.call(operation, list[Address], timeout=None)
         return [Ref(address, connection.post) for address in found]
@@ -236,6 +253,10 @@ class RunningNode(ABC):
         refs = self.start_supervisor(tree)
         rule = Routing(routing)
         return Pool(connection.post, pool_name, [ref.address for ref in refs], rule)
+
+    def monitor(self, ref: Ref[Any]) -> Monitor:
+        """Watch the present incarnation of an actor: ``monitor.wait()`` gives why it has ended."""
+        return self._connected().post.monitor(ref)
 
     def lookup(self, name: str) -> Ref[Any]:
         """Find an actor by its name.

@@ -56,7 +56,10 @@ class ClientSending:
         self._delivery = Delivery(self._outgoing)
         self._incoming = Incoming(self._pending, self._outgoing, self._delivery)
         self._reading = Reading(self._outgoing, self._incoming.take)
-        self.peers = Peers(self._outgoing, self._reading, self._pending, self._delivery)
+        self._monitors = self._incoming.monitors
+        self.peers = Peers(
+            self._outgoing, self._reading, self._pending, self._delivery, self._monitors
+        )
         self._send_lock = self._outgoing.lock
         self._credit = self._outgoing.credit
         self._gone = self.peers.gone

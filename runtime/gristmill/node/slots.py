@@ -52,6 +52,8 @@ class Slots:
         self._slots: dict[int, Slot] = {}
         self._dedicated = 0
         self._last = 0
+        self.gone: list[int] = []
+        """The addresses of the slots that were given up."""
         pins = list(cpus)
         for number in range(1, workers + 1):
             cpu = pins[(number - 1) % len(pins)] if pins else -1
@@ -113,6 +115,7 @@ class Slots:
     def remove(self, slot: Slot) -> None:
         """Give up a slot."""
         del self._slots[slot.address]
+        self.gone.append(slot.address)
 
     def _add(self, name: str, *, shared: bool, cpu: int = -1) -> Slot:
         self._last += 1

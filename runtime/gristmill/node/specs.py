@@ -1,89 +1,28 @@
-"""How actors are described before they run: the arguments of ``spawn`` as specs."""
+"""How trees and pools are described before they run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
 from gristmill.behaviours.actor import Actor
-from gristmill.errors import ActorTypeError, UsageError
+from gristmill.errors import UsageError
 from gristmill.facets.specs import FacetSpec
-from gristmill.importing import import_path
 from gristmill.ref import Mailbox
-from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
+from gristmill.supervision import SpecError, SupervisorSpec, validate
 from gristmill.transport.codec import Codec
-from gristmill.transport.control import ActorSpec
+from gristmill.worker.specs import actor_spec, child_spec
 
 
-def actor_spec(
-    codec: Codec,
-    kind: type[Actor],
-    *,
-    args: Sequence[Any] = (),
-    kwargs: Mapping[str, Any] | None = None,
-    name: str = "",
-    mailbox: Mailbox | None = None,
-    facets: Iterable[FacetSpec] | None = None,
-    placement: str = "any",
-    on_restart: str = "keep",
-) -> ActorSpec:
-    """Describe an actor.
+def check_tree(spec: object) -> None:
+    """Check what is to be started as a supervisor.
 
     Raises:
-        ActorTypeError: ``kind`` is no actor class, or no worker could import it.
-        UsageError: an argument can't travel, or an option is unknown.
+        SpecError: it is none, or something in it can't work.
     """
-    if not (isinstance(kind, type) and issubclass(kind, Actor)):
-        raise ActorTypeError(f"{kind!r} is no actor class; subclass gristmill.Actor")
-    try:
-        path = import_path(kind)
-    except UsageError as error:
-        raise ActorTypeError(f"actor {kind.__name__}: {error}") from None
-    if on_restart not in ("keep", "drop"):
-        raise UsageError(f"on_restart is {on_restart!r}; write 'keep' or 'drop'")
-    bound = mailbox or kind.mailbox
-    if bound.capacity < 1:
-        raise UsageError(f"{path}: a mailbox has a capacity of 1 or more, not {bound.capacity}")
-    return ActorSpec(
-        type=path,
-        args=encode_arguments(codec, args, kwargs),
-        name=name,
-        mailbox=bound,
-        facets=tuple(kind.facets if facets is None else facets),
-        placement=placement,
-        on_restart=on_restart,
-    )
-
-
-def child_spec(
-    actor: ActorSpec | None,
-    child_id: str,
-    *,
-    restart: Restart | str = Restart.PERMANENT,
-    shutdown: ShutdownPolicy = 5.0,
-    backoff: Backoff | None = None,
-) -> ChildSpec:
-    """Describe an actor as a child of a supervisor; None for one that is described beside it.
-
-    Raises:
-        UsageError: the restart type is unknown.
-    """
-    try:
-        kind = Restart(restart)
-    except ValueError:
-        known = ", ".join(Restart)
-        raise UsageError(f"restart is {restart!r}; write one of: {known}") from None
-    start = msgspec.msgpack.encode(actor) if actor is not None else b""
-    return ChildSpec(child_id, start, kind, shutdown, backoff=backoff)
-
-
-def encode_arguments(
-    codec: Codec, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
-) -> bytes:
-    """Encode the arguments of an actor's constructor."""
-    return codec.encode([list(args), dict(kwargs or {})])
+    if not isinstance(spec, SupervisorSpec):
+        raise SpecError(f"{spec!r} is no SupervisorSpec")
+    validate(spec)
 
 
 def pool_spec(

@@ -20,16 +20,18 @@ import msgspec
 from gristmill.errors import ErrorData
 from gristmill.node import status as st
 from gristmill.node.accounts import Accounts
+from gristmill.node.endings import Endings
+from gristmill.node.families import Families
 from gristmill.node.operations import Operations
 from gristmill.node.roster import ActorRecord, Client, Roster
 from gristmill.node.slots import Slot, Slots, SlotState
+from gristmill.node.start_limits import StartLimits
 from gristmill.node.supervisor_shell import NodeConfig, SupervisorShell
 from gristmill.supervision import (
     Action,
     ArmTimer,
     CancelTimer,
     Completed,
-    Crash,
     Ending,
     Exited,
     ExitReason,
@@ -75,7 +77,14 @@ class SupervisorCore:
         self._slots = Slots(config.workers, config.cpus)
         self._roster = Roster(self._slots, shell.send)
         self._accounts = Accounts()
-        self._operations = Operations(self, shell, self._tree, self._roster, self._accounts)
+        self._families = Families(self._tree, self.act, shell.now)
+        self._limits = StartLimits(shell, self._kill_actor)
+        self._operations = Operations(
+            self, shell, self._tree, self._roster, self._accounts, self._families
+        )
+        self._endings = Endings(
+            self, self._tree, self._roster, self._families, self._limits, shell.now
+        )
         self._hellos: list[tuple[bytes, c.ClientHello]] = []
         self._hello_awaited = False
         self._tree_timers: dict[int, int] = {}
@@ -182,12 +191,9 @@ class SupervisorCore:
         self._shell.log(f"worker {slot.name} died: {describe(reason)}; starting it again")
         keys = [key for key in sorted(slot.keys) if self._roster.actors[key].alive]
         exited = [(key, self._roster.actors[key].incarnation) for key in keys]
-        for key in keys:
-            self._roster.actors[key].alive = False
         # started first, so that its boot and the tree's decisions overlap
         self._fork(slot)
-        self.act(self._tree.actors_exited(exited, reason, self._shell.now()))
-        self.settle(keys)
+        self._endings.exited(exited, reason)
 
     def _storm(self, slot: Slot) -> bool:
         now = self._shell.now()
@@ -203,6 +209,8 @@ class SupervisorCore:
         slot.peer = message.peer
         slot.pid = message.pid
         slot.failed_boots = 0
+        if self._slots.gone:
+            self._shell.send(identity, c.Gone(tuple(self._slots.gone)))
         for peer in self._roster.peers():
             if peer.address != slot.address:
                 self._shell.send(identity, c.PeerUp(peer))
@@ -235,18 +243,14 @@ class SupervisorCore:
                 if self._phase == "exiting":
                     self._finish_if_empty()
             case c.ActorsStarted(started):
-                for key, incarnation in started:
+                in_time = self._limits.in_time(started)
+                for key, incarnation in in_time:
                     self._announce(key, incarnation)
-                self.act(self._tree.actors_started(started, now))
-            case c.ActorFailed(key, incarnation, error):
-                self._ended(key, incarnation)
-                failed = self._tree.start_failed(key, incarnation, Crash(error), now)
-                self.act(failed)
-                self.settle([key])
+                self.act(self._tree.actors_started(in_time, now))
+            case c.ActorFailed(key, incarnation, error, ignored):
+                self._endings.start_failed(key, incarnation, error, ignored=ignored)
             case c.ActorExited(key, incarnation, reason):
-                self._ended(key, incarnation)
-                self.act(self._tree.actors_exited([(key, incarnation)], reason, now))
-                self.settle([key])
+                self._endings.exited([(key, incarnation)], reason)
             case c.Subscribe(channel, address, key, wanted):
                 self._roster.subscribe(channel, (address, key), wanted=wanted)
             case c.Metrics(snapshot):
@@ -262,14 +266,10 @@ class SupervisorCore:
         record = self._roster.actors.get(key)
         if record is None or record.incarnation != incarnation:
             return
+        self._limits.started(key)
         if incarnation > 1:
             self._actor_restarts += 1
         self._roster.announce(key)
-
-    def _ended(self, key: int, incarnation: int) -> None:
-        record = self._roster.actors.get(key)
-        if record is not None and record.incarnation == incarnation:
-            record.alive = False
 
     def settle(self, keys: list[int]) -> None:
         """Forget the actors that the tree will not start again."""
@@ -284,6 +284,12 @@ class SupervisorCore:
 
     def _forget(self, key: int, record: ActorRecord) -> None:
         self._roster.remove(key)
+        self._families.end(key, Shutdown("its parent has stopped"), lambda: None)
+        parent = self._families.left(key)
+        if parent in self._roster.actors:
+            incarnation = self._roster.actors[parent].incarnation
+            reason = Shutdown("its children were restarted too often")
+            self._tell_home(parent, c.StopActor(parent, incarnation, reason))
         slot = self._slots.get(record.home)
         if slot is None:
             return
@@ -306,7 +312,8 @@ class SupervisorCore:
     def _act(self, action: Action) -> None:
         match action:
             case StopActor(key, incarnation, reason, _timeout):
-                self._tell_home(key, c.StopActor(key, incarnation, reason))
+                why = self._families.reason_for(key, reason)
+                self._tell_home(key, c.StopActor(key, incarnation, why))
             case KillActor(key, incarnation):
                 self._kill_actor(key, incarnation)
             case ArmTimer(timer, at):
@@ -318,7 +325,8 @@ class SupervisorCore:
             case Report(record):
                 self._shell.log(str(record))
             case Completed(operation, outcome):
-                self._operations.completed(operation, outcome)
+                if not self._families.completed(operation):
+                    self._operations.completed(operation, outcome)
             case TreeStarted():
                 self._welcome()
             case TreeStopped(reason, ending, causes):
@@ -350,6 +358,8 @@ class SupervisorCore:
             path = self._tree.path_of(key)
             together = starts[record.home]
             together.append(c.StartActor(key, incarnation, path, record.spec))
+            if record.spec.start_timeout:
+                self._limits.begin(key, incarnation, record.spec.start_timeout)
             if len(together) == _STARTS_TOGETHER:
                 self._tell_starts(record.home, starts.pop(record.home))
         for home, together in starts.items():

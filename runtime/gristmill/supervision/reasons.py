@@ -44,7 +44,11 @@ class Lost(msgspec.Struct, frozen=True, tag="lost"):
     node: str
 
 
-ExitReason: TypeAlias = Normal | Shutdown | Crash | Killed | Exited | Lost
+class NoProc(msgspec.Struct, frozen=True, tag="noproc"):
+    """There was no such actor to monitor or link to: it never was, or has ended."""
+
+
+ExitReason: TypeAlias = Normal | Shutdown | Crash | Killed | Exited | Lost | NoProc
 
 
 def is_ordered(reason: ExitReason) -> bool:
@@ -67,6 +71,8 @@ def describe(reason: ExitReason) -> str:
             return f"exited with code {code}"
         case Lost(node):
             return f"lost with node {node}"
+        case NoProc():
+            return "no such actor"
 
 
 def _signal_name(number: int) -> str:

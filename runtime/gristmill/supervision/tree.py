@@ -151,17 +151,19 @@ class SupervisionTree:
         now: float,
         *,
         collateral: bool = False,
+        event: int | None = None,
     ) -> list[Action]:
         """One event ended these incarnations, given as (key, incarnation).
 
-        It costs each supervisor that it touches one restart. With ``collateral`` they did nothing
+        It costs each supervisor that it touches one restart, also if it is told in parts: those
+        carry the same negative number as ``event``. With ``collateral`` they did nothing
         wrong (their worker was ended because of another actor on it): restarts cost nothing, and a
         start that was under way is tried again.
         """
         self._engine.begin(now)
         found = {self._current(key, incarnation) for key, incarnation in exited}
         actors: list[Member] = [actor for actor in found if actor is not None]
-        self._engine.gone(actors, reason, collateral=collateral)
+        self._engine.gone(actors, reason, event, collateral=collateral)
         return self._engine.finish()
 
     def timer_fired(self, timer_id: int, now: float) -> list[Action]:
@@ -182,8 +184,10 @@ class SupervisionTree:
 
     # -- operations -----------------------------------------------------------------------------
 
-    def add_child(self, parent: int, spec: Spec, now: float) -> Accepted:
+    def add_child(self, parent: int, spec: Spec, now: float, *, ahead: bool = False) -> Accepted:
         """Add a child behind all others and start it. If its start fails, it is forgotten.
+
+        With ``ahead`` it ranks before all others instead, so it is stopped last.
 
         Raises:
             ActorNotFoundError: there is no such supervisor, or it does not run.
@@ -192,11 +196,11 @@ class SupervisionTree:
             MaxChildrenError: the dynamic supervisor is full.
             SpecError: the spec can't work.
         """
-        (added,), actions = self.add_children(parent, (spec,), now)
+        (added,), actions = self.add_children(parent, (spec,), now, ahead=ahead)
         return Accepted(*added, actions)
 
     def add_children(
-        self, parent: int, specs: Sequence[Spec], now: float
+        self, parent: int, specs: Sequence[Spec], now: float, *, ahead: bool = False
     ) -> tuple[list[tuple[int, int]], list[Action]]:
         """Add children behind all others and start them; nothing is added if one can't be.
 
@@ -221,6 +225,8 @@ class SupervisionTree:
         for spec in specs:
             child = engine.adopt(supervisor, spec)
             child.static = False
+            if ahead:
+                child.rank = -1
             child.start_operation = engine.operation()
             engine.plan_start(child)
             added.append((child.key, child.start_operation))

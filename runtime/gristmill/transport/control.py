@@ -41,6 +41,8 @@ class ActorSpec(msgspec.Struct, frozen=True, array_like=True):
     placement: str = "any"
     """``any``, ``io``, ``dedicated`` or a worker's name."""
     on_restart: str = "keep"
+    start_timeout: float = 0.0
+    """Seconds that each of its starts may take; 0 for any."""
 
 
 class DeadLetter(ControlMessage, tag="DeadLetter", frozen=True):
@@ -96,11 +98,12 @@ class ActorsStarted(ControlMessage, tag="ActorsStarted", frozen=True):
 
 
 class ActorFailed(ControlMessage, tag="ActorFailed", frozen=True):
-    """An incarnation could not start."""
+    """An incarnation could not start, or chose not to run (``ignored``)."""
 
     key: int
     incarnation: int
     error: ErrorData
+    ignored: bool = False
 
 
 class ActorExited(ControlMessage, tag="ActorExited", frozen=True):
@@ -134,6 +137,15 @@ class Instance(msgspec.Struct, frozen=True, array_like=True):
     name: str = ""
 
 
+class Parent(msgspec.Struct, frozen=True, array_like=True):
+    """The incarnation that spawns actors as its children."""
+
+    key: int
+    incarnation: int
+    keeps_children: bool
+    """Whether they outlive its restarts."""
+
+
 class SpawnActors(msgspec.Struct, frozen=True, array_like=True, tag="SpawnActors"):
     """Start like actors under a supervisor (by path; empty: the root), all or none.
 
@@ -146,6 +158,8 @@ class SpawnActors(msgspec.Struct, frozen=True, array_like=True, tag="SpawnActors
     actor: ActorSpec
     """What they have in common as actors."""
     instances: tuple[Instance, ...]
+    by: Parent | None = None
+    """The actor under whose own supervisor they go, instead of ``parent``."""
 
 
 class StartSupervisor(msgspec.Struct, frozen=True, array_like=True, tag="StartSupervisor"):
@@ -231,6 +245,12 @@ class PeerDown(ControlMessage, tag="PeerDown", frozen=True):
     reason: ExitReason
     final: bool = False
     """Nobody will have this address again."""
+
+
+class Gone(ControlMessage, tag="Gone", frozen=True):
+    """Nobody has these addresses any more: told to a process that comes up."""
+
+    addresses: tuple[int, ...]
 
 
 class Registered(ControlMessage, tag="Registered", frozen=True):
@@ -330,6 +350,7 @@ FromSupervisor = (
     Welcome
     | PeerUp
     | PeerDown
+    | Gone
     | Registered
     | Unregistered
     | Subscribers

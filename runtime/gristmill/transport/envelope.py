@@ -12,6 +12,7 @@ EVENT     channel, [targets], sender, body
 CREDIT    target, messages                   (room in a mailbox, given back)
 ACK       target name, number                (at-least-once: handled up to here)
 NOTICE    body                               (from this process's own control thread)
+SIGNAL    target, body                       (a :mod:`~gristmill.transport.signals` signal)
 ========  ==========================================================================
 """
 
@@ -39,7 +40,7 @@ from gristmill.errors import (
     UsageError,
 )
 
-HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
+HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE, SIGNAL = range(10)
 
 Envelope = list[Any]
 

@@ -27,6 +27,8 @@ TIMER = -2
 """The kind of a message to oneself that was due."""
 STOP = -3
 """The kind of the entry that marks where an ordered stop stands."""
+SIGNAL = -4
+"""The kind of a message about the end of another actor."""
 
 
 class Entry(msgspec.Struct, frozen=True, eq=False, gc=False):

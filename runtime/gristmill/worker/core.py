@@ -31,17 +31,20 @@ from gristmill.transport.envelope import (
     EVENT,
     NOTICE,
     REPLY,
+    SIGNAL,
     TELL,
     Envelope,
     read_frame,
 )
 from gristmill.worker import counters
+from gristmill.worker.bonds import Bonds
 from gristmill.worker.cell import CONTINUE, STOP, Cell, Entry, State
 from gristmill.worker.failures import Failures
 from gristmill.worker.handling import Handling
 from gristmill.worker.lifecycle import Lifecycle
 from gristmill.worker.sending import Sending
 from gristmill.worker.shell import Shell
+from gristmill.worker.spawning import Spawns
 
 _DISPATCH = int(TimeClass.DISPATCH)
 _RECEIVED = counters.RECEIVED
@@ -81,6 +84,8 @@ class WorkerCore:
         self.channels = ChannelManager.from_config(channels, self.sending)
         self.codec = Codec(self.sending)
         self.lifecycle = Lifecycle(self)
+        self.bonds = Bonds(self)
+        self.spawns = Spawns(self)
         self.failures = Failures(self)
         self.handling = Handling(self, meter)
         self._handle = self.handling.handle
@@ -170,6 +175,8 @@ class WorkerCore:
             self.sending.on_ack(envelope[1], envelope[2])
         elif kind == NOTICE:
             self.lifecycle.on_control(envelope[1])
+        elif kind == SIGNAL:
+            self.bonds.on_signal(source, envelope[1], envelope[2])
         else:
             raise ValueError(f"kind {kind!r} is unknown")
 

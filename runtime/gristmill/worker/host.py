@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -11,6 +11,7 @@ import msgspec
 
 from gristmill.behaviours.context import Postponed, Timer
 from gristmill.behaviours.facet_set import FacetSet
+from gristmill.behaviours.links import MonitorRef
 from gristmill.errors import Reject, UsageError
 from gristmill.importing import import_path
 from gristmill.messages import Command, Event, Request
@@ -24,6 +25,7 @@ from gristmill.worker.cell import CONTINUE, TIMER, Cell, Entry
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
 
+A = TypeVar("A")
 R = TypeVar("R")
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -108,6 +110,37 @@ class CellHost:
     async def ask(self, to: AnyRef, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""
         return await self._core.sending.asks.ask(self._cell, to.address, request, timeout)
+
+    def monitor(self, to: AnyRef) -> MonitorRef:
+        """Watch an actor."""
+        return self._core.bonds.monitor(self._cell, to)
+
+    def demonitor(self, monitor: MonitorRef, *, flush: bool) -> None:
+        """Watch no longer."""
+        self._core.bonds.demonitor(self._cell, monitor, flush=flush)
+
+    def link(self, to: AnyRef) -> None:
+        """Link to an actor."""
+        self._core.bonds.link(self._cell, to)
+
+    def unlink(self, to: AnyRef) -> None:
+        """Break a link."""
+        self._core.bonds.unlink(self._cell, to)
+
+    def send_exit(self, to: AnyRef, reason: ExitReason) -> None:
+        """Send an exit signal."""
+        self._core.bonds.exit(self._cell, to, reason)
+
+    async def spawn(
+        self,
+        kind: type[A],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any] | None,
+        child: Mapping[str, Any],
+        actor: Mapping[str, Any],
+    ) -> Ref[A]:
+        """Start a child."""
+        return await self._core.spawns.spawn(self._cell, kind, args, kwargs, child, actor)
 
     def publish(self, channel: str, event: Event, key: str) -> None:
         """Publish an event."""

@@ -15,17 +15,18 @@ from gristmill.errors import (
     ActorDied,
     ActorNotFoundError,
     ErrorData,
+    Ignore,
     UsageError,
 )
 from gristmill.facets import KeyCompleted
 from gristmill.importing import resolve
 from gristmill.metrics import TimeClass
-from gristmill.supervision import Crash, ExitReason, Killed, Shutdown, describe
+from gristmill.supervision import Crash, ExitReason, Killed, Normal, Shutdown, describe
 from gristmill.transport import control as c
 from gristmill.transport.envelope import ASK, TELL
 from gristmill.worker import counters
 from gristmill.worker.blueprint import Blueprint
-from gristmill.worker.cell import CONTINUE, TIMER, Cell, State
+from gristmill.worker.cell import CONTINUE, SIGNAL, TIMER, Cell, State
 from gristmill.worker.host import CellHost
 
 if TYPE_CHECKING:
@@ -59,13 +60,16 @@ class Lifecycle:
             case c.KillActor(key, incarnation):
                 cell = self._core.cells.get(key)
                 if cell is not None and cell.incarnation == incarnation:
-                    self.end(cell, Killed(9))
+                    self.kill(cell)
             case c.ForgetActor(key):
                 self.forget(key)
             case c.PeerUp(peer):
                 sending.peer_up(peer)
-            case c.PeerDown(address, _, name, reason, final):
+            case c.PeerDown(address, incarnation, name, reason, final):
                 sending.peer_down(address, name, reason, final=final)
+                self._core.bonds.process_died(address, incarnation, reason, final=final)
+            case c.Gone(addresses):
+                sending.directory.gone.update(addresses)
             case c.Registered(address):
                 sending.registered(address)
             case c.Unregistered(key, name):
@@ -76,6 +80,8 @@ class Lifecycle:
                 self._shell.report_metrics()
             case c.Exit():
                 self._shell.exit()
+            case c.Result() as result:
+                self._core.spawns.on_result(result)
             case other:
                 raise ValueError(f"a worker does not understand {type(other).__name__}")
 
@@ -111,6 +117,7 @@ class Lifecycle:
             if inspect.iscoroutine(starting):
                 cell.busy = True
                 cell.task = self._shell.create_task(self._finish_start(cell, starting))
+                cell.task.add_done_callback(lambda _: starting.close())  # if it was never begun
             else:
                 self._started(cell)
         finally:
@@ -138,7 +145,10 @@ class Lifecycle:
             self._replay(cell, host)
         for channel in kind.channels:
             host.subscribe(channel, wanted=True)
-        return cell.actor.__begin__(cell.context)
+        starting = cell.actor.__begin__(cell.context)
+        if not inspect.iscoroutine(starting):
+            _check_start(cell, starting)
+        return starting
 
     def _replay(self, cell: Cell, host: CellHost) -> None:
         store = self._core.sending.store
@@ -165,7 +175,7 @@ class Lifecycle:
         handling, incarnation = self._core.handling, cell.incarnation
         handling.waiting += 1
         try:
-            await handling.metered(cell, starting)
+            _check_start(cell, await handling.metered(cell, starting))
         except Exception as error:  # whatever on_start raises fails this start
             if cell.incarnation == incarnation:
                 self._start_failed(cell, error)
@@ -192,8 +202,9 @@ class Lifecycle:
 
     def _start_failed(self, cell: Cell, error: Exception) -> None:
         self._discard(cell)
-        data = ErrorData.of(error)
-        self._shell.control(c.ActorFailed(cell.key, cell.incarnation, data))
+        data, ignored = ErrorData.of(error), isinstance(error, Ignore)
+        self._core.bonds.ended(cell, Normal() if ignored else Crash(data))
+        self._shell.control(c.ActorFailed(cell.key, cell.incarnation, data, ignored))
 
     # --- end ---
 
@@ -214,15 +225,26 @@ class Lifecycle:
                 self._end(cell, Shutdown("its worker was terminated"))
 
     def end(self, cell: Cell, reason: ExitReason) -> None:
-        """End an incarnation now: ``terminate`` unless it is killed, then report it."""
+        """End an incarnation now, with its ``terminate``, and report it."""
         self._end(cell, reason)
         self._shell.control(c.ActorExited(cell.key, cell.incarnation, reason))
 
+    def kill(self, cell: Cell) -> None:
+        """End an incarnation at once and unconditionally, and report it."""
+        killed = Killed(9)
+        self._bury(cell, killed)
+        self._shell.control(c.ActorExited(cell.key, cell.incarnation, killed))
+
     def _end(self, cell: Cell, reason: ExitReason) -> None:
-        if cell.actor is not None and not isinstance(reason, Killed):
+        cell.state = State.HELD  # what its terminate causes can't end it again
+        if cell.actor is not None:
             self._terminate(cell, reason)
+        self._bury(cell, reason)
+
+    def _bury(self, cell: Cell, reason: ExitReason) -> None:
         self._tell_waiting_askers(cell, reason)
         self._discard(cell)
+        self._core.bonds.ended(cell, reason)
 
     def _tell_waiting_askers(self, cell: Cell, reason: ExitReason) -> None:
         """Requests whose handler is under way, or whose reply was deferred, get no answer."""
@@ -237,13 +259,13 @@ class Lifecycle:
     def _terminate(self, cell: Cell, reason: ExitReason) -> None:
         assert cell.actor is not None
         assert cell.context is not None
-        self._core.sending.origin = cell
+        origin, self._core.sending.origin = self._core.sending.origin, cell
         try:
             cell.actor.__finish__(reason, cell.context)
         except Exception:  # the actor ends anyway; its failure to clean up is logged
             cell.context.log.exception("%s.terminate raised", type(cell.actor).__qualname__)
         finally:
-            self._core.sending.origin = None
+            self._core.sending.origin = origin
         self._release_effects(cell)
 
     def _release_effects(self, cell: Cell) -> None:
@@ -266,7 +288,7 @@ class Lifecycle:
         cell.busy = False
         cell.deferred.clear()
         kept = [entry for entry in (*cell.postponed, *cell.queue) if entry.kind >= 0]
-        own = sum(entry.kind in (CONTINUE, TIMER) for entry in cell.queue)
+        own = sum(entry.kind in (CONTINUE, TIMER, SIGNAL) for entry in cell.queue)
         self._core.counters[counters.DROPPED] += own
         cell.postponed.clear()
         cell.queue = deque(kept)
@@ -285,3 +307,12 @@ class Lifecycle:
                 if entry.source and not entry.paid and not (entry.kind == TELL and entry.number):
                     self._core.free_place(cell, entry.source)
                 self._core.failures.refuse(cell, entry, ActorNotFoundError(reason))
+
+
+def _check_start(cell: Cell, value: object) -> None:
+    """Refuse what ``on_start`` gave, if it gave something."""
+    if value is not None:
+        raise UsageError(
+            f"{cell.label}: on_start returned {value!r}; it returns nothing (raise Ignore() to "
+            "say that the actor is not to run)"
+        )

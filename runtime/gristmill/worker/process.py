@@ -64,6 +64,10 @@ _SOON = 0.001
 _RETRY_SECONDS = 0.001
 TERMINATED = 128 + signal.SIGTERM
 """Exit status of a worker that SIGTERM has asked to leave."""
+_GRACE = 0.005
+"""Seconds in which what the kernel still has of a dead process reaches the pipe."""
+_PIPE_FRAMES = 10_000
+"""Frames to look at for those of a dead process: more than wait in the pipe."""
 _PAGE_EVERY_NS = 20_000_000
 _METRICS_EVERY = 1.0
 
@@ -250,6 +254,19 @@ class WorkerProcess:
             self.request_turn()  # timers that are due together share a turn
 
         return LoopTimer(self.loop.call_later(delay, fire))
+
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        """Let what a dead process has left in the pipe come in, read it all, and call back."""
+
+        def read_all() -> None:
+            for _ in range(_PIPE_FRAMES):
+                frame = self.plane.receive()
+                if frame is None:
+                    break
+                self.core.on_frame(frame)
+            callback()
+
+        self.call_later(_GRACE, read_all)
 
     def create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine on the loop."""

@@ -29,6 +29,9 @@ class Shell(Protocol):
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call ``callback`` on the loop after ``delay`` seconds, and take a turn after it."""
 
+    def when_drained(self, callback: Callable[[], None]) -> None:
+        """Call back when all that a process sent before its end, now known, has been taken in."""
+
     def create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine on the loop."""
 

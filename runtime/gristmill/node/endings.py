@@ -1,0 +1,92 @@
+"""``Endings``: when the end of an incarnation counts, and for what reason."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from gristmill.errors import ErrorData
+from gristmill.node.families import Families
+from gristmill.node.roster import Roster
+from gristmill.node.start_limits import StartLimits
+from gristmill.supervision import (
+    Action,
+    Crash,
+    ExitReason,
+    Normal,
+    Shutdown,
+    SupervisionTree,
+)
+
+
+class Driver(Protocol):
+    """The part of the core that carries out what follows."""
+
+    def act(self, actions: list[Action]) -> None:
+        """Carry out the tree's actions."""
+
+    def settle(self, keys: list[int]) -> None:
+        """Forget the actors that the tree will not start again."""
+
+
+class Endings:
+    """Tells the tree of ends: that of a parent only when its children have ended too.
+
+    So an actor is started again, or counts as stopped, when nothing of it is left.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        tree: SupervisionTree,
+        roster: Roster,
+        families: Families,
+        limits: StartLimits,
+        now: Callable[[], float],
+    ) -> None:
+        self._driver = driver
+        self._tree = tree
+        self._roster = roster
+        self._families = families
+        self._limits = limits
+        self._now = now
+        self._events = itertools.count(-1, -1)
+
+    def exited(self, exited: list[tuple[int, int]], reason: ExitReason) -> None:
+        """One event has ended these incarnations, given as (key, incarnation)."""
+        event = next(self._events)
+        for key, incarnation in exited:
+            self._roster.ended(key, incarnation)
+        rest = []
+        for pair in exited:
+            key, _ = pair
+            late = self._limits.is_overdue(key)
+            why = self._limits.ended(key, reason)
+            if self._families.has(key):
+                self._families.end(key, why, partial(self._tell, [pair], why, event))
+            elif late:
+                self._tell([pair], why, event)
+            else:
+                rest.append(pair)
+        self._tell(rest, reason, event)
+
+    def _tell(self, exited: list[tuple[int, int]], reason: ExitReason, event: int) -> None:
+        if len(exited) == 1 and self._families.ends_with_parent(exited[0][0], reason):
+            reason = Shutdown("its parent has ended")  # an ordered stop, and no failure
+        self._driver.act(self._tree.actors_exited(exited, reason, self._now(), event=event))
+        self._driver.settle([key for key, _ in exited])
+
+    def start_failed(self, key: int, incarnation: int, error: ErrorData, *, ignored: bool) -> None:
+        """An incarnation could not start, or chose not to run."""
+        self._roster.ended(key, incarnation)
+        self._limits.started(key)
+        reason = Crash(error)
+
+        def tell() -> None:
+            failed = self._tree.start_failed(key, incarnation, reason, self._now(), ignored=ignored)
+            self._driver.act(failed)
+            self._driver.settle([key])
+
+        self._families.end(key, Normal() if ignored else reason, tell)
