@@ -6,17 +6,22 @@ Time, randomness and ids come from here and nowhere else, so that a simulator ca
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from random import Random
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from gristmill.behaviours.facet_set import FacetSet
+from gristmill.behaviours.multi_ask import multi_ask
+from gristmill.deferred import Reply
+from gristmill.errors import UsageError
 from gristmill.messages import Command, Event, Request
+from gristmill.multi_reply import MultiReply
 from gristmill.ref import DEFAULT_TIMEOUT, AnyRef, DeliveryGuarantee, Ref
 from gristmill.supervision import ExitReason, Normal
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 _NORMAL = Normal()
 
@@ -26,6 +31,29 @@ class Timer(Protocol):
 
     def cancel(self) -> bool:
         """Make sure that its message is not handled; give whether that came in time."""
+
+
+class AwaitedReply(Protocol[R_co]):
+    """A request that was sent and whose reply can be fetched later."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the reply, or the error in its place, has come."""
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Await the reply, ``timeout`` seconds at most; give whether it has come.
+
+        It can still be fetched when it has not.
+        """
+
+    async def result(self, timeout: float | None = DEFAULT_TIMEOUT) -> R_co:
+        """Await the reply and give it; raises what :meth:`Ref.ask` raises.
+
+        When ``timeout`` is over the request is abandoned.
+        """
+
+    def abandon(self) -> None:
+        """Give the request up for good: its reply is dropped when it comes."""
 
 
 class ActorHost(Protocol):
@@ -71,6 +99,12 @@ class ActorHost(Protocol):
     async def ask(self, to: AnyRef, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""
 
+    def request(self, to: AnyRef, request: Request[R]) -> AwaitedReply[R]:
+        """Send a request whose reply is fetched later."""
+
+    def watch(self, to: AnyRef, make: Callable[[ExitReason], Event]) -> None:
+        """Handle what ``make`` gives when the incarnation of another actor has ended."""
+
     def publish(self, channel: str, event: Event, key: str) -> None:
         """Publish an event."""
 
@@ -79,6 +113,9 @@ class ActorHost(Protocol):
 
     def send_after(self, delay: float, message: Command | Event) -> Timer:
         """Send to oneself later."""
+
+    def idle_timeout(self, seconds: float | None, message: Command | Event | None) -> None:
+        """Send to oneself when nothing else comes."""
 
     def persist(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
         """Journal and apply an event."""
@@ -95,11 +132,21 @@ class ActorHost(Protocol):
     def stop(self, reason: ExitReason) -> None:
         """End after the handler."""
 
-    def defer(self) -> Callable[[Any], None]:
+    def defer(self) -> Reply[Any]:
         """Answer later."""
 
     def switch_accounting(self, *, compute: bool) -> Callable[[], None]:
         """Change the time class until the returned function is called."""
+
+
+def check_delay(delay: object) -> None:
+    """Refuse a delay that is none.
+
+    Raises:
+        UsageError: it is negative or no number.
+    """
+    if not isinstance(delay, int | float) or isinstance(delay, bool) or not delay >= 0:
+        raise UsageError(f"a delay is a number of seconds from 0 on, not {delay!r}")
 
 
 class Context:
@@ -169,6 +216,29 @@ class Context:
         """Ask another actor; raises what :meth:`Ref.ask` raises."""
         return await self._host.ask(to, request, timeout)
 
+    def request(self, to: Ref[Any], request: Request[R]) -> AwaitedReply[R]:
+        """Ask another actor and go on; fetch the reply later from what this gives.
+
+        Raises:
+            MailboxFullError: its mailbox has no room now.
+            ActorNotFoundError: it has stopped.
+        """
+        return self._host.request(to, request)
+
+    async def multi_ask(
+        self,
+        refs: Iterable[Ref[Any]],
+        request: Request[R],
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> MultiReply[R]:
+        """Ask many actors the same at once; give the replies, and the errors of the rest.
+
+        ``timeout`` holds for all together: whoever has not answered then is among the failed, and
+        a late reply is dropped.
+        """
+        return await multi_ask(self, refs, request, timeout)
+
     async def tell(
         self,
         to: Ref[Any],
@@ -198,6 +268,17 @@ class Context:
             UsageError: the delay is negative or no number.
         """
         return self._host.send_after(delay, message)
+
+    def idle_timeout(self, seconds: float | None, message: Command | Event | None = None) -> None:
+        """Handle ``message`` when no other one comes within ``seconds`` of the handler's end.
+
+        Any message that is handled before cancels it; the handler of that message may ask for it
+        again. None cancels it too. A handler that raises leaves it as it was: cancelled.
+
+        Raises:
+            UsageError: the time is negative or no number, or the actor does not handle the message.
+        """
+        self._host.idle_timeout(seconds, message)
 
     def persist(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
         """Apply ``event`` to the actor and journal it; needs the ``Durable`` facet.
@@ -238,10 +319,11 @@ class Context:
         """
         self._host.stop(reason)
 
-    def defer_reply(self) -> Callable[[Any], None]:
+    def defer_reply(self) -> Reply[Any]:
         """Answer the request in hand later: the handler returns :data:`DEFERRED`.
 
-        Gives a function to call once with the reply.
+        Gives what to call once with the reply. It may be sent to another actor, which then
+        answers instead.
         """
         return self._host.defer()
 

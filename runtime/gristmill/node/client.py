@@ -18,6 +18,7 @@ from gristmill.errors import GristmillError, NodeConnectError, NodeError, NodeSt
 from gristmill.messages import Event
 from gristmill.node.post import ClientPost
 from gristmill.ref import Address
+from gristmill.supervision import ExitReason
 from gristmill.transport import control as c
 from gristmill.transport.codec import message_tag
 from gristmill.transport.data import DataPlane, NoticeSender
@@ -118,9 +119,9 @@ class Connection:
             raise _to_exception(pending.result)
         return msgspec.msgpack.decode(pending.result.value, type=kind)
 
-    def stop_actor(self, to: Address, timeout: float) -> None:
+    def stop_actor(self, to: Address, reason: ExitReason, timeout: float) -> None:
         """Stop an actor in order and wait for its end, ``timeout`` seconds at most."""
-        self.call(c.StopChild(to.key), type(None), timeout=timeout)
+        self.call(c.StopChild(to.key, reason), type(None), timeout=timeout)
 
     def bury(self, to: Address, body: bytes) -> None:
         """Make a message to an actor that has stopped a dead letter."""

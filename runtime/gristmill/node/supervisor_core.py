@@ -29,7 +29,6 @@ from gristmill.supervision import (
     ArmTimer,
     CancelTimer,
     Completed,
-    Crash,
     Ending,
     Exited,
     ExitReason,
@@ -238,9 +237,9 @@ class SupervisorCore:
                 for key, incarnation in started:
                     self._announce(key, incarnation)
                 self.act(self._tree.actors_started(started, now))
-            case c.ActorFailed(key, incarnation, error):
+            case c.ActorFailed(key, incarnation, reason):
                 self._ended(key, incarnation)
-                failed = self._tree.start_failed(key, incarnation, Crash(error), now)
+                failed = self._tree.start_failed(key, incarnation, reason, now)
                 self.act(failed)
                 self.settle([key])
             case c.ActorExited(key, incarnation, reason):

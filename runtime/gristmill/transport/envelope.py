@@ -12,6 +12,8 @@ EVENT     channel, [targets], sender, body
 CREDIT    target, messages                   (room in a mailbox, given back)
 ACK       target name, number                (at-least-once: handled up to here)
 NOTICE    body                               (from this process's own control thread)
+ANSWER    target, process, request, body     (a deferred reply, through who deferred it)
+INSPECT   target, request, body              (an :class:`~gristmill.inspection.Inspection`)
 ========  ==========================================================================
 """
 
@@ -39,7 +41,7 @@ from gristmill.errors import (
     UsageError,
 )
 
-HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
+HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE, ANSWER, INSPECT = range(11)
 
 Envelope = list[Any]
 

@@ -96,6 +96,8 @@ class Failures:
             f"{cell.label} has no handler for {name}; it handles {known}. Add one with @handles, "
             "or send it to another actor"
         )
+        if entry.kind != ASK:
+            _log.warning("%s", error, extra={"actor": cell.label})
         self.refuse(cell, entry, error)
 
     def refuse(self, cell: Cell | None, entry: Entry, error: GristmillError) -> None:

@@ -25,7 +25,7 @@ from gristmill.transport import control as c
 from gristmill.transport.envelope import ASK, TELL
 from gristmill.worker import counters
 from gristmill.worker.blueprint import Blueprint
-from gristmill.worker.cell import CONTINUE, TIMER, Cell, State
+from gristmill.worker.cell import CONTINUE, INSPECTION, TIMER, Cell, State
 from gristmill.worker.host import CellHost
 
 if TYPE_CHECKING:
@@ -105,10 +105,12 @@ class Lifecycle:
         self._core.sending.origin = cell
         try:
             starting = self._construct(cell, spec)
+            if not inspect.iscoroutine(starting):
+                _check_started(cell, starting)
         except Exception as error:  # whatever the user's constructor raises fails this start
             self._start_failed(cell, error)
         else:
-            if inspect.iscoroutine(starting):
+            if starting is not None:
                 cell.busy = True
                 cell.task = self._shell.create_task(self._finish_start(cell, starting))
             else:
@@ -165,7 +167,7 @@ class Lifecycle:
         handling, incarnation = self._core.handling, cell.incarnation
         handling.waiting += 1
         try:
-            await handling.metered(cell, starting)
+            _check_started(cell, await handling.metered(cell, starting))
         except Exception as error:  # whatever on_start raises fails this start
             if cell.incarnation == incarnation:
                 self._start_failed(cell, error)
@@ -179,6 +181,9 @@ class Lifecycle:
             self._shell.request_turn()
 
     def _started(self, cell: Cell) -> None:
+        if cell.stop_reason is not None and cell.state is State.STARTING:
+            self._refused_start(cell, cell.stop_reason)
+            return
         self._release_effects(cell)
         if cell.state is State.STARTING:
             cell.state = State.RUNNING
@@ -191,9 +196,11 @@ class Lifecycle:
             self._core.schedule(cell)
 
     def _start_failed(self, cell: Cell, error: Exception) -> None:
+        self._refused_start(cell, Crash(ErrorData.of(error)))
+
+    def _refused_start(self, cell: Cell, reason: ExitReason) -> None:
         self._discard(cell)
-        data = ErrorData.of(error)
-        self._shell.control(c.ActorFailed(cell.key, cell.incarnation, data))
+        self._shell.control(c.ActorFailed(cell.key, cell.incarnation, reason))
 
     # --- end ---
 
@@ -201,6 +208,9 @@ class Lifecycle:
         """End an incarnation behind what is in its mailbox."""
         cell = self._core.cells.get(key)
         if cell is None or cell.incarnation != incarnation or cell.state is State.HELD:
+            return
+        if cell.state is State.SUSPENDED:
+            self.end(cell, reason)
             return
         cell.stop_reason = reason
         if cell.state is State.RUNNING:
@@ -216,12 +226,14 @@ class Lifecycle:
     def end(self, cell: Cell, reason: ExitReason) -> None:
         """End an incarnation now: ``terminate`` unless it is killed, then report it."""
         self._end(cell, reason)
+        self._shell.flush()  # its last words come before the news of its end
         self._shell.control(c.ActorExited(cell.key, cell.incarnation, reason))
 
     def _end(self, cell: Cell, reason: ExitReason) -> None:
         if cell.actor is not None and not isinstance(reason, Killed):
             self._terminate(cell, reason)
         self._tell_waiting_askers(cell, reason)
+        self._core.inspecting.ended(cell, reason)
         self._discard(cell)
 
     def _tell_waiting_askers(self, cell: Cell, reason: ExitReason) -> None:
@@ -230,9 +242,12 @@ class Lifecycle:
         if cell.current is not None and cell.current.kind == ASK:
             waiting.append(cell.current)
         text = f"{cell.label} ended before it answered: {describe(reason)}"
+        crash = ActorCrashed(text, reason.error) if isinstance(reason, Crash) else None
         for entry in waiting:
-            error = ActorCrashed(text, reason.error) if isinstance(reason, Crash) else None
-            self._core.failures.answer(entry, error or ActorDied(text))
+            self._core.failures.answer(entry, crash or ActorDied(text))
+        for entry in cell.postponed:  # they may be what it could not cope with
+            if entry.kind >= 0:
+                self._core.failures.refuse(cell, entry, crash or ActorDied(text))
 
     def _terminate(self, cell: Cell, reason: ExitReason) -> None:
         assert cell.actor is not None
@@ -265,8 +280,8 @@ class Lifecycle:
         cell.blocked.clear()
         cell.busy = False
         cell.deferred.clear()
-        kept = [entry for entry in (*cell.postponed, *cell.queue) if entry.kind >= 0]
-        own = sum(entry.kind in (CONTINUE, TIMER) for entry in cell.queue)
+        kept = [entry for entry in cell.queue if entry.kind >= 0 or entry.kind == INSPECTION]
+        own = sum(e.kind in (CONTINUE, TIMER) for e in (*cell.postponed, *cell.queue))
         self._core.counters[counters.DROPPED] += own
         cell.postponed.clear()
         cell.queue = deque(kept)
@@ -281,7 +296,14 @@ class Lifecycle:
         queue = list(cell.queue)
         cell.queue.clear()
         for entry in queue:
-            if entry.kind >= 0:
+            if entry.kind == INSPECTION:
+                self._core.failures.answer(entry, ActorNotFoundError(reason))
+            elif entry.kind >= 0:
                 if entry.source and not entry.paid and not (entry.kind == TELL and entry.number):
                     self._core.free_place(cell, entry.source)
                 self._core.failures.refuse(cell, entry, ActorNotFoundError(reason))
+
+
+def _check_started(cell: Cell, value: object) -> None:
+    if value is not None:
+        raise UsageError(f"on_start of {cell.label} gave {value!r}; it gives nothing")
