@@ -249,6 +249,10 @@ class Context:
         """Send ``message``, waiting for room in the target's mailbox if need be."""
         await self._host.tell_waiting(to, message, DeliveryGuarantee(delivery))
 
+    def watch(self, ref: AnyRef, make: Callable[[ExitReason], Event]) -> None:
+        """Handle the event that ``make`` gives when the incarnation of ``ref`` has ended."""
+        self._host.watch(ref, make)
+
     def publish(self, channel: str, event: Event, *, key: str = "") -> None:
         """Publish ``event``; events with one ``key`` keep their order."""
         self._host.publish(channel, event, key)
@@ -348,6 +352,9 @@ class Context:
 
 class Postponed(Exception):  # noqa: N818 - it leaves the handler and is no error
     """Ends the handler of a message that its actor has postponed; not for catching."""
+
+    retry = False
+    """Whether it is to be tried again at once: the state has changed."""
 
 
 class Deferred:
