@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gristmill.behaviours.actor import Actor
     from gristmill.behaviours.context import DEFERRED, Context
-    from gristmill.behaviours.gen_event import EventHandler, GenEvent
+    from gristmill.behaviours.event_handler import EventHandler
+    from gristmill.behaviours.gen_event import GenEvent
     from gristmill.behaviours.gen_server import GenServer
     from gristmill.behaviours.gen_state_machine import GenStateMachine, on
     from gristmill.behaviours.links import Down, Exited, MonitorRef
     from gristmill.behaviours.protocol import handles
     from gristmill.channels import ChannelManager
     from gristmill.config import ConfigBootstrap
+    from gristmill.deferred import Reply
     from gristmill.errors import (
         ActorCrashed,
         ActorDied,
@@ -72,6 +74,7 @@ __all__ = [
     "OverflowPolicy",
     "Ref",
     "Reject",
+    "Reply",
     "Request",
     "Restart",
     "Strategy",
@@ -84,7 +87,7 @@ _HOMES = {
     "Actor": "gristmill.behaviours.actor",
     "Context": "gristmill.behaviours.context",
     "DEFERRED": "gristmill.behaviours.context",
-    "EventHandler": "gristmill.behaviours.gen_event",
+    "EventHandler": "gristmill.behaviours.event_handler",
     "GenEvent": "gristmill.behaviours.gen_event",
     "GenServer": "gristmill.behaviours.gen_server",
     "GenStateMachine": "gristmill.behaviours.gen_state_machine",
@@ -100,6 +103,7 @@ _HOMES = {
     "GristmillError": "gristmill.errors",
     "Ignore": "gristmill.errors",
     "Reject": "gristmill.errors",
+    "Reply": "gristmill.deferred",
     "Breaker": "gristmill.facets.specs",
     "Durable": "gristmill.facets.specs",
     "Idempotency": "gristmill.facets.specs",

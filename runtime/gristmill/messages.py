@@ -36,6 +36,7 @@ class MessageMeta(msgspec.StructMeta):
         except UsageError as error:
             raise MessageTypeError(f"message type {name}: {error}") from None
         namespace["__idempotent__"] = options.pop("idempotent", False)
+        namespace["__internal__"] = options.pop("internal", False)
         chosen: dict[str, Any] = {"frozen": True, "array_like": True, "tag": tag} | options
         return super().__new__(mcls, name, bases, namespace, **chosen)
 
@@ -43,7 +44,13 @@ class MessageMeta(msgspec.StructMeta):
 # said again here, because mypy takes what msgspec.Struct says before what the metaclass says
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class Message(msgspec.Struct, metaclass=MessageMeta):
-    """The base of the three kinds of message; subclass one of those."""
+    """The base of the three kinds of message; subclass one of those.
+
+    With the class keyword ``internal=True`` only the actor itself can send a command or event, as
+    a timer, a timeout or a continuation; one from anywhere else is refused.
+    """
+
+    __internal__: ClassVar[bool]
 
 
 class Command(Message):
@@ -66,6 +73,10 @@ class Request(Message, Generic[R]):
     def __init_subclass__(cls) -> None:
         """Refuse a request without a declared reply type."""
         super().__init_subclass__()
+        if cls.__internal__:
+            raise MessageTypeError(
+                f"request {cls.__qualname__} is internal, so nobody could ask it; make it a Command"
+            )
         if _reply_argument(cls) is None:
             raise MessageTypeError(
                 f"request {cls.__qualname__} does not say what answers it; "

@@ -8,14 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from gristmill.deferred import Ticket
 from gristmill.messages import Command, Event, Request
+
+if TYPE_CHECKING:
+    from gristmill.supervision import ExitReason
 
 A = TypeVar("A")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 DEFAULT_TIMEOUT = 5.0
 """Seconds that an ask waits when nothing else is said, as in OTP."""
@@ -64,6 +69,29 @@ class Address(msgspec.Struct, frozen=True, array_like=True):
         return self.name or f"{self.type.rpartition(':')[2] or 'actor'}#{self.key}"
 
 
+class Pending(Protocol[R_co]):
+    """A request that was sent and whose reply can be fetched later."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the reply, or the error in its place, has come."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the reply, ``timeout`` seconds at most; give whether it has come.
+
+        It can still be fetched when it has not.
+        """
+
+    def result(self, timeout: float | None = DEFAULT_TIMEOUT) -> R_co:
+        """Wait for the reply and give it; raises what :meth:`Ref.ask` raises.
+
+        When ``timeout`` is over the request is abandoned.
+        """
+
+    def abandon(self) -> None:
+        """Give the request up for good: its reply is dropped when it comes."""
+
+
 class Post(Protocol):
     """The sending side of a process: a client, a worker, or both in one."""
 
@@ -81,7 +109,13 @@ class Post(Protocol):
     ) -> Iterator[R]:
         """Send requests with at most ``window`` of them open; give the replies in order."""
 
-    def stop_actor(self, to: Address, timeout: float) -> None:
+    def request(self, to: Address, request: Request[R]) -> Pending[R]:
+        """Send a request whose reply is fetched later."""
+
+    def answer(self, ticket: Ticket, value: Any) -> None:  # noqa: ANN401 - the reply
+        """Answer a deferred request."""
+
+    def stop_actor(self, to: Address, reason: ExitReason | None, timeout: float) -> None:
         """Stop the actor in order."""
 
 
@@ -152,9 +186,25 @@ class Ref(Generic[A]):
         """
         return self._post.ask_many(self.address, requests, window, timeout)
 
-    def stop(self, *, timeout: float = DEFAULT_TIMEOUT) -> None:
-        """Stop the actor in order and wait for its end, ``timeout`` seconds at most."""
-        self._post.stop_actor(self.address, timeout)
+    def request(self, request: Request[R]) -> Pending[R]:
+        """Send ``request`` and go on; fetch its reply later from what this gives.
+
+        Raises what :meth:`ask` raises before it waits. In a handler write
+        ``await ctx.request(ref, request)``.
+        """
+        return self._post.request(self.address, request)
+
+    def stop(self, *, reason: ExitReason | None = None, timeout: float = DEFAULT_TIMEOUT) -> None:
+        """Stop the actor in order and wait for its end.
+
+        Args:
+            reason: what it ends with; ``Shutdown()`` if None.
+            timeout: seconds to wait at most, 0 or more.
+
+        Raises:
+            UsageError: the timeout is no such number. The actor is unharmed.
+        """
+        self._post.stop_actor(self.address, reason, timeout)
 
     def __repr__(self) -> str:
         kind = self.address.type.rpartition(":")[2]

@@ -52,6 +52,15 @@ class Actor:
         """End; behaviours put their own part around ``terminate``."""
         self.terminate(reason, ctx)
 
+    def __state__(self) -> dict[str, Any]:
+        """Give the state, as inspections see it: the attributes."""
+        return dict(vars(self))
+
+    def __set_state__(self, state: dict[str, Any]) -> None:
+        """Put another state in the place of the present one."""
+        vars(self).clear()
+        vars(self).update(state)
+
     def apply(self, event: Any) -> None:  # noqa: ANN401 - the application's own events
         """Change the state by a journaled event; pure. Durable actors define it."""
         raise UsageError(

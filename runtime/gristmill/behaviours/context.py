@@ -6,18 +6,23 @@ Time, randomness and ids come from here and nowhere else, so that a simulator ca
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from random import Random
 from typing import Any, NoReturn, Protocol, TypeVar
 
 from gristmill.behaviours.bonding import BondHost, Bonding
 from gristmill.behaviours.facet_set import FacetSet
+from gristmill.behaviours.multi_ask import multi_ask
+from gristmill.deferred import Reply
+from gristmill.errors import UsageError
 from gristmill.messages import Command, Event, Request
+from gristmill.multi_reply import MultiReply
 from gristmill.ref import DEFAULT_TIMEOUT, AnyRef, DeliveryGuarantee, Ref
 from gristmill.supervision import ExitReason, Normal
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 _NORMAL = Normal()
 
@@ -27,6 +32,29 @@ class Timer(Protocol):
 
     def cancel(self) -> bool:
         """Make sure that its message is not handled; give whether that came in time."""
+
+
+class AwaitedReply(Protocol[R_co]):
+    """A request that was sent and whose reply can be fetched later."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the reply, or the error in its place, has come."""
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Await the reply, ``timeout`` seconds at most; give whether it has come.
+
+        It can still be fetched when it has not.
+        """
+
+    async def result(self, timeout: float | None = DEFAULT_TIMEOUT) -> R_co:
+        """Await the reply and give it; raises what :meth:`Ref.ask` raises.
+
+        When ``timeout`` is over the request is abandoned.
+        """
+
+    def abandon(self) -> None:
+        """Give the request up for good: its reply is dropped when it comes."""
 
 
 class ActorHost(BondHost, Protocol):
@@ -72,6 +100,12 @@ class ActorHost(BondHost, Protocol):
     async def ask(self, to: AnyRef, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""
 
+    def request(self, to: AnyRef, request: Request[R]) -> AwaitedReply[R]:
+        """Send a request whose reply is fetched later."""
+
+    def watch(self, to: AnyRef, make: Callable[[ExitReason], Event]) -> None:
+        """Handle what ``make`` gives when the incarnation of another actor has ended."""
+
     def publish(self, channel: str, event: Event, key: str) -> None:
         """Publish an event."""
 
@@ -80,6 +114,9 @@ class ActorHost(BondHost, Protocol):
 
     def send_after(self, delay: float, message: Command | Event) -> Timer:
         """Send to oneself later."""
+
+    def idle_timeout(self, seconds: float | None, message: Command | Event | None) -> None:
+        """Send to oneself when nothing else comes."""
 
     def persist(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
         """Journal and apply an event."""
@@ -96,11 +133,21 @@ class ActorHost(BondHost, Protocol):
     def stop(self, reason: ExitReason) -> None:
         """End after the handler."""
 
-    def defer(self) -> Callable[[Any], None]:
+    def defer(self) -> Reply[Any]:
         """Answer later."""
 
     def switch_accounting(self, *, compute: bool) -> Callable[[], None]:
         """Change the time class until the returned function is called."""
+
+
+def check_delay(delay: object) -> None:
+    """Refuse a delay that is none.
+
+    Raises:
+        UsageError: it is negative or no number.
+    """
+    if not isinstance(delay, int | float) or isinstance(delay, bool) or not delay >= 0:
+        raise UsageError(f"a delay is a number of seconds from 0 on, not {delay!r}")
 
 
 class Context(Bonding):
@@ -172,6 +219,29 @@ class Context(Bonding):
         """Ask another actor; raises what :meth:`Ref.ask` raises."""
         return await self._host.ask(to, request, timeout)
 
+    def request(self, to: Ref[Any], request: Request[R]) -> AwaitedReply[R]:
+        """Ask another actor and go on; fetch the reply later from what this gives.
+
+        Raises:
+            MailboxFullError: its mailbox has no room now.
+            ActorNotFoundError: it has stopped.
+        """
+        return self._host.request(to, request)
+
+    async def multi_ask(
+        self,
+        refs: Iterable[Ref[Any]],
+        request: Request[R],
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> MultiReply[R]:
+        """Ask many actors the same at once; give the replies, and the errors of the rest.
+
+        ``timeout`` holds for all together: whoever has not answered then is among the failed, and
+        a late reply is dropped.
+        """
+        return await multi_ask(self, refs, request, timeout)
+
     async def tell(
         self,
         to: Ref[Any],
@@ -181,6 +251,10 @@ class Context(Bonding):
     ) -> None:
         """Send ``message``, waiting for room in the target's mailbox if need be."""
         await self._host.tell_waiting(to, message, DeliveryGuarantee(delivery))
+
+    def watch(self, ref: AnyRef, make: Callable[[ExitReason], Event]) -> None:
+        """Handle the event that ``make`` gives when the incarnation of ``ref`` has ended."""
+        self._host.watch(ref, make)
 
     def publish(self, channel: str, event: Event, *, key: str = "") -> None:
         """Publish ``event``; events with one ``key`` keep their order."""
@@ -201,6 +275,17 @@ class Context(Bonding):
             UsageError: the delay is negative or no number.
         """
         return self._host.send_after(delay, message)
+
+    def idle_timeout(self, seconds: float | None, message: Command | Event | None = None) -> None:
+        """Handle ``message`` when no other one comes within ``seconds`` of the handler's end.
+
+        Any message that is handled before cancels it; the handler of that message may ask for it
+        again. None cancels it too. A handler that raises leaves it as it was: cancelled.
+
+        Raises:
+            UsageError: the time is negative or no number, or the actor does not handle the message.
+        """
+        self._host.idle_timeout(seconds, message)
 
     def persist(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
         """Apply ``event`` to the actor and journal it; needs the ``Durable`` facet.
@@ -241,10 +326,11 @@ class Context(Bonding):
         """
         self._host.stop(reason)
 
-    def defer_reply(self) -> Callable[[Any], None]:
+    def defer_reply(self) -> Reply[Any]:
         """Answer the request in hand later: the handler returns :data:`DEFERRED`.
 
-        Gives a function to call once with the reply.
+        Gives what to call once with the reply. It may be sent to another actor, which then
+        answers instead.
         """
         return self._host.defer()
 
@@ -269,6 +355,9 @@ class Context(Bonding):
 
 class Postponed(Exception):  # noqa: N818 - it leaves the handler and is no error
     """Ends the handler of a message that its actor has postponed; not for catching."""
+
+    retry = False
+    """Whether it is to be tried again at once: the state has changed."""
 
 
 class Deferred:

@@ -2,138 +2,76 @@
 
 from __future__ import annotations
 
-import inspect
-import typing
-from collections.abc import Callable, Mapping
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Union, get_args
+from typing import Any, ClassVar, Union
 
 import msgspec
 
 from gristmill.behaviours.actor import Actor
 from gristmill.behaviours.context import Context
+from gristmill.behaviours.event_handler import (
+    REMOVE,
+    EventHandler,
+    Removal,
+    RemovalCause,
+    Remove,
+)
+from gristmill.behaviours.event_messages import (
+    AdderExited,
+    AddHandler,
+    CallHandler,
+    DeleteHandler,
+    HandlerLeft,
+    ListHandlers,
+    SwapHandler,
+    SyncNotify,
+    add_handler,
+)
 from gristmill.behaviours.protocol import Handler, Protocol, handles
-from gristmill.errors import ErrorData, ProtocolError, Reject
-from gristmill.importing import import_path, resolve
-from gristmill.messages import Event, Request
+from gristmill.errors import ErrorData, GristmillError, ProtocolError, Reject
+from gristmill.importing import resolve
+from gristmill.messages import Command, Event, Message
+from gristmill.ref import AnyRef
 from gristmill.supervision import ExitReason
 
-
-class RemovalCause(StrEnum):
-    """Why an event handler leaves its manager."""
-
-    DELETED = "deleted"
-    ASKED = "asked"
-    """It returned :data:`REMOVE`."""
-    SWAPPED = "swapped"
-    ERROR = "error"
-    STOP = "stop"
-    """Its manager ends."""
-
-
-class Removal(msgspec.Struct, frozen=True):
-    """What an event handler is told at its end."""
-
-    cause: RemovalCause
-    error: ErrorData | None = None
-    """What it raised, when that is why."""
+__all__ = [
+    "REMOVE",
+    "AddHandler",
+    "CallHandler",
+    "DeleteHandler",
+    "EventHandler",
+    "GenEvent",
+    "HandlerLeft",
+    "ListHandlers",
+    "Removal",
+    "RemovalCause",
+    "Remove",
+    "SwapHandler",
+    "SyncNotify",
+    "add_handler",
+]
 
 
-class Remove:
-    """The type of :data:`REMOVE`."""
+class _Installed:
+    """A handler in its place."""
 
-    __slots__ = ()
+    __slots__ = ("adder", "handler", "token")
 
-
-REMOVE = Remove()
-"""What ``handle_event`` returns to be removed from the manager."""
-
-
-class EventHandler:
-    """One handler of an event manager, with a state of its own.
-
-    The annotation of ``handle_event``'s event says which events it gets: one type or a union.
-    What it raises removes it, and nothing else: the other handlers get the event all the same.
-    """
-
-    events: ClassVar[tuple[type[Event], ...]] = ()
-    """The event types that it gets; read from ``handle_event``."""
-
-    def __init_subclass__(cls) -> None:
-        """Read the event types off ``handle_event``.
-
-        Raises:
-            ProtocolError: it is not annotated with event types, or is async.
-        """
-        super().__init_subclass__()
-        if "handle_event" in vars(cls):
-            cls.events = _events_of(cls)
-
-    def init(self, previous: Any, ctx: Context) -> None:  # noqa: ANN401 - the predecessor's own
-        """Start. ``previous`` is what ``terminate`` of a swapped handler gave, else None."""
-
-    def handle_event(self, event: Any, ctx: Context) -> Remove | None:  # noqa: ANN401
-        """Take an event; give :data:`REMOVE` to leave."""
-        raise NotImplementedError
-
-    def handle_call(self, request: Any, ctx: Context) -> Any:  # noqa: ANN401, ARG002
-        """Answer a :class:`CallHandler`."""
-        raise Reject(f"{type(self).__qualname__} answers no calls; define handle_call")
-
-    def terminate(self, removal: Removal, ctx: Context) -> Any:  # noqa: ANN401
-        """Clean up; the result goes to who deleted it, or to its successor in a swap."""
-
-
-class SyncNotify(Request[None]):
-    """An event for the manager; answered when every handler has had it."""
-
-    event: Any
-
-
-class AddHandler(Request[None]):
-    """Install a handler; make it with :func:`add_handler`. A taken id: ``already_exists``."""
-
-    id: str
-    handler: str
-    """Import path of its class."""
-    args: tuple[Any, ...] = ()
-
-
-class DeleteHandler(Request[Any]):
-    """Remove a handler; answered by what its ``terminate`` gave. Unknown: ``not_found``."""
-
-    id: str
-
-
-class SwapHandler(Request[None]):
-    """Put a handler in the place of another, which hands over what its ``terminate`` gives."""
-
-    old: str
-    new: AddHandler
-
-
-class CallHandler(Request[Any]):
-    """Ask one handler; answered by its ``handle_call``."""
-
-    id: str
-    request: Any
-
-
-class ListHandlers(Request[list[str]]):
-    """The ids of the handlers, the newest first."""
-
-
-def add_handler(handler_id: str, kind: type[EventHandler], *args: object) -> AddHandler:
-    """Make the request that installs ``kind(*args)`` under ``handler_id``."""
-    return AddHandler(handler_id, import_path(kind), args)
+    def __init__(self, handler: EventHandler) -> None:
+        self.handler = handler
+        self.adder: AnyRef | None = None
+        """Who supervises it."""
+        self.token = 0
+        """Tells one supervision from another."""
 
 
 class GenEvent(Actor):
     """An event manager: gives each event to all its handlers, the newest first.
 
     Events come as messages: ``ref.tell(event)``, ``ref.ask(SyncNotify(event))``, or from the
-    channels that the actor subscribes to. It combines with ``Actor`` and ``GenServer``; an event
+    channels that the actor subscribes to. Commands that it declares in ``infos`` go to each
+    handler's ``handle_info``. It combines with ``Actor`` and ``GenServer``; an event
     type has either a method with ``@handles`` or event handlers.
     """
 
@@ -142,25 +80,24 @@ class GenEvent(Actor):
     events: ClassVar[tuple[type[Event], ...]] = ()
     """Event types that handlers which are added at run time may want."""
 
-    _installed: dict[str, EventHandler] | None = None
+    infos: ClassVar[tuple[type[Command], ...]] = ()
+    """Commands that are for the handlers' ``handle_info``."""
+
+    _installed: dict[str, _Installed] | None = None
+    _tokens = 0
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - passed on
         """Check that no event type has two ways to be handled, and add them to the protocol."""
         super().__init_subclass__(**options)
-        taken = cls.__protocol__.handlers
         wanted = dict.fromkeys(cls.events)
         for kind in cls.handlers.values():
             wanted |= dict.fromkeys(e for e in getattr(kind, "events", ()) if e is not Event)
-        for event in wanted:
-            if not (isinstance(event, type) and issubclass(event, Event)):
-                raise ProtocolError(f"{cls.__qualname__}.events: {event!r} is no event type")
-            if event in taken:
-                raise ProtocolError(
-                    f"{cls.__qualname__} gives {event.__qualname__} to its event handlers and to "
-                    f"its method {taken[event].name}; keep one of the two"
-                )
         cls.events = tuple(wanted)
-        cls.__protocol__ = Protocol(cls, taken | {event: _notifies(event) for event in wanted})
+        _check_types(cls, "events", cls.events, Event)
+        _check_types(cls, "infos", cls.infos, Command)
+        passed: dict[type[Message], Handler] = {e: _passes(e, cls.notify) for e in cls.events}
+        passed |= {info: _passes(info, cls.inform) for info in cls.infos}
+        cls.__protocol__ = Protocol(cls, cls.__protocol__.handlers | passed)
 
     # --- for the actor's own handlers ---
 
@@ -185,13 +122,23 @@ class GenEvent(Actor):
 
     def notify(self, event: Event, ctx: Context) -> None:
         """Give an event to the handlers that want it, the newest first."""
-        for handler_id, handler in reversed(list(self._handlers().items())):
-            if not isinstance(event, handler.events):
-                continue
+        self._each(
+            lambda handler: (
+                handler.handle_event(event, ctx) if isinstance(event, handler.events) else None
+            ),
+            ctx,
+        )
+
+    def inform(self, message: Command, ctx: Context) -> None:
+        """Give a command to the ``handle_info`` of every handler, the newest first."""
+        self._each(lambda handler: handler.handle_info(message, ctx), ctx)
+
+    def _each(self, call: Callable[[EventHandler], Remove | None], ctx: Context) -> None:
+        for handler_id, installed in reversed(list(self._handlers().items())):
             try:
-                answer = handler.handle_event(event, ctx)
+                answer = call(installed.handler)
                 if not (answer is None or isinstance(answer, Remove)):
-                    raise TypeError(f"handle_event gave {answer!r}; it gives None or REMOVE")
+                    raise TypeError(f"it gave {answer!r}; it gives None or REMOVE")
             except Exception as error:  # a handler's failure is its own
                 self._remove_failed(handler_id, error, ctx)
                 continue
@@ -214,7 +161,9 @@ class GenEvent(Actor):
 
     @handles
     def _on_add(self, msg: AddHandler, ctx: Context) -> None:
+        adder = self._adder_of(msg, ctx)
         self._install(msg.id, _made(msg), None, ctx)
+        self._supervise(msg.id, adder, ctx)
 
     @handles
     def _on_delete(self, msg: DeleteHandler, ctx: Context) -> Any:  # noqa: ANN401
@@ -225,10 +174,13 @@ class GenEvent(Actor):
         self._named(msg.old)
         if msg.new.id != msg.old:
             self._refuse_taken(msg.new.id)
+        adder, before = self._adder_of(msg.new, ctx), self._handlers()[msg.old].adder
         successor = _made(msg.new)
         self._refuse_unknown(successor)
-        given = self._remove(msg.old, Removal(RemovalCause.SWAPPED), ctx)
+        removal = Removal(RemovalCause.SWAPPED)
+        given = self._remove(msg.old, removal, ctx, told=adder is not None and adder != before)
         self._install(msg.new.id, successor, given, ctx)
+        self._supervise(msg.new.id, adder or before, ctx)
 
     @handles
     def _on_call(self, msg: CallHandler, ctx: Context) -> Any:  # noqa: ANN401
@@ -245,6 +197,14 @@ class GenEvent(Actor):
     def _on_list(self, _msg: ListHandlers) -> list[str]:
         return list(reversed(self._handlers()))
 
+    @handles
+    def _on_adder_exited(self, msg: AdderExited, ctx: Context) -> None:
+        for handler_id, installed in list(self._handlers().items()):
+            if installed.token == msg.token:
+                removal = Removal(RemovalCause.STOP, reason=msg.reason)
+                installed.adder = None
+                self._remove_quietly(handler_id, removal, ctx)
+
     # --- life ---
 
     def __begin__(self, ctx: Context) -> Any:  # noqa: ANN401 - None or an awaitable
@@ -253,16 +213,32 @@ class GenEvent(Actor):
             handler = make()
             self._refuse_unknown(handler)
             handler.init(None, ctx)
-            self._handlers()[handler_id] = handler
+            self._handlers()[handler_id] = _Installed(handler)
         return super().__begin__(ctx)
 
     def __finish__(self, reason: ExitReason, ctx: Context) -> None:
         """End, and every handler with it, the newest first."""
         for handler_id in reversed(list(self._handlers())):
-            self._remove_quietly(handler_id, Removal(RemovalCause.STOP), ctx)
+            self._remove_quietly(handler_id, Removal(RemovalCause.STOP, reason=reason), ctx)
         super().__finish__(reason, ctx)
 
-    def _handlers(self) -> dict[str, EventHandler]:
+    def __state__(self) -> dict[str, Any]:
+        """Give the attributes, and those of each handler under its id."""
+        attributes = super().__state__()
+        attributes.pop("_tokens", None)
+        installed = attributes.pop("_installed", None) or {}
+        return attributes | {"handlers": {i: dict(vars(h.handler)) for i, h in installed.items()}}
+
+    def __set_state__(self, state: dict[str, Any]) -> None:
+        """Put other attributes in the place of these, also of the handlers that are named."""
+        installed, tokens = self._handlers(), self._tokens
+        handlers = dict(state.pop("handlers", {}))
+        super().__set_state__(state)
+        self._installed, self._tokens = installed, tokens
+        for handler_id, attributes in handlers.items():
+            vars(self._named(handler_id)).update(attributes)
+
+    def _handlers(self) -> dict[str, _Installed]:
         if self._installed is None:
             self._installed = {}
         return self._installed
@@ -282,7 +258,25 @@ class GenEvent(Actor):
             raise Reject(
                 f"handler {handler_id!r} could not start: {error!r}", code="init_failed"
             ) from error
-        self._handlers()[handler_id] = handler
+        self._handlers()[handler_id] = _Installed(handler)
+
+    def _adder_of(self, msg: AddHandler, ctx: Context) -> AnyRef | None:
+        """Give who will supervise a handler, if anybody."""
+        if msg.supervised and ctx.sender is None:
+            raise Reject(
+                f"handler {msg.id!r} can't be supervised by a client; add it from an actor",
+                code="no_adder",
+            )
+        return ctx.sender if msg.supervised else None
+
+    def _supervise(self, handler_id: str, adder: AnyRef | None, ctx: Context) -> None:
+        """Have a handler leave when the actor that supervises it ends."""
+        if adder is None:
+            return
+        installed = self._handlers()[handler_id]
+        self._tokens += 1
+        installed.adder, installed.token = adder, self._tokens
+        _watch(adder, self._tokens, ctx)
 
     def _refuse_taken(self, handler_id: str) -> None:
         if handler_id in self._handlers():
@@ -298,16 +292,22 @@ class GenEvent(Actor):
                 )
 
     def _named(self, handler_id: str) -> EventHandler:
-        handler = self._handlers().get(handler_id)
-        if handler is None:
+        installed = self._handlers().get(handler_id)
+        if installed is None:
             known = ", ".join(self._handlers()) or "none"
             raise Reject(f"no handler {handler_id!r} (handlers: {known})", code="not_found")
-        return handler
+        return installed.handler
 
-    def _remove(self, handler_id: str, removal: Removal, ctx: Context) -> Any:  # noqa: ANN401
-        handler = self._handlers().pop(handler_id)
+    def _remove(self, handler_id: str, removal: Removal, ctx: Context, *, told: bool = True) -> Any:  # noqa: ANN401 - what its terminate gives
+        """Remove a handler; ``told``: who supervises it is told."""
+        installed = self._handlers().pop(handler_id)
+        if told and installed.adder is not None:
+            try:
+                installed.adder.tell(HandlerLeft(ctx.ref, handler_id, removal))
+            except GristmillError as error:
+                ctx.log.error("can't say that handler %r has left: %s", handler_id, error)
         try:
-            return handler.terminate(removal, ctx)
+            return installed.handler.terminate(removal, ctx)
         except Exception as error:
             raise Reject(
                 f"terminate of handler {handler_id!r} failed: {error!r}", code="handler_failed"
@@ -325,11 +325,34 @@ class GenEvent(Actor):
         self._remove_quietly(handler_id, removal, ctx)
 
 
-def _notifies(event: type[Event]) -> Handler:
+def _watch(adder: AnyRef, token: int, ctx: Context) -> None:
+    """Get an :class:`AdderExited` when the present incarnation of an actor has ended."""
+    ctx.watch(adder, lambda reason: AdderExited(token, reason))
+
+
+def _check_types(
+    cls: type[GenEvent], attribute: str, kinds: Iterable[Any], base: type[Message]
+) -> None:
+    """Refuse what is no type of ``base``, or is handled by a method already."""
+    taken = cls.__protocol__.handlers
+    for kind in kinds:
+        if not (isinstance(kind, type) and issubclass(kind, base)):
+            raise ProtocolError(
+                f"{cls.__qualname__}.{attribute}: {kind!r} is no {base.__name__.lower()} type"
+            )
+        if kind in taken:
+            raise ProtocolError(
+                f"{cls.__qualname__} gives {kind.__qualname__} to its event handlers and to "
+                f"its method {taken[kind].name}; keep one of the two"
+            )
+
+
+def _passes(kind: type[Message], function: Callable[..., None]) -> Handler:
+    """Make the protocol's entry for a message that goes to the event handlers."""
     return Handler(
-        name="notify",
-        function=GenEvent.notify,
-        message=event,
+        name=function.__name__,
+        function=function,
+        message=kind,
         wants_context=True,
         is_async=False,
         reply=None,
@@ -347,23 +370,6 @@ def _made(msg: AddHandler) -> EventHandler:
         raise Reject(
             f"handler {msg.id!r} could not be made: {error!r}", code="init_failed"
         ) from error
-
-
-def _events_of(cls: type[EventHandler]) -> tuple[type[Event], ...]:
-    where = f"{cls.__qualname__}.handle_event"
-    function = cls.handle_event
-    if inspect.iscoroutinefunction(function):
-        raise ProtocolError(f"{where} is async; an event handler is a plain method")
-    parameters = list(inspect.signature(function).parameters)
-    if len(parameters) != 3:
-        raise ProtocolError(f"{where} takes (self, event, ctx)")
-    annotation = typing.get_type_hints(function).get(parameters[1])
-    kinds = get_args(annotation) or (annotation,)
-    if not all(isinstance(kind, type) and issubclass(kind, Event) for kind in kinds):
-        raise ProtocolError(
-            f"{where}: annotate {parameters[1]!r} with the event types that it gets"
-        )
-    return kinds
 
 
 def _as_it_is(expected: type, value: object) -> object:

@@ -3,62 +3,76 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
-from typing import Any, ClassVar, TypeVar
+import math
+from collections.abc import Callable, Hashable
+from typing import Any, ClassVar
 
 from gristmill.behaviours.actor import Actor
-from gristmill.behaviours.context import Context, Timer
-from gristmill.behaviours.protocol import Handler, Protocol, handlers_of
-from gristmill.errors import GristmillError, ProtocolError, UsageError
+from gristmill.behaviours.clauses import Clauses, UnhandledMessageError, call, clauses_of, on
+from gristmill.behaviours.context import DEFERRED, Context, Postponed, check_delay
+from gristmill.behaviours.protocol import Handler, Protocol, check_reply
+from gristmill.behaviours.timeouts import Timeout, Timeouts
+from gristmill.errors import (
+    InvalidStateTransition,
+    ProtocolError,
+    ReplyTypeError,
+    UsageError,
+)
 from gristmill.facets.transitions import TransitionTable
-from gristmill.messages import Command, Event, Message
+from gristmill.messages import Command, Event, Message, Request
 
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["GenStateMachine", "UnhandledMessageError", "on"]
 
-_STATES = "__gristmill_states__"
 _UNSET: Any = object()
+_STATE = "the state's timeout"
+_EVENT = "the event's timeout"
 
 
-class UnhandledMessageError(GristmillError):
-    """The machine has no clause for a message in its present state; crashes the machine."""
+class _Turn:
+    """What the handler in progress has decided."""
+
+    __slots__ = ("again", "target", "timeouts")
+
+    def __init__(self, state: object) -> None:
+        self.target: Any = state
+        self.again = False
+        self.timeouts: dict[Hashable, Timeout | None] = {}
 
 
-def on(*states: Hashable) -> Callable[[F], F]:
-    """Mark a method as the handler, in these states, of the message type it is annotated with.
+class _Course:
+    """Where a machine stands; apart from the attributes that its class gives it."""
 
-    It looks like any handler and answers like one. A method with plain ``@handles`` takes its
-    message in every state that has no clause of its own for it.
-    """
+    __slots__ = ("entering", "state", "timeouts", "turn")
 
-    def mark(function: F) -> F:
-        setattr(function, _STATES, states)
-        return function
-
-    return mark
+    def __init__(self, state: object) -> None:
+        self.state: Any = state
+        self.turn: _Turn | None = None
+        self.timeouts: Timeouts | None = None
+        """None before the start."""
+        self.entering = False
 
 
 class GenStateMachine(Actor):
     """A state machine over a :class:`~gristmill.facets.transitions.TransitionTable`.
 
-    A handler decides with :meth:`become` or :meth:`fire`; the change takes place when it has
-    finished, in this order: the state timeout of the old state is cancelled, the new state is
-    set, :meth:`on_enter` runs, postponed messages are tried again. A transition that the table
-    does not have raises :class:`~gristmill.errors.InvalidStateTransition` in the handler: nothing
-    has changed, and the asker gets it. A message without a clause in the present state crashes
-    the machine, so that none is dropped in silence; ``ctx.postpone()`` keeps it for a later state.
+    A handler decides with :meth:`become` or :meth:`fire`. What it decides takes place when it has
+    finished, in this order: its reply leaves, the new state is set and the old state's timeout
+    cancelled, the timeouts it wants are armed, :meth:`on_enter` runs, then come the messages that
+    it inserted with ``ctx.continue_with``, then those that were postponed, then the mailbox.
+
+    A transition that the table does not have raises
+    :class:`~gristmill.errors.InvalidStateTransition` in the handler: nothing has changed, and the
+    asker gets it. A message without a clause in the present state crashes the machine, so that
+    none is dropped in silence; ``ctx.postpone()`` keeps it for a later state.
+
+    Timeouts are messages that are due: :meth:`state_timeout` ends with the state,
+    :meth:`event_timeout` with the next message, and those by name with nothing but their end.
     """
 
     table: ClassVar[TransitionTable[Any]]
     """The states and the transitions between them; every machine class declares it."""
 
-    _state: Any = _UNSET
-    _next: Any = _UNSET
-    _handling = False
-    _again = False
-    _context: Context | None = None
-    _timer: Timer | None = None
-    _wanted_timeout: tuple[float, Command | Event] | None = None
+    _course: _Course | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - passed on
         """Check the clauses against the table, and build the protocol."""
@@ -69,12 +83,14 @@ class GenStateMachine(Actor):
             )
         if inspect.iscoroutinefunction(cls.on_enter):
             raise ProtocolError(f"{cls.__qualname__}.on_enter is async; it is a plain method")
-        cls.__protocol__ = _machine_protocol(cls, cls.__protocol__)
+        found = clauses_of(cls, cls.table.states, cls.__protocol__.handlers)
+        handlers = {kind: each.handler(_run, _run_async) for kind, each in found.items()}
+        cls.__protocol__ = Protocol(cls, handlers)
 
     @property
     def state(self) -> Any:  # noqa: ANN401 - a state of the table
         """The present state; while a handler runs, the one in which it began."""
-        return self.table.initial if self._state is _UNSET else self._state
+        return self.table.initial if self._course is None else self._course.state
 
     def become(self, state: Any) -> None:  # noqa: ANN401 - a state of the table
         """Go to ``state`` when the handler has finished; outside a handler at once.
@@ -83,9 +99,16 @@ class GenStateMachine(Actor):
 
         Raises:
             InvalidStateTransition: the table has no such transition. Nothing has changed.
+            UsageError: the table has no such state.
         """
-        source = self._ahead()
-        self.table.check(source, state)
+        try:
+            self.table.check(self._ahead(), state)
+        except InvalidStateTransition:
+            if state not in self.table.states:
+                known = ", ".join(map(str, self.table.states))
+                name = type(self).__qualname__
+                raise UsageError(f"{name} has no state {state!r} (states: {known})") from None
+            raise
         self._go(state)
 
     def fire(self, trigger: Hashable) -> None:
@@ -99,17 +122,85 @@ class GenStateMachine(Actor):
     def repeat(self) -> None:
         """Enter the present state again when the handler has finished."""
         self._go(self._ahead())
-        self._again = self._handling
+        if self._on_course.turn is not None:
+            self._on_course.turn.again = True
 
-    def state_timeout(self, seconds: float, message: Command | Event) -> None:
+    # --- timeouts ---
+
+    def state_timeout(
+        self,
+        seconds: float | None,
+        message: Command | Event | None = None,
+        *,
+        absolute: bool = False,
+    ) -> None:
         """Handle ``message`` after ``seconds`` in this state; leaving the state cancels it.
 
-        In a handler that changes the state it is the new state's. Arming it again restarts it.
+        In a handler that changes the state it is the new state's. Other messages and
+        :meth:`repeat` leave it alone.
+
+        Args:
+            seconds: from the end of the handler on; None or infinity cancels. Asked for again, it
+                starts again.
+            message: what is due; the machine handles it, and it may be ``internal``.
+            absolute: ``seconds`` is the instant, on the clock of ``ctx.now()``.
+
+        Raises:
+            UsageError: the time is negative or no number, the machine has no clause for the
+                message, or it has not started.
         """
-        if self._handling:
-            self._wanted_timeout = (seconds, message)
+        self._want(_STATE, seconds, message, absolute=absolute)
+
+    def event_timeout(
+        self,
+        seconds: float | None,
+        message: Command | Event | None = None,
+        *,
+        absolute: bool = False,
+    ) -> None:
+        """Handle ``message`` unless another one comes within ``seconds``; else as state_timeout.
+
+        Any message cancels it, also an inserted, a postponed or a due one.
+        """
+        self._want(_EVENT, seconds, message, absolute=absolute)
+
+    def timeout(
+        self,
+        name: Hashable,
+        seconds: float | None,
+        message: Command | Event | None = None,
+        *,
+        absolute: bool = False,
+    ) -> None:
+        """Handle ``message`` after ``seconds``, whatever happens; else as state_timeout.
+
+        There may be as many of these as there are names. They end with the incarnation.
+        """
+        self._want((name,), seconds, message, absolute=absolute)
+
+    def _want(
+        self,
+        name: Hashable,
+        seconds: float | None,
+        message: Command | Event | None,
+        *,
+        absolute: bool,
+    ) -> None:
+        wanted = None
+        if seconds is not None and seconds != math.inf:
+            check_delay(seconds)
+            if message is None or type(message) not in type(self).__protocol__.handlers:
+                raise UsageError(
+                    f"{type(self).__qualname__} has no clause for {message!r}, which is to be due"
+                )
+            wanted = Timeout(seconds, message, absolute)
+        course = self._on_course
+        if course.turn is not None:
+            course.turn.timeouts[name] = wanted
+        elif course.timeouts is not None:
+            course.timeouts.change(name, wanted)
         else:
-            self._arm(seconds, message)
+            raise UsageError("a timeout can be armed from on_start on")
 
     def on_enter(self, old: Any, ctx: Context) -> None:  # noqa: ANN401 - a state of the table
         """Run when a state was entered, before any further message; it can't change the state.
@@ -122,167 +213,136 @@ class GenStateMachine(Actor):
 
     def __begin__(self, ctx: Context) -> Any:  # noqa: ANN401 - None or an awaitable
         """Start, then enter the first state."""
-        self._context = ctx
+        self._on_course.timeouts = Timeouts(ctx)
         starting = super().__begin__(ctx)
         if inspect.isawaitable(starting):
             return self._enter_after(starting, ctx)
         self._enter(self.state, ctx)
-        return None
+        return starting
 
-    async def _enter_after(self, starting: Any, ctx: Context) -> None:  # noqa: ANN401
-        await starting
+    async def _enter_after(self, starting: Any, ctx: Context) -> Any:  # noqa: ANN401
+        value = await starting
         self._enter(self.state, ctx)
+        return value
 
-    def _enter(self, old: Any, ctx: Context) -> None:  # noqa: ANN401 - a state of the table
-        before = self._state
-        self.on_enter(old, ctx)
-        if self._state is not before:
-            raise UsageError(f"{type(self).__qualname__}.on_enter can't change the state")
+    def __state__(self) -> dict[str, Any]:
+        """Give the attributes and the state."""
+        attributes = super().__state__()
+        attributes.pop("_course", None)
+        return attributes | {"state": self.state}
+
+    def __set_state__(self, state: dict[str, Any]) -> None:
+        """Put other attributes, and another state of the table, in the place of these."""
+        if state.get("state") not in self.table.states:
+            raise UsageError(f"{state.get('state')!r} is no state of the table")
+        course = self._on_course
+        attributes = {name: value for name, value in state.items() if name != "state"}
+        super().__set_state__(attributes)
+        self._course = course
+        course.state = state["state"]
+
+    @property
+    def _on_course(self) -> _Course:
+        if self._course is None:
+            self._course = _Course(self.table.initial)
+        return self._course
 
     def _ahead(self) -> Any:  # noqa: ANN401 - a state of the table
-        return self.state if self._next is _UNSET else self._next
+        turn = self._on_course.turn
+        return self.state if turn is None else turn.target
 
     def _go(self, state: Any) -> None:  # noqa: ANN401 - a state of the table
-        if self._handling:
-            self._next = state
+        course = self._on_course
+        if course.entering:
+            raise UsageError(f"{type(self).__qualname__}.on_enter can't change the state")
+        if course.turn is None:
+            course.state = state
         else:
-            self._state = state
+            course.turn.target = state
 
-    def _reset(self) -> None:
-        self._next, self._again, self._wanted_timeout = _UNSET, False, None
-
-    @contextmanager
-    def _transition(self, ctx: Context) -> Iterator[None]:
-        """Run a clause; what it decided takes place unless it raises."""
-        self._reset()
-        self._handling = True
+    def _enter(self, old: Any, ctx: Context) -> None:  # noqa: ANN401 - a state of the table
+        course = self._on_course
+        course.entering = True
         try:
-            yield
-            target, timeout = self._ahead(), self._wanted_timeout
+            given: Any = self.on_enter(old, ctx)  # type: ignore[func-returns-value]  # checked here
         finally:
-            self._handling = False
-            self._next = _UNSET
-        old = self.state
-        if target != old:
-            self._cancel_timeout()
-            self._state = target
-        if timeout is not None:
-            self._arm(*timeout)
-        if target != old or self._again:
-            self._enter(old, ctx)
-        if target != old:
+            course.entering = False
+        if given is not None:
+            raise UsageError(f"{type(self).__qualname__}.on_enter gave {given!r}; it gives nothing")
+
+    def _begin_turn(self) -> _Turn:
+        course = self._on_course
+        assert course.timeouts is not None
+        course.timeouts.change(_EVENT, None)
+        turn = course.turn = _Turn(course.state)
+        return turn
+
+    def _end_turn(self, turn: _Turn, clause: Handler, value: Any, ctx: Context) -> Any:  # noqa: ANN401
+        """Let the turn's decisions take place; give what is still to be answered."""
+        self._on_course.turn = None
+        if issubclass(clause.message, Request):
+            enters = turn.again or turn.target != self.state
+            if enters and value is not DEFERRED:
+                wrong = check_reply(clause, type(self), value)
+                if wrong:
+                    raise ReplyTypeError(wrong)
+                ctx.defer_reply()(value)  # before on_enter sends anything
+                value = DEFERRED
+        elif value is not None:
+            name = f"{type(self).__qualname__}.{clause.name}"
+            raise UsageError(f"{name} gave {value!r}, but nothing waits for an answer")
+        if self._settle(turn, ctx):
             ctx.retry_postponed()
+        return value
 
-    def _arm(self, seconds: float, message: Command | Event) -> None:
-        if self._context is None:
-            raise UsageError("a state timeout can be armed from on_start on")
-        timer = self._context.send_after(seconds, message)
-        self._cancel_timeout()
-        self._timer = timer
-
-    def _cancel_timeout(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-
-
-class _Clauses:
-    """The handlers of one message type, by state."""
-
-    def __init__(self, message: type[Message]) -> None:
-        self.message = message
-        self.by_state: dict[Hashable, Handler] = {}
-        self.otherwise: Handler | None = None
-
-    def all(self) -> list[Handler]:
-        found = list(self.by_state.values())
-        return found if self.otherwise is None else [*found, self.otherwise]
-
-    def choose(self, machine: GenStateMachine) -> Handler:
-        clause = self.by_state.get(machine.state, self.otherwise)
-        if clause is None:
-            states = ", ".join(map(str, self.by_state))
-            raise UnhandledMessageError(
-                f"{type(machine).__qualname__} has no clause for {self.message.__qualname__} in "
-                f"state {machine.state} (it has in: {states}); add one with @on, or postpone it"
-            )
-        return clause
-
-    def handler(self) -> Handler:
-        """Make the one handler that the runtime calls."""
-        clauses = self.all()
-        is_async = any(clause.is_async for clause in clauses)
-        first = clauses[0]
-        return Handler(
-            name=first.name,
-            function=_run_async(self) if is_async else _run(self),
-            message=self.message,
-            wants_context=True,
-            is_async=is_async,
-            reply=first.reply,
-            reply_class=first.reply_class,
-        )
+    def _settle(self, turn: _Turn, ctx: Context) -> bool:
+        """Carry out what a handler has decided; give whether the state has changed."""
+        course = self._on_course
+        assert course.timeouts is not None
+        course.turn = None
+        old = course.state
+        changes = bool(turn.target != old)
+        if changes:
+            course.timeouts.change(_STATE, None)
+            course.state = turn.target
+        for name, wanted in turn.timeouts.items():
+            course.timeouts.change(name, wanted)
+        if changes or turn.again:
+            self._enter(old, ctx)
+        return changes
 
 
-def _call(clause: Handler, machine: GenStateMachine, message: Message, ctx: Context) -> Any:  # noqa: ANN401
-    if clause.wants_context:
-        return clause.function(machine, message, ctx)
-    return clause.function(machine, message)
-
-
-def _run(clauses: _Clauses) -> Callable[..., Any]:
+def _run(clauses: Clauses) -> Callable[..., Any]:
     def run(machine: GenStateMachine, message: Message, ctx: Context) -> Any:  # noqa: ANN401
-        clause = clauses.choose(machine)
-        with machine._transition(ctx):  # noqa: SLF001 - the machine's own half
-            return _call(clause, machine, message, ctx)
+        turn = machine._begin_turn()  # noqa: SLF001 - the machine's own half
+        try:
+            clause = clauses.choose(machine)
+            value = call(clause, machine, message, ctx)
+        except Postponed as postponed:
+            postponed.retry = machine._settle(turn, ctx)  # noqa: SLF001
+            raise
+        except BaseException:
+            machine._on_course.turn = None  # noqa: SLF001
+            raise
+        return machine._end_turn(turn, clause, value, ctx)  # noqa: SLF001
 
     return run
 
 
-def _run_async(clauses: _Clauses) -> Callable[..., Any]:
+def _run_async(clauses: Clauses) -> Callable[..., Any]:
     async def run(machine: GenStateMachine, message: Message, ctx: Context) -> Any:  # noqa: ANN401
-        clause = clauses.choose(machine)
-        with machine._transition(ctx):  # noqa: SLF001 - the machine's own half
-            value = _call(clause, machine, message, ctx)
-            return await value if clause.is_async else value
+        turn = machine._begin_turn()  # noqa: SLF001 - the machine's own half
+        try:
+            clause = clauses.choose(machine)
+            value = call(clause, machine, message, ctx)
+            if clause.is_async:
+                value = await value
+        except Postponed as postponed:
+            postponed.retry = machine._settle(turn, ctx)  # noqa: SLF001
+            raise
+        except BaseException:
+            machine._on_course.turn = None  # noqa: SLF001
+            raise
+        return machine._end_turn(turn, clause, value, ctx)  # noqa: SLF001
 
     return run
-
-
-def _machine_protocol(cls: type[GenStateMachine], common: Protocol) -> Protocol:
-    found: dict[type[Message], _Clauses] = {}
-    for message, handler in common.handlers.items():
-        found[message] = _Clauses(message)
-        found[message].otherwise = handler
-    names = dict.fromkeys(name for klass in reversed(cls.__mro__) for name in vars(klass))
-    for name in names:
-        function = inspect.getattr_static(cls, name)
-        states = getattr(function, _STATES, None)
-        if states is None:
-            continue
-        _check_states(cls, name, states)
-        for handler in handlers_of(cls, name, function):
-            clauses = found.setdefault(handler.message, _Clauses(handler.message))
-            for state in states:
-                other = clauses.by_state.get(state)
-                if other is not None:
-                    raise ProtocolError(
-                        f"{cls.__qualname__} has two clauses for {handler.message.__qualname__} "
-                        f"in state {state}: {other.name} and {name}; keep one"
-                    )
-                clauses.by_state[state] = handler
-    return Protocol(cls, {message: clauses.handler() for message, clauses in found.items()})
-
-
-def _check_states(cls: type[GenStateMachine], name: str, states: tuple[Hashable, ...]) -> None:
-    known = ", ".join(map(str, cls.table.states))
-    if not states:
-        raise ProtocolError(
-            f"{cls.__qualname__}.{name}: say in which states, @on(State.A, ...); "
-            "for every state write @handles"
-        )
-    for state in states:
-        if state not in cls.table.states:
-            raise ProtocolError(
-                f"{cls.__qualname__}.{name}: {state!r} is no state of the table (states: {known})"
-            )

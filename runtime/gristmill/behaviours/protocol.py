@@ -59,7 +59,9 @@ class Protocol:
     def __init__(self, owner: type, handlers: dict[type[Message], Handler]) -> None:
         self.owner = owner
         self.handlers = handlers
-        self.messages: Any = Union[tuple(handlers)] if handlers else None  # noqa: UP007 - a tuple
+        wire = tuple(kind for kind in handlers if not kind.__internal__)
+        self.messages: Any = Union[wire] if wire else None  # noqa: UP007 - a tuple
+        """What may come from others, as a type to decode."""
 
     @classmethod
     def of(cls, owner: type) -> Protocol:

@@ -24,6 +24,7 @@ from gristmill.errors import (
 from gristmill.messages import Event
 from gristmill.node.post import ClientPost
 from gristmill.ref import Address
+from gristmill.supervision import ExitReason
 from gristmill.transport import control as c
 from gristmill.transport.codec import message_tag
 from gristmill.transport.data import DataPlane, NoticeSender
@@ -125,10 +126,10 @@ class Connection:
             raise error_of(pending.result)
         return msgspec.msgpack.decode(pending.result.value, type=kind)
 
-    def stop_actor(self, to: Address, timeout: float) -> None:
+    def stop_actor(self, to: Address, reason: ExitReason, timeout: float) -> None:
         """Stop an actor in order and wait for its end, ``timeout`` seconds at most."""
         try:
-            self.call(c.StopChild(to.key), type(None), timeout=timeout)
+            self.call(c.StopChild(to.key, reason), type(None), timeout=timeout)
         except NodeConnectError:
             raise AskTimeoutError(
                 f"{to.label} did not stop within {timeout:g} s; it still will"

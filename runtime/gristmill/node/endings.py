@@ -7,13 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from gristmill.errors import ErrorData
 from gristmill.node.families import Families
 from gristmill.node.roster import Roster
 from gristmill.node.start_limits import StartLimits
 from gristmill.supervision import (
     Action,
-    Crash,
     ExitReason,
     Normal,
     Shutdown,
@@ -78,11 +76,12 @@ class Endings:
         self._driver.act(self._tree.actors_exited(exited, reason, self._now(), event=event))
         self._driver.settle([key for key, _ in exited])
 
-    def start_failed(self, key: int, incarnation: int, error: ErrorData, *, ignored: bool) -> None:
+    def start_failed(
+        self, key: int, incarnation: int, reason: ExitReason, *, ignored: bool
+    ) -> None:
         """An incarnation could not start, or chose not to run."""
         self._roster.ended(key, incarnation)
         self._limits.started(key)
-        reason = Crash(error)
 
         def tell() -> None:
             failed = self._tree.start_failed(key, incarnation, reason, self._now(), ignored=ignored)

@@ -16,7 +16,7 @@ from gristmill.errors import UsageError
 from gristmill.metrics import Meter, TimeClass, WorkerSnapshot
 from gristmill.metrics.classes import NAMES as CLASS_NAMES
 from gristmill.transport import control as c
-from gristmill.transport.envelope import ASK, NOTICE, pack, pack_frame
+from gristmill.transport.envelope import ASK, INSPECT, NOTICE, pack, pack_frame
 from gristmill.worker import counters
 from gristmill.worker.core import WorkerCore
 from gristmill.worker.process import WorkerConfig
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gristmill.node.local import LocalWorld
 
 _IDLE = int(TimeClass.IDLE)
+_WAITED_FOR = (ASK, INSPECT)
 _DISPATCH = int(TimeClass.DISPATCH)
 
 
@@ -81,7 +82,7 @@ class LoopbackPlane:
 
     def post(self, address: int, envelope: bytes) -> None:
         """Put an envelope into the next frame for a peer."""
-        if self._address >= c.FIRST_CLIENT and envelope[1] == ASK and self._world.inside:
+        if envelope[1] in _WAITED_FOR and self._address >= c.FIRST_CLIENT and self._world.inside:
             raise UsageError(
                 "a handler asks through a ref of the client's, which would wait for itself; "
                 "give the ref to the actor in a message or argument, and write await ctx.ask(...)"

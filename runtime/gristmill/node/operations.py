@@ -28,7 +28,9 @@ from gristmill.supervision import (
     Action,
     ChildSpec,
     Crash,
+    ExitReason,
     Failed,
+    Shutdown,
     Spec,
     SpecError,
     Started,
@@ -41,6 +43,7 @@ from gristmill.transport import control as c
 _METRICS_GRACE = 2.0
 """Seconds to wait for the accounting of a worker that computes."""
 _KEPT_LETTERS = 1000
+_SHUTDOWN = Shutdown()
 
 
 class Driver(Protocol):
@@ -113,8 +116,8 @@ class Operations:
                 self._spawn(identity, number, operation)
             case c.StartSupervisor(parent, spec):
                 self._start(identity, number, parent, spec)
-            case c.StopChild(key):
-                self._stop([key], partial(self._answer, identity, number, None))
+            case c.StopChild(key, reason):
+                self._stop([key], partial(self._answer, identity, number, None), reason)
             case c.Lookup(name):
                 self._answer(identity, number, self._find(name))
             case c.GetStatus():
@@ -251,7 +254,9 @@ class Operations:
 
     # --- stop, find, account ---
 
-    def _stop(self, keys: list[int], done: Callable[[], None]) -> None:
+    def _stop(
+        self, keys: list[int], done: Callable[[], None], reason: ExitReason = _SHUTDOWN
+    ) -> None:
         """Stop members in order and forget them; call ``done`` when they are gone."""
         left = set(keys)
         below = {key: self._tree.actors_below(key) for key in keys}
@@ -265,7 +270,7 @@ class Operations:
                 done()
 
         for key in keys:
-            accepted = self._tree.terminate_child(key, self._shell.now())
+            accepted = self._tree.terminate_child(key, self._shell.now(), reason)
             self._open[accepted.operation] = partial(stopped, key)
             self._driver.act(accepted.actions)
         if not keys:

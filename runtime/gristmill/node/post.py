@@ -13,14 +13,15 @@ from typing import Any, TypeVar
 from gristmill.errors import ActorNotFoundError, MailboxFullError, UsageError
 from gristmill.messages import Request
 from gristmill.node.monitor import Monitor
+from gristmill.node.pending import PendingReply, check_timeout
 from gristmill.node.plane import Plane, Wake
-from gristmill.node.reading import BLOCKED_WAIT
+from gristmill.node.reading import BLOCKED_WAIT, Reading
 from gristmill.node.requests import RequestKind, Waiter
 from gristmill.node.sending import ClientSending, ControlSide
 from gristmill.ref import Address, AnyRef, OverflowPolicy
-from gristmill.supervision import NoProc
+from gristmill.supervision import ExitReason, NoProc, Shutdown
 from gristmill.transport.codec import Codec
-from gristmill.transport.envelope import ASK, pack
+from gristmill.transport.envelope import ASK, INSPECT, pack
 from gristmill.transport.signals import INCARNATION_SHIFT, Unwatch, Watch, signal_envelope
 
 R = TypeVar("R")
@@ -231,9 +232,41 @@ class ClientPost(ClientSending):
             with self._send_lock:
                 self.plane.post(to.home, signal_envelope(to.key, Unwatch(number)))
 
-    def stop_actor(self, to: Address, timeout: float) -> None:
+    def request(self, to: Address, request: Request[R]) -> PendingReply[R]:
+        """Send a request whose reply is fetched later."""
+        return PendingReply(self, self.send_request(to, request, None))
+
+    def inspect(self, to: Address, inspection: Request[R], timeout: float) -> R:
+        """Ask a worker about one of its actors, and wait for its answer."""
+        check_timeout(timeout)
+        self._check()
+        if to.home in self._gone:
+            raise ActorNotFoundError(f"{to.label} has stopped")
+        cls = type(inspection)
+        kind = self._kinds.get(cls) or self._kind(cls)
+        body = self.codec.encode(inspection)
+        with self._send_lock:
+            number = self._next_request
+            self._next_request = number + 1
+            waiter = Waiter(to, kind, _monotonic() + timeout, number)
+            self._pending[number] = waiter
+            self.plane.post(to.home, pack((INSPECT, to.key, number, body)))
+        self.flush()
+        return PendingReply[R](self, waiter).result(timeout)
+
+    @property
+    def reading(self) -> Reading:
+        """Brings what comes."""
+        return self._reading
+
+    def abandon(self, number: int) -> None:
+        """Drop the reply of a request when it comes."""
+        self._pending.pop(number, None)
+
+    def stop_actor(self, to: Address, reason: ExitReason | None, timeout: float) -> None:
         """Stop the actor in order, over the control plane."""
-        self._control.stop_actor(to, timeout)
+        check_timeout(timeout)
+        self._control.stop_actor(to, reason or Shutdown(), timeout)
 
 
 def _finish(future: asyncio.Future[None]) -> None:

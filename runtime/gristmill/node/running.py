@@ -8,7 +8,6 @@ import socket
 import sys
 import threading
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -19,11 +18,11 @@ from gristmill.errors import ActorNotFoundError, GristmillError, NodeError, Usag
 from gristmill.facets.specs import FacetSpec
 from gristmill.messages import Event
 from gristmill.metrics import Report, RunInfo, WorkerSnapshot, build_report
-from gristmill.node.client import Connection
 from gristmill.node.executor import NodeExecutor
 from gristmill.node.mapping import map_batches
 from gristmill.node.monitor import Monitor
 from gristmill.node.pool import Pool
+from gristmill.node.questions import Questions
 from gristmill.node.routing import Routing
 from gristmill.node.specs import check_tree, pool_spec
 from gristmill.node.status import NodeStatus
@@ -42,7 +41,7 @@ _FUNCTIONS = "gristmill-functions"
 _NO_BOUND = 1_000_000_000
 
 
-class RunningNode(ABC):
+class RunningNode(Questions):
     """The part of a :class:`~gristmill.node.node.Node` that needs it to run."""
 
     def __init__(self, workers: int, channels: ChannelConfig) -> None:
@@ -53,14 +52,6 @@ class RunningNode(ABC):
         self._runner_lock = threading.Lock()
         self._started_at = 0
         self._started_unix = 0
-
-    @abstractmethod
-    def _connected(self) -> Connection:
-        """Give the connection to the node.
-
-        Raises:
-            UsageError: the node does not run.
-        """
 
     # --- actors ---
 

@@ -11,8 +11,11 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
+import msgspec
+
+from gristmill.deferred import Ticket
 from gristmill.durability import JournalStore
 from gristmill.errors import GristmillError, MailboxFullError, NodeStoppedError, UsageError
 from gristmill.messages import Command, Event
@@ -24,8 +27,9 @@ from gristmill.node.plane import Plane, Wake
 from gristmill.node.reading import BLOCKED_WAIT, Reading
 from gristmill.node.requests import OpenRequests
 from gristmill.ref import Address, DeliveryGuarantee, OverflowPolicy
+from gristmill.supervision import ExitReason
 from gristmill.transport.codec import Codec
-from gristmill.transport.envelope import EVENT, TELL, pack
+from gristmill.transport.envelope import ANSWER, EVENT, TELL, pack
 
 _SEND_TIMEOUT = 30.0
 """Seconds that a tell without a timeout of its own waits for room."""
@@ -37,7 +41,7 @@ _monotonic = time.monotonic
 class ControlSide(Protocol):
     """What the post needs of the control plane."""
 
-    def stop_actor(self, to: Address, timeout: float) -> None:
+    def stop_actor(self, to: Address, reason: ExitReason, timeout: float) -> None:
         """Stop an actor in order."""
 
     def bury(self, to: Address, body: bytes) -> None:
@@ -113,6 +117,19 @@ class ClientSending:
                 self._outgoing.wake_reader()
             for address, keys in homes.items():
                 self.plane.post(address, pack((EVENT, channel, keys, 0, body)))
+            if not self.plane.flush():
+                return
+        self._flush_fully(_monotonic() + _SEND_TIMEOUT)
+
+    def answer(self, ticket: Ticket, value: Any) -> None:  # noqa: ANN401 - the reply
+        """Answer a request that an actor has deferred, through that actor."""
+        self._check()
+        body = self.codec.encode(value)
+        key, home, process, number = msgspec.structs.astuple(ticket)
+        if home in self._gone:
+            return  # its asker was told when the actor ended
+        with self._send_lock:
+            self.plane.post(home, pack((ANSWER, key, process, number, body)))
             if not self.plane.flush():
                 return
         self._flush_fully(_monotonic() + _SEND_TIMEOUT)

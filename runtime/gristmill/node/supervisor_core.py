@@ -247,8 +247,8 @@ class SupervisorCore:
                 for key, incarnation in in_time:
                     self._announce(key, incarnation)
                 self.act(self._tree.actors_started(in_time, now))
-            case c.ActorFailed(key, incarnation, error, ignored):
-                self._endings.start_failed(key, incarnation, error, ignored=ignored)
+            case c.ActorFailed(key, incarnation, reason, ignored):
+                self._endings.start_failed(key, incarnation, reason, ignored=ignored)
             case c.ActorExited(key, incarnation, reason):
                 self._endings.exited([(key, incarnation)], reason)
             case c.Subscribe(channel, address, key, wanted):

@@ -149,7 +149,8 @@ class Engine(Roster):
             self.end(child, Ending.STOPPED, Shutdown())
             return
         child.state = State.STOPPING
-        self._actions.append(StopActor(child.key, child.incarnation, Shutdown(), timeout))
+        reason, child.stop_reason = child.stop_reason, Shutdown()
+        self._actions.append(StopActor(child.key, child.incarnation, reason, timeout))
 
     def _mark_stopping(self, child: Member) -> None:
         child.owner.to_stop.discard(child)

@@ -81,7 +81,9 @@ class MemberBase:
 class Actor(MemberBase):
     """A leaf of the tree."""
 
-    __slots__ = ("kill_expected", "kill_sent", "restarts_in_a_row", "spec", "started_at")
+    __slots__ = (
+        "kill_expected", "kill_sent", "restarts_in_a_row", "spec", "started_at", "stop_reason",
+    )  # fmt: skip
 
     def __init__(self, key: int, spec: ChildSpec, parent: Supervisor, rank: int) -> None:
         super().__init__(key, spec.id, parent, rank)
@@ -92,6 +94,8 @@ class Actor(MemberBase):
         self.kill_sent = False
         self.kill_expected = False
         """The kill was the policy, not the end of a stop that took too long."""
+        self.stop_reason: ExitReason = Shutdown()
+        """What it is told when it is asked to stop."""
 
 
 class Supervisor(MemberBase):

@@ -21,6 +21,8 @@ from gristmill.supervision.views import (
     snapshot_of,
 )
 
+_SHUTDOWN = Shutdown()
+
 
 class AlreadyPresentError(GristmillError):
     """The id belongs to a child that is stopped and whose spec is kept."""
@@ -245,8 +247,10 @@ class SupervisionTree:
         child.fresh = False
         return self._start_on_request(child)
 
-    def terminate_child(self, key: int, now: float) -> Accepted:
+    def terminate_child(self, key: int, now: float, reason: ExitReason = _SHUTDOWN) -> Accepted:
         """Stop a child as its shutdown policy says. Its spec is kept, unless it is temporary.
+
+        ``reason`` is what an actor is told, and what it ends with.
 
         Raises:
             ActorNotFoundError: there is no such child, or its supervisor does not run.
@@ -257,6 +261,8 @@ class SupervisionTree:
         self._engine.complete_start(child, Failed(Shutdown("terminated")))
         self._engine.unschedule(child)
         if child.alive:
+            if isinstance(child, Actor):
+                child.stop_reason = reason
             child.stop_operations += (operation,)
             self._engine.plan_stop(child)
         else:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec.msgpack import Decoder, Encoder, Ext
 
+from gristmill.deferred import Reply, Ticket
 from gristmill.errors import PayloadTooLargeError, UsageError
 from gristmill.ref import Address, Post, Ref
 
@@ -17,7 +18,9 @@ MAX_BODY = 64 * 1024 * 1024
 
 _REF = 1
 _ARRAY = 2
+_REPLY = 16
 _address_decoder = Decoder(Address)
+_ticket_decoder = Decoder(Ticket)
 _array_decoder = Decoder(tuple[str, tuple[int, ...], bytes])
 
 
@@ -58,6 +61,8 @@ class Codec:
     def _decode_extension(self, code: int, data: memoryview) -> object:
         if code == _REF and self._post is not None:
             return Ref(_address_decoder.decode(data), self._post)
+        if code == _REPLY and self._post is not None:
+            return Reply(_ticket_decoder.decode(data), self._post)
         if code == _ARRAY:
             return _decode_array(data)
         raise msgspec.ValidationError(f"unknown extension type {code}")
@@ -66,6 +71,8 @@ class Codec:
 def _encode_ours(value: object) -> object:
     if isinstance(value, Ref):
         return Ext(_REF, msgspec.msgpack.encode(value.address))
+    if isinstance(value, Reply):
+        return Ext(_REPLY, msgspec.msgpack.encode(value.ticket))
     if isinstance(value, np.ndarray):
         return Ext(_ARRAY, _encode_array(value))
     if isinstance(value, np.generic):

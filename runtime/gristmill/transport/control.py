@@ -17,7 +17,7 @@ from gristmill.errors import ErrorData
 from gristmill.facets.specs import FacetSpec
 from gristmill.metrics import WorkerSnapshot
 from gristmill.ref import Address, Mailbox
-from gristmill.supervision import ChildSpec, ExitReason, SupervisorSpec
+from gristmill.supervision import ChildSpec, ExitReason, Shutdown, SupervisorSpec
 from gristmill.transport.wakeup import Wakeup
 
 SUPERVISOR = 0
@@ -102,7 +102,7 @@ class ActorFailed(ControlMessage, tag="ActorFailed", frozen=True):
 
     key: int
     incarnation: int
-    error: ErrorData
+    reason: ExitReason
     ignored: bool = False
 
 
@@ -170,9 +170,10 @@ class StartSupervisor(msgspec.Struct, frozen=True, array_like=True, tag="StartSu
 
 
 class StopChild(msgspec.Struct, frozen=True, array_like=True, tag="StopChild"):
-    """Stop an actor or supervisor in order and forget it."""
+    """Stop an actor or supervisor in order and forget it; an actor ends with the reason."""
 
     key: int
+    reason: ExitReason = Shutdown()
 
 
 class Lookup(msgspec.Struct, frozen=True, array_like=True, tag="Lookup"):

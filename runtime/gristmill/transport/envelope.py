@@ -13,6 +13,8 @@ CREDIT    target, messages                   (room in a mailbox, given back)
 ACK       target name, number                (at-least-once: handled up to here)
 NOTICE    body                               (from this process's own control thread)
 SIGNAL    target, body                       (a :mod:`~gristmill.transport.signals` signal)
+ANSWER    target, process, request, body     (a deferred reply, through who deferred it)
+INSPECT   target, request, body              (an :class:`~gristmill.inspection.Inspection`)
 ========  ==========================================================================
 """
 
@@ -40,7 +42,7 @@ from gristmill.errors import (
     UsageError,
 )
 
-HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE, SIGNAL = range(10)
+HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE, SIGNAL, ANSWER, INSPECT = range(12)
 
 Envelope = list[Any]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -17,9 +18,10 @@ from gristmill.errors import (
 from gristmill.messages import Request, reply_type
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address
-from gristmill.transport.envelope import ASK, ErrorReply, pack, to_exception
+from gristmill.transport.envelope import ASK, INSPECT, ErrorReply, pack, to_exception
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry
+from gristmill.worker.open_request import OpenRequest
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
@@ -49,43 +51,25 @@ class Asks:
         self._core = core
         self._shell = core.shell
         self._open: dict[int, _Open] = {}
+        self._background: dict[int, _Open] = {}
+        """Those that no handler has to wait for: requests and inspections."""
+        self._awaited = 0
+        """How many handlers wait for one of the background all the same."""
         self._next_number = (core.shell.incarnation << 40) + 1
 
     def __len__(self) -> int:
-        """How many wait."""
-        return len(self._open)
+        """How many handlers wait for a reply."""
+        return len(self._open) + self._awaited
 
     async def ask(self, origin: Cell, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply; raises what :meth:`Ref.ask` raises."""
-        if to.key == origin.key:
-            raise UsageError(
-                f"{origin.label} asks itself, and would wait for ever; call the method"
-            )
-        sending = self._core.sending
-        if to.home in sending.directory.gone:
-            raise ActorNotFoundError(f"{to.label} has stopped")
-        meter = self._core.meter
-        previous = meter.switch(_SER)
-        body = self._core.codec.encode(request)
-        meter.switch(previous)
-        await sending.await_credit(to)
-        number = self._next_number
-        self._next_number += 1
-        future = self._shell.create_future()
-        name = type(request).__qualname__
+        body = self._encode(origin, to, request)
+        await self._core.sending.await_credit(to)
         deadline = self._shell.now() + timeout if timeout is not None else 0.0
-        envelope = pack((ASK, to.key, origin.key, number, deadline, body))
-        again = envelope if type(request).__idempotent__ else None
-        self._open[number] = _Open(future, reply_type(type(request)), to, name, again)
-        self._core.counters[counters.SENT] += 1
-        if to.home == self._shell.address:
-            entry = Entry(ASK, to.home, origin.key, number, deadline, body, None, meter.last)
-            self._core.deliver(to.key, entry)
-        else:
-            self._shell.post(to.home, envelope)
-        self._shell.request_turn()
+        number, future = self._send(self._open, origin, to, request, body, deadline)
         timer = None
         if timeout is not None:
+            name = type(request).__qualname__
             expired = AskTimeoutError(
                 f"{to.label} is alive and did not answer {name} in {timeout:g} s"
             )
@@ -97,9 +81,97 @@ class Asks:
             if timer is not None:
                 timer.cancel()
 
+    def request(self, origin: Cell, to: Address, request: Request[R]) -> OpenRequest[R]:
+        """Send a request whose reply is fetched later."""
+        body = self._encode(origin, to, request)
+        self._core.sending.take_credit(to)
+        number, future = self._send(self._background, origin, to, request, body, 0.0)
+        return OpenRequest(self, number, to, type(request).__qualname__, future)
+
+    def inspect(self, to: Address, inspection: Request[Any]) -> asyncio.Future[Any]:
+        """Ask a worker about one of its actors."""
+        future = self._shell.create_future()
+        number = self._next_number
+        self._next_number += 1
+        if to.home in self._core.sending.directory.gone:
+            future.set_exception(ActorNotFoundError(f"{to.label} has stopped"))
+            return future
+        kind = type(inspection)
+        self._background[number] = _Open(future, reply_type(kind), to, kind.__qualname__, None)
+        body = self._core.codec.encode(inspection)
+        if to.home == self._shell.address:
+            self._core.inspecting.take(to.home, to.key, number, body)
+        else:
+            self._shell.post(to.home, pack((INSPECT, to.key, number, body)))
+        self._shell.request_turn()
+        return future
+
+    async def settled(self, future: asyncio.Future[Any], timeout: float | None) -> None:
+        """Wait until a future has an outcome, ``timeout`` seconds at most."""
+        waiter = self._shell.create_future()
+
+        def wake(_: object = None) -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        future.add_done_callback(wake)
+        timer = self._shell.call_later(timeout, wake) if timeout is not None else None
+        self._awaited += 1
+        try:
+            await waiter
+        finally:
+            self._awaited -= 1
+            future.remove_done_callback(wake)
+            if timer is not None:
+                timer.cancel()
+
+    def forget(self, number: int) -> None:
+        """Drop the reply of a request when it comes."""
+        self._background.pop(number, None)
+
+    def _encode(self, origin: Cell, to: Address, request: Request[Any]) -> bytes:
+        if to.key == origin.key:
+            raise UsageError(
+                f"{origin.label} asks itself, and would wait for ever; call the method"
+            )
+        if to.home in self._core.sending.directory.gone:
+            raise ActorNotFoundError(f"{to.label} has stopped")
+        meter = self._core.meter
+        previous = meter.switch(_SER)
+        body = self._core.codec.encode(request)
+        meter.switch(previous)
+        return body
+
+    def _send(
+        self,
+        opened: dict[int, _Open],
+        origin: Cell,
+        to: Address,
+        request: Request[Any],
+        body: bytes,
+        deadline: float,
+    ) -> tuple[int, asyncio.Future[Any]]:
+        """Send a request that has its place in the mailbox; give its number and its future."""
+        number = self._next_number
+        self._next_number += 1
+        future = self._shell.create_future()
+        kind = type(request)
+        envelope = pack((ASK, to.key, origin.key, number, deadline, body))
+        again = envelope if kind.__idempotent__ else None
+        opened[number] = _Open(future, reply_type(kind), to, kind.__qualname__, again)
+        self._core.counters[counters.SENT] += 1
+        if to.home == self._shell.address:
+            arrived = self._core.meter.last
+            entry = Entry(ASK, to.home, origin.key, number, deadline, body, None, arrived)
+            self._core.deliver(to.key, entry)
+        else:
+            self._shell.post(to.home, envelope)
+        self._shell.request_turn()
+        return number, future
+
     def on_reply(self, number: int, body: bytes) -> None:
         """An ask is answered; a late answer is dropped."""
-        found = self._open.pop(number, None)
+        found = self._open.pop(number, None) or self._background.pop(number, None)
         if found is None or found.future.done():
             return
         try:
@@ -113,7 +185,7 @@ class Asks:
 
     def on_error(self, number: int, body: bytes) -> None:
         """An ask has failed."""
-        found = self._open.pop(number, None)
+        found = self._open.pop(number, None) or self._background.pop(number, None)
         if found is not None and not found.future.done():
             error = to_exception(msgspec.msgpack.decode(body, type=ErrorReply))
             found.future.set_exception(error)
@@ -126,25 +198,27 @@ class Asks:
             died: how, as a sentence.
             final: there will be no next incarnation.
         """
-        asked = [number for number, found in self._open.items() if found.to.home == address]
-        if asked:
-            self._shell.call_later(_GRACE, lambda: self._lost(asked, died, final=final))
+        for opened in (self._open, self._background):
+            asked = [number for number, found in opened.items() if found.to.home == address]
+            if asked:
+                lost = partial(self._lost, opened, asked, died, final=final)
+                self._shell.call_later(_GRACE, lost)
 
-    def _lost(self, asked: list[int], died: str, *, final: bool) -> None:
+    def _lost(self, opened: dict[int, _Open], asked: list[int], died: str, *, final: bool) -> None:
         for number in asked:
-            found = self._open.get(number)
+            found = opened.get(number)
             if found is None or found.future.done():
                 continue
             if final:
                 error: ActorError = ActorNotFoundError(f"{found.to.label} has stopped")
             elif found.again is not None:
-                self._open[number] = found._replace(again=None)
+                opened[number] = found._replace(again=None)
                 self._core.sending.send_again(found.to, found.again)
                 continue
             else:
                 text = f"{found.to.label} was asked {found.request} when {died}"
                 error = ActorDied(f"{text}; it may or may not have been handled")
-            del self._open[number]
+            del opened[number]
             found.future.set_exception(error)
 
 

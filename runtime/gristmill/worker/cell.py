@@ -29,6 +29,8 @@ STOP = -3
 """The kind of the entry that marks where an ordered stop stands."""
 SIGNAL = -4
 """The kind of a message about the end of another actor."""
+INSPECTION = -5
+"""The kind of an inspection, which keeps its place among the messages."""
 
 
 class Entry(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -59,8 +61,10 @@ class State(IntEnum):
     HELD = 0
     """No incarnation; the mailbox keeps what comes for the next one."""
     STARTING = 1
-    RUNNING = 2
-    STOPPING = 3
+    SUSPENDED = 2
+    """Takes nothing but inspections; its mailbox keeps the rest."""
+    RUNNING = 3
+    STOPPING = 4
     """Will end when it has handled what was there before the stop."""
 
 
@@ -68,7 +72,7 @@ _ANY_MAILBOX = Mailbox()
 _CONTAINERS: dict[str, Callable[[], Any]] = {
     "acknowledged": dict, "attempts": dict, "blocked": deque, "deferred": dict, "effects": list,
     "handlers": dict, "marks": dict, "owed": dict, "postponed": list, "queue": deque,
-    "stats": dict, "timers": set,
+    "stats": dict, "timers": set, "watchers": list,
 }  # fmt: skip
 
 
@@ -79,7 +83,7 @@ class Cell:
         "acknowledged", "actor", "attempts", "blocked", "busy", "context", "credit_lot", "current",
         "decode", "deferred", "durable", "effects", "handlers", "incarnation", "inserted", "key",
         "label", "mailbox", "marks", "owed", "path", "postponed", "queue", "scheduled", "spec",
-        "state", "stats", "stop_reason", "task", "timers",
+        "state", "stats", "stop_reason", "task", "timers", "watchers",
     )  # fmt: skip
 
     handlers: dict[type[Message], Handler]
@@ -102,6 +106,8 @@ class Cell:
     attempts: dict[tuple[int, int], int]
     """How often an at-least-once message has crashed this actor."""
     timers: set[Any]
+    watchers: list[tuple[int, int]]
+    """Who is told of the incarnation's end: processes and the numbers of their requests."""
 
     def __init__(self, key: int) -> None:
         self.key = key

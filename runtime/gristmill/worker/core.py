@@ -25,10 +25,12 @@ from gristmill.supervision import Normal
 from gristmill.transport.codec import Codec
 from gristmill.transport.envelope import (
     ACK,
+    ANSWER,
     ASK,
     CREDIT,
     ERROR,
     EVENT,
+    INSPECT,
     NOTICE,
     REPLY,
     SIGNAL,
@@ -38,9 +40,10 @@ from gristmill.transport.envelope import (
 )
 from gristmill.worker import counters
 from gristmill.worker.bonds import Bonds
-from gristmill.worker.cell import CONTINUE, STOP, Cell, Entry, State
+from gristmill.worker.cell import CONTINUE, INSPECTION, STOP, Cell, Entry, State
 from gristmill.worker.failures import Failures
 from gristmill.worker.handling import Handling
+from gristmill.worker.inspecting import Inspecting
 from gristmill.worker.lifecycle import Lifecycle
 from gristmill.worker.sending import Sending
 from gristmill.worker.shell import Shell
@@ -87,6 +90,7 @@ class WorkerCore:
         self.bonds = Bonds(self)
         self.spawns = Spawns(self)
         self.failures = Failures(self)
+        self.inspecting = Inspecting(self)
         self.handling = Handling(self, meter)
         self._handle = self.handling.handle
         self.ready: deque[Cell] = deque()
@@ -177,6 +181,10 @@ class WorkerCore:
             self.lifecycle.on_control(envelope[1])
         elif kind == SIGNAL:
             self.bonds.on_signal(source, envelope[1], envelope[2])
+        elif kind == ANSWER:
+            self.sending.answered(*envelope[1:])
+        elif kind == INSPECT:
+            self.inspecting.take(source, *envelope[1:])
         else:
             raise ValueError(f"kind {kind!r} is unknown")
 
@@ -268,6 +276,9 @@ class WorkerCore:
             if entry.kind < 0:
                 if entry.kind == STOP:
                     self.lifecycle.end(cell, cell.stop_reason or Normal())
+                    return
+                if entry.kind == INSPECTION:
+                    self.inspecting.answer(cell, entry)
                     return
                 if entry.kind == CONTINUE:
                     self.shell.flush()  # the reply that it continues from goes first

@@ -50,6 +50,8 @@ class Failures:
         cell.deferred.pop((entry.source, entry.number), None)
         if isinstance(error, Postponed):
             cell.postponed.append(msgspec.structs.replace(entry, paid=True))
+            if error.retry and cell.context is not None:
+                cell.context.retry_postponed()
             return
         if isinstance(error, Reject):
             core.counters[counters.REJECTED] += 1
@@ -84,7 +86,11 @@ class Failures:
     def undecodable(self, cell: Cell, entry: Entry, error: Exception) -> None:
         """A body is malformed, or of a type that the actor has no handler for."""
         name = message_tag(entry.body)
-        if any(tag_of(message) == name for message in cell.handlers):
+        kind = next((each for each in cell.handlers if tag_of(each) == name), None)
+        if kind is not None and kind.__internal__:
+            text = f"{cell.label}: {name} is internal, only the actor itself can send it"
+            self.refuse(cell, entry, UnknownMessageError(text))
+        elif kind is not None:
             self.refuse(cell, entry, DecodeError(f"{cell.label}: a {name} is malformed: {error}"))
         elif entry.kind != EVENT:  # a subscriber takes the events that it has handlers for
             self.unknown(cell, entry, name)
@@ -96,6 +102,8 @@ class Failures:
             f"{cell.label} has no handler for {name}; it handles {known}. Add one with @handles, "
             "or send it to another actor"
         )
+        if entry.kind != ASK:
+            _log.warning("%s", error, extra={"actor": cell.label})
         self.refuse(cell, entry, error)
 
     def refuse(self, cell: Cell | None, entry: Entry, error: GristmillError) -> None:

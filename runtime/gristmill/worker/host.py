@@ -9,18 +9,21 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
 
-from gristmill.behaviours.context import Postponed, Timer
+from gristmill.behaviours.context import AwaitedReply, Postponed, Timer, check_delay
 from gristmill.behaviours.facet_set import FacetSet
 from gristmill.behaviours.links import MonitorRef
+from gristmill.deferred import Reply, Ticket
 from gristmill.errors import Reject, UsageError
 from gristmill.importing import import_path
 from gristmill.messages import Command, Event, Request
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address, AnyRef, DeliveryGuarantee, Ref
 from gristmill.supervision import ExitReason
-from gristmill.transport.envelope import ASK, REPLY, TELL, pack
+from gristmill.transport.envelope import ASK, TELL
 from gristmill.worker import counters
 from gristmill.worker.cell import CONTINUE, TIMER, Cell, Entry
+from gristmill.worker.idle import arm_idle_timeout, cancel_idle_timeout
+from gristmill.worker.watching import watch
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
@@ -142,6 +145,14 @@ class CellHost:
         """Start a child."""
         return await self._core.spawns.spawn(self._cell, kind, args, kwargs, child, actor)
 
+    def request(self, to: AnyRef, request: Request[R]) -> AwaitedReply[R]:
+        """Send a request whose reply is fetched later."""
+        return self._core.sending.asks.request(self._cell, to.address, request)
+
+    def watch(self, to: AnyRef, make: Callable[[ExitReason], Event]) -> None:
+        """Handle what ``make`` gives when the incarnation of another actor has ended."""
+        watch(self._core, self._cell, to.address, make)
+
     def publish(self, channel: str, event: Event, key: str) -> None:
         """Publish an event."""
         self._core.channels.publish(channel, event, key)
@@ -152,11 +163,28 @@ class CellHost:
 
     def send_after(self, delay: float, message: Command | Event) -> Timer:
         """Put a message into the actor's own mailbox after ``delay`` seconds."""
-        if not isinstance(delay, int | float) or isinstance(delay, bool) or not delay >= 0:
-            raise UsageError(f"a delay is a number of seconds from 0 on, not {delay!r}")
+        check_delay(delay)
         timer = _OwnTimer(self._core, self._cell, message)
         timer.arm(delay)
         return timer
+
+    def idle_timeout(self, seconds: float | None, message: Command | Event | None) -> None:
+        """Wait for other messages from the end of the handler on."""
+        if seconds is None:
+            self._cell.effects.append((cancel_idle_timeout,))
+            return
+        check_delay(seconds)
+        self._check_own(message)
+        self._cell.effects.append((arm_idle_timeout, seconds, message))
+
+    def _check_own(self, message: object) -> None:
+        """Refuse a message to oneself that nobody would handle."""
+        cell = self._cell
+        if type(message) not in cell.handlers:
+            raise UsageError(
+                f"{cell.label} has no handler for {type(message).__qualname__}, which it sends to "
+                "itself; add one with @handles"
+            )
 
     def persist(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
         """Apply an event to the actor, and journal it when the handler has finished."""
@@ -180,6 +208,7 @@ class CellHost:
     def continue_with(self, message: Command | Event) -> None:
         """Put a message in front of the mailbox, behind those put there before."""
         cell = self._cell
+        self._check_own(message)
         entry = Entry(CONTINUE, 0, cell.key, 0, 0.0, b"", message, self._core.meter.last)
         self._core.counters[counters.RECEIVED] += 1
         cell.queue.insert(cell.inserted, entry)
@@ -215,13 +244,15 @@ class CellHost:
         """End the actor when its handler has finished."""
         self._cell.stop_reason = reason
 
-    def defer(self) -> Callable[[Any], None]:
-        """Give the function that answers the request in hand later."""
+    def defer(self) -> Reply[Any]:
+        """Give what answers the request in hand later."""
         entry = self._cell.current
         if entry is None or entry.kind != ASK:
             raise UsageError("there is no request in hand whose reply could be deferred")
         self._cell.deferred[entry.source, entry.number] = entry
-        return _LateReply(self._core, self._cell, entry)
+        sending = self._core.sending
+        home = self._core.shell.address
+        return Reply(Ticket(self._cell.key, home, entry.source, entry.number), sending)
 
     def switch_accounting(self, *, compute: bool) -> Callable[[], None]:
         """Change the time class until the returned function is called."""
@@ -232,30 +263,6 @@ class CellHost:
             meter.switch(previous)
 
         return restore
-
-
-class _LateReply:
-    """Answers a deferred request; only the first call counts."""
-
-    def __init__(self, core: WorkerCore, cell: Cell, entry: Entry) -> None:
-        self._core = core
-        self._cell = cell
-        self._entry = entry
-
-    def __call__(self, value: Any) -> None:  # noqa: ANN401 - the reply
-        body = self._core.codec.encode(value)
-        origin = self._core.sending.origin
-        if origin is not None and origin.durable:
-            origin.effects.append((self._send, body))
-        else:
-            self._send(origin, body)
-
-    def _send(self, _origin: Cell | None, body: bytes) -> None:
-        entry = self._entry
-        if self._cell.deferred.pop((entry.source, entry.number), None) is None:
-            return  # answered already, or its asker was told that the actor has ended
-        self._core.sending.reply(entry.source, pack([REPLY, entry.number, body]))
-        self._core.shell.request_turn()
 
 
 class _OwnTimer:

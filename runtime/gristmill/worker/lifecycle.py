@@ -26,7 +26,7 @@ from gristmill.transport import control as c
 from gristmill.transport.envelope import ASK, TELL
 from gristmill.worker import counters
 from gristmill.worker.blueprint import Blueprint
-from gristmill.worker.cell import CONTINUE, SIGNAL, TIMER, Cell, State
+from gristmill.worker.cell import CONTINUE, INSPECTION, SIGNAL, TIMER, Cell, State
 from gristmill.worker.host import CellHost
 
 if TYPE_CHECKING:
@@ -111,10 +111,12 @@ class Lifecycle:
         self._core.sending.origin = cell
         try:
             starting = self._construct(cell, spec)
+            if not inspect.iscoroutine(starting):
+                _check_start(cell, starting)
         except Exception as error:  # whatever the user's constructor raises fails this start
             self._start_failed(cell, error)
         else:
-            if inspect.iscoroutine(starting):
+            if starting is not None:
                 cell.busy = True
                 cell.task = self._shell.create_task(self._finish_start(cell, starting))
                 cell.task.add_done_callback(lambda _: starting.close())  # if it was never begun
@@ -189,6 +191,9 @@ class Lifecycle:
             self._shell.request_turn()
 
     def _started(self, cell: Cell) -> None:
+        if cell.stop_reason is not None and cell.state is State.STARTING:
+            self._refused_start(cell, cell.stop_reason)
+            return
         self._release_effects(cell)
         if cell.state is State.STARTING:
             cell.state = State.RUNNING
@@ -201,10 +206,14 @@ class Lifecycle:
             self._core.schedule(cell)
 
     def _start_failed(self, cell: Cell, error: Exception) -> None:
+        ignored = isinstance(error, Ignore)
+        reason = Normal() if ignored else Crash(ErrorData.of(error))
+        self._refused_start(cell, reason, ignored=ignored)
+
+    def _refused_start(self, cell: Cell, reason: ExitReason, *, ignored: bool = False) -> None:
         self._discard(cell)
-        data, ignored = ErrorData.of(error), isinstance(error, Ignore)
-        self._core.bonds.ended(cell, Normal() if ignored else Crash(data))
-        self._shell.control(c.ActorFailed(cell.key, cell.incarnation, data, ignored))
+        self._core.bonds.ended(cell, reason)
+        self._shell.control(c.ActorFailed(cell.key, cell.incarnation, reason, ignored))
 
     # --- end ---
 
@@ -212,6 +221,9 @@ class Lifecycle:
         """End an incarnation behind what is in its mailbox."""
         cell = self._core.cells.get(key)
         if cell is None or cell.incarnation != incarnation or cell.state is State.HELD:
+            return
+        if cell.state is State.SUSPENDED:
+            self.end(cell, reason)
             return
         cell.stop_reason = reason
         if cell.state is State.RUNNING:
@@ -227,6 +239,7 @@ class Lifecycle:
     def end(self, cell: Cell, reason: ExitReason) -> None:
         """End an incarnation now, with its ``terminate``, and report it."""
         self._end(cell, reason)
+        self._shell.flush()  # its last words come before the news of its end
         self._shell.control(c.ActorExited(cell.key, cell.incarnation, reason))
 
     def kill(self, cell: Cell) -> None:
@@ -243,6 +256,7 @@ class Lifecycle:
 
     def _bury(self, cell: Cell, reason: ExitReason) -> None:
         self._tell_waiting_askers(cell, reason)
+        self._core.inspecting.ended(cell, reason)
         self._discard(cell)
         self._core.bonds.ended(cell, reason)
 
@@ -252,9 +266,12 @@ class Lifecycle:
         if cell.current is not None and cell.current.kind == ASK:
             waiting.append(cell.current)
         text = f"{cell.label} ended before it answered: {describe(reason)}"
+        crash = ActorCrashed(text, reason.error) if isinstance(reason, Crash) else None
         for entry in waiting:
-            error = ActorCrashed(text, reason.error) if isinstance(reason, Crash) else None
-            self._core.failures.answer(entry, error or ActorDied(text))
+            self._core.failures.answer(entry, crash or ActorDied(text))
+        for entry in cell.postponed:  # they may be what it could not cope with
+            if entry.kind >= 0:
+                self._core.failures.refuse(cell, entry, crash or ActorDied(text))
 
     def _terminate(self, cell: Cell, reason: ExitReason) -> None:
         assert cell.actor is not None
@@ -287,8 +304,8 @@ class Lifecycle:
         cell.blocked.clear()
         cell.busy = False
         cell.deferred.clear()
-        kept = [entry for entry in (*cell.postponed, *cell.queue) if entry.kind >= 0]
-        own = sum(entry.kind in (CONTINUE, TIMER, SIGNAL) for entry in cell.queue)
+        kept = [entry for entry in cell.queue if entry.kind >= 0 or entry.kind == INSPECTION]
+        own = sum(e.kind in (CONTINUE, TIMER, SIGNAL) for e in (*cell.postponed, *cell.queue))
         self._core.counters[counters.DROPPED] += own
         cell.postponed.clear()
         cell.queue = deque(kept)
@@ -303,7 +320,9 @@ class Lifecycle:
         queue = list(cell.queue)
         cell.queue.clear()
         for entry in queue:
-            if entry.kind >= 0:
+            if entry.kind == INSPECTION:
+                self._core.failures.answer(entry, ActorNotFoundError(reason))
+            elif entry.kind >= 0:
                 if entry.source and not entry.paid and not (entry.kind == TELL and entry.number):
                     self._core.free_place(cell, entry.source)
                 self._core.failures.refuse(cell, entry, ActorNotFoundError(reason))

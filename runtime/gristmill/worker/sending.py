@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgpack
+import msgspec
 
+from gristmill.deferred import Ticket
 from gristmill.durability import JournalStore
 from gristmill.errors import MailboxFullError, UsageError
 from gristmill.messages import Command, Event, Request
 from gristmill.metrics import TimeClass
-from gristmill.ref import Address, DeliveryGuarantee, OverflowPolicy
+from gristmill.ref import Address, DeliveryGuarantee, OverflowPolicy, Pending
 from gristmill.supervision import ExitReason, describe
 from gristmill.transport.control import PeerInfo, Subscribe
 from gristmill.transport.credit import CreditBook
-from gristmill.transport.envelope import ACK, CREDIT, ERROR, EVENT, TELL, pack
+from gristmill.transport.envelope import ACK, ANSWER, CREDIT, ERROR, EVENT, REPLY, TELL, pack
 from gristmill.worker import counters
 from gristmill.worker.asking import Asks
 from gristmill.worker.cell import Cell, Entry
@@ -184,6 +186,11 @@ class Sending:
         else:
             self.tell(to, message, delivery)
 
+    def take_credit(self, to: Address) -> None:
+        """Take a place in a mailbox, or raise if there is none."""
+        if not self._credit.take(to):
+            raise MailboxFullError(f"the mailbox of {to.label} is full")
+
     async def await_credit(self, to: Address) -> None:
         """Take a place in a mailbox, waiting until there is one."""
         while not self._credit.take(to):
@@ -243,6 +250,29 @@ class Sending:
                 self._shell.post(address, pack((EVENT, channel, keys, sender, body)))
             else:
                 self._core.counters[counters.DROPPED] += len(keys)
+
+    def answer(self, ticket: Ticket, value: Any) -> None:  # noqa: ANN401 - the reply
+        """Answer a deferred request; an effect of a durable actor's handler."""
+        body = self._core.codec.encode(value)
+        origin = self.origin
+        if origin is not None and origin.durable:
+            origin.effects.append((self._answer, ticket, body))
+        else:
+            self._answer(origin, ticket, body)
+
+    def _answer(self, _origin: Cell | None, ticket: Ticket, body: bytes) -> None:
+        key, home, process, number = msgspec.structs.astuple(ticket)
+        if home == self._here:
+            self.answered(key, process, number, body)
+        elif home not in self.directory.gone:
+            self._shell.post(home, pack((ANSWER, key, process, number, body)))
+        self._shell.request_turn()
+
+    def answered(self, key: int, process: int, number: int, body: bytes) -> None:
+        """Pass an answer on to the asker; drop a second one, and one that comes too late."""
+        cell = self._core.cells.get(key)
+        if cell is not None and cell.deferred.pop((process, number), None) is not None:
+            self.reply(process, pack((REPLY, number, body)))
 
     def release(self, cell: Cell, entry: Entry) -> None:
         """Let the effects of a finished handler happen, and have its message acknowledged."""
@@ -334,7 +364,12 @@ class Sending:
         """Refuse: it would stop this worker's core."""
         _refuse_blocking(to, "requests")
 
-    def stop_actor(self, to: Address, timeout: float) -> None:  # noqa: ARG002
+    def request(self, to: Address, request: Request[R]) -> Pending[R]:
+        """Refuse: what a handler sends is its actor's, and goes through its context."""
+        name = type(request).__qualname__
+        raise UsageError(f"request {name} from {to.label} with ctx.request(ref, request)")
+
+    def stop_actor(self, to: Address, reason: ExitReason | None, timeout: float) -> None:  # noqa: ARG002
         """Refuse: an actor stops itself with ``ctx.stop()``."""
         raise UsageError(f"{to.label} can't be stopped from a handler; tell it to ctx.stop()")
 
