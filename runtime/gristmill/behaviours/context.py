@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any, NoReturn, Protocol, TypeVar
 
+import numpy.typing as npt
+
 from gristmill.behaviours.facet_set import FacetSet
 from gristmill.messages import Command, Event, Request
 from gristmill.ref import DEFAULT_TIMEOUT, AnyRef, DeliveryGuarantee, Ref
@@ -47,6 +49,9 @@ class ActorHost(Protocol):
 
     def new_id(self) -> str:
         """Make a ULID."""
+
+    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Give a writable array that can be sent without a copy."""
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""
@@ -178,6 +183,13 @@ class Context:
     ) -> None:
         """Send ``message``, waiting for room in the target's mailbox if need be."""
         await self._host.tell_waiting(to, message, DeliveryGuarantee(delivery))
+
+    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = float) -> npt.NDArray[Any]:
+        """Give a writable array, uninitialised, whose first sending copies nothing.
+
+        What is written to it after that nobody else sees.
+        """
+        return self._host.empty(shape, dtype)
 
     def publish(self, channel: str, event: Event, *, key: str = "") -> None:
         """Publish ``event``; events with one ``key`` keep their order."""

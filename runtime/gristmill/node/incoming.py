@@ -13,10 +13,13 @@ from gristmill.node.outgoing import Outgoing
 from gristmill.node.requests import OpenRequests
 from gristmill.transport.envelope import (
     ACK,
+    ARRAYS,
     CREDIT,
     ERROR,
     EVENT,
+    RELEASE,
     REPLY,
+    Envelope,
     ErrorReply,
     FrameReader,
     to_exception,
@@ -48,19 +51,37 @@ class Incoming:
                 waiter = pending.pop(envelope[1], None)
                 if waiter is not None:
                     waiter.answer(envelope[2])
+            elif kind == ARRAYS:
+                self._take_arrays(envelope)
             elif kind == ERROR:
                 waiter = pending.pop(envelope[1], None)
                 if waiter is not None:
                     reply = msgspec.msgpack.decode(envelope[2], type=ErrorReply)
                     waiter.settle(None, to_exception(reply))
             elif kind == EVENT:
-                for deliver in self.subscriptions.get(envelope[1], ()):
-                    deliver(envelope[4])
+                self._publish(envelope)
             elif kind == CREDIT:
                 with self._outgoing.lock:
                     self._outgoing.credit.give(envelopes[0][1], envelope[1], envelope[2])
             elif kind == ACK:
                 acknowledged = acknowledged or {}
                 acknowledged[envelope[1]] = envelope[2]
+            elif kind == RELEASE:
+                self._outgoing.arrays.take_back(envelopes[0], envelope)
         if acknowledged:
             self._delivery.acknowledged(acknowledged)
+
+    def _publish(self, envelope: Envelope) -> None:
+        for deliver in self.subscriptions.get(envelope[1], ()):
+            deliver(envelope[4])
+
+    def _take_arrays(self, envelope: Envelope) -> None:
+        """Take in a reply or event whose arrays are in shared memory."""
+        inner = self._outgoing.arrays.open(envelope)
+        self._outgoing.took_arrays()
+        if inner[0] == EVENT:
+            self._publish(inner)
+            return
+        waiter = self._pending.pop(inner[1], None)
+        if waiter is not None:
+            waiter.answer(inner[2])

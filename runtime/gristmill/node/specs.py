@@ -83,7 +83,7 @@ def encode_arguments(
     codec: Codec, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
 ) -> bytes:
     """Encode the arguments of an actor's constructor."""
-    return codec.encode([list(args), dict(kwargs or {})])
+    return codec.encode_in_band([list(args), dict(kwargs or {})])  # kept for restarts
 
 
 def pool_spec(

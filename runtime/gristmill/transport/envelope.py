@@ -12,6 +12,8 @@ EVENT     channel, [targets], sender, body
 CREDIT    target, messages                   (room in a mailbox, given back)
 ACK       target name, number                (at-least-once: handled up to here)
 NOTICE    body                               (from this process's own control thread)
+ARRAYS    envelope, handles                  (its body's arrays are in shared memory)
+RELEASE   body                               (arrays that are given back)
 ========  ==========================================================================
 """
 
@@ -39,7 +41,7 @@ from gristmill.errors import (
     UsageError,
 )
 
-HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
+HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE, ARRAYS, RELEASE = range(11)
 
 Envelope = list[Any]
 

@@ -17,7 +17,8 @@ from gristmill.errors import (
 from gristmill.messages import Request, reply_type
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address
-from gristmill.transport.envelope import ASK, ErrorReply, pack, to_exception
+from gristmill.transport.arrays import ArrayGoneError
+from gristmill.transport.envelope import ASK, ErrorReply, to_exception
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry
 
@@ -38,7 +39,7 @@ class _Open(NamedTuple):
     reply: Any
     to: Address
     request: str
-    again: bytes | None
+    again: tuple[Any, ...] | None
     """What to send again when the callee's worker dies: only of an idempotent request."""
 
 
@@ -74,15 +75,15 @@ class Asks:
         future = self._shell.create_future()
         name = type(request).__qualname__
         deadline = self._shell.now() + timeout if timeout is not None else 0.0
-        envelope = pack((ASK, to.key, origin.key, number, deadline, body))
-        again = envelope if type(request).__idempotent__ else None
+        items = (ASK, to.key, origin.key, number, deadline, body)
+        again = items if type(request).__idempotent__ else None
         self._open[number] = _Open(future, reply_type(type(request)), to, name, again)
         self._core.counters[counters.SENT] += 1
         if to.home == self._shell.address:
             entry = Entry(ASK, to.home, origin.key, number, deadline, body, None, meter.last)
             self._core.deliver(to.key, entry)
         else:
-            self._shell.post(to.home, envelope)
+            sending.post_request(to.home, items)
         self._shell.request_turn()
         timer = None
         if timeout is not None:
@@ -110,6 +111,9 @@ class Asks:
                 f"declares: {error}"
             )
             found.future.set_exception(to_exception(ErrorReply("ReplyTypeError", text)))
+        except ArrayGoneError as error:
+            text = f"{found.to.label} answered {found.request}, but {error}"
+            found.future.set_exception(ActorDied(text))
 
     def on_error(self, number: int, body: bytes) -> None:
         """An ask has failed."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-import msgspec
+import numpy.typing as npt
 
 from gristmill.behaviours.context import Postponed, Timer
 from gristmill.behaviours.facet_set import FacetSet
@@ -17,7 +17,7 @@ from gristmill.messages import Command, Event, Request
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address, AnyRef, DeliveryGuarantee, Ref
 from gristmill.supervision import ExitReason
-from gristmill.transport.envelope import ASK, REPLY, TELL, pack
+from gristmill.transport.envelope import ASK, REPLY, TELL
 from gristmill.worker import counters
 from gristmill.worker.cell import CONTINUE, TIMER, Cell, Entry
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_encode = msgspec.msgpack.Encoder().encode
 _kinds: dict[type, str] = {}
 """The kinds under which events are journaled, by class."""
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -67,6 +66,10 @@ class CellHost:
                 persist=self._journal,
             )
         return self._facets
+
+    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Give a writable array that can be sent without a copy."""
+        return self._core.arrays.pool.empty(shape, dtype)
 
     def new_id(self) -> str:
         """Make a ULID (github.com/ulid/spec): 48 bits of milliseconds, 80 random bits."""
@@ -141,7 +144,8 @@ class CellHost:
         meter = self._core.meter
         previous = meter.switch(int(TimeClass.SER))
         kind = _kinds.get(type(event)) or _kinds.setdefault(type(event), import_path(type(event)))
-        cell.effects.append((self._core.sending.journal, kind, _encode(event)))
+        payload = self._core.codec.encode_in_band(event)
+        cell.effects.append((self._core.sending.journal, kind, payload))
         meter.switch(previous)
 
     def continue_with(self, message: Command | Event) -> None:
@@ -221,7 +225,7 @@ class _LateReply:
         entry = self._entry
         if self._cell.deferred.pop((entry.source, entry.number), None) is None:
             return  # answered already, or its asker was told that the actor has ended
-        self._core.sending.reply(entry.source, pack([REPLY, entry.number, body]))
+        self._core.sending.reply(entry.source, REPLY, entry.number, body)
         self._core.shell.request_turn()
 
 
