@@ -57,8 +57,8 @@ class ArrayExchange:
         _, inner, handles = envelope
         if inner[0] not in _CARRIERS:
             raise ValueError(f"an envelope of kind {inner[0]!r} has no arrays")
-        inner[-1] = ArrayBody(inner[-1], [self._accept(each) for each in _decode_handles(handles)])
-        return inner  # type: ignore[no-any-return]  # a list, as msgpack reads arrays
+        arrays = [self._accept(each) for each in _decode_handles(handles)]
+        return [*inner[:-1], ArrayBody(inner[-1], arrays)]  # the frame must not keep them
 
     def _accept(self, handle: Handle) -> SharedArray | ArrayGoneError:
         try:

@@ -26,7 +26,7 @@ class BatchResult(msgspec.Struct, frozen=True):
 
     values: list[msgspec.Raw]
     error: ErrorData | None = None
-    arrays: dict[int, list[Any]] = {}
+    arrays: dict[int, list[Any]] = msgspec.field(default_factory=dict)
     """The large arrays of results, by the places of those in ``values``."""
 
     def bodies(self) -> Iterator[bytes | msgspec.Raw]:

@@ -139,7 +139,7 @@ class ArrayPool:
         return self._copy(array)
 
     def _can_be_opened(self, segment: SegmentId) -> bool:
-        return segment.owner not in self._gone and self._path(segment).exists()
+        return segment.owner not in self._gone and os.path.exists(self._path(segment))  # noqa: PTH110 - quicker
 
     def lend(self, shared: SharedArray, to: int) -> Handle:
         """Count a hold of the process that a handle is about to be sent to, and give the handle.
@@ -221,7 +221,7 @@ class ArrayPool:
             self._mapped_size -= oldest.size
         return mapping
 
-    def _path(self, segment: SegmentId) -> Path:
+    def _path(self, segment: SegmentId) -> str:
         return segment_path(self._directory, segment)
 
     # --- giving back ---

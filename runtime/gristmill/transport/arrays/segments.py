@@ -129,7 +129,7 @@ class Segments:
             os.posix_fallocate(descriptor, 0, size)
             mapping = Mapping.of(descriptor, size, writable=True)
         except OSError:
-            path.unlink()
+            Path(path).unlink()
             raise
         finally:
             os.close(descriptor)
@@ -146,4 +146,4 @@ class Segments:
 
     def _forget(self, segment: OwnSegment) -> None:
         self.size -= segment.mapping.size
-        segment_path(self._directory, segment.id).unlink(missing_ok=True)
+        Path(segment_path(self._directory, segment.id)).unlink(missing_ok=True)
