@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gristmill import Node
-from support.traces import assert_nothing_left, segments
+from support.traces import assert_nothing_left
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,11 +32,9 @@ def own_temporary_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_is_left(own_temporary_directory: Path) -> Iterator[None]:
-    """Fail a module that leaves a process, a run directory or a segment."""
-    known = segments()
+    """Fail a module that leaves a process, a run directory or shared memory."""
     yield
     assert_nothing_left()
-    assert segments() == known
 
 
 @pytest.fixture(scope="module")

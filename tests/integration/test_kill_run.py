@@ -10,14 +10,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from gristmill import ActorDied, Node
 from gristmill.errors import NodeStoppedError
+from gristmill.node.rundir import find_node
 from support.actors import Add, Compute, Worker, read_lines
 from support.processes import fork_server_pid, kill, supervisor_pid, worker_pids
 from support.scripts import running
-from support.traces import assert_nothing_left, marked_processes, run_directories
+from support.traces import assert_nothing_left, marked_processes, run_directories, segments
 from support.waiting import eventually
 
 GONE_WITHIN = 1.5
@@ -33,6 +35,24 @@ CLIENT = """
             while True:
                 for ref in refs:
                     list(ref.ask_many(Add(i, i) for i in range(100)))
+"""
+ARRAYS = """
+    import numpy as np
+    from gristmill import Node
+    from support.array_actors import Artist, Keep, Kept, Make, PassOn
+
+    if __name__ == "__main__":
+        with Node(workers=2) as node:
+            refs = [node.spawn(Artist) for _ in range(4)]
+            numbers, kept = np.ones(100_000), []
+            refs[0].ask(PassOn(numbers, refs[1]))
+            print("up", flush=True)
+            while True:
+                for near, far in zip(refs, refs[::-1]):
+                    near.ask(PassOn(numbers, far))
+                    far.tell(Keep(node.empty(100_000)))
+                    kept = [*kept[-5:], *near.ask_many(Make(100_000, 1.0) for _ in range(3))]
+                    far.ask(Kept())
 """
 
 
@@ -71,8 +91,9 @@ def test_a_kill_of_the_node_ends_the_run_with_an_error(
         assert_nothing_left(GONE_WITHIN - (time.monotonic() - begun))
 
 
-def test_a_kill_of_the_client_ends_everything(tmp_path: Path) -> None:
-    with running(tmp_path, CLIENT) as script:
+@pytest.mark.parametrize("source", [CLIENT, ARRAYS], ids=["numbers", "arrays"])
+def test_a_kill_of_the_client_ends_everything(tmp_path: Path, source: str) -> None:
+    with running(tmp_path, source) as script:
         assert script.line() == "up"
         kill(script.pid)
         script.wait()
@@ -100,16 +121,32 @@ def is_let_go(run_dir: Path) -> bool:
     return True
 
 
-def test_a_kill_of_everything_at_once_is_swept_by_the_next_start(tmp_path: Path) -> None:
-    with running(tmp_path, CLIENT) as script:
+@pytest.mark.parametrize("victim", [0, 1, 2, 3], ids=["client", "supervisor", "server", "worker"])
+def test_a_kill_with_arrays_in_flight_leaves_none(tmp_path: Path, victim: int) -> None:
+    with running(tmp_path, ARRAYS) as script:
+        assert script.line() == "up"
+        assert segments()
+        supervisor = find_node().supervisor
+        (server,) = psutil.Process(supervisor).children()
+        workers = [worker.pid for worker in server.children()]
+        kill([script.pid, supervisor, server.pid, *workers][victim])
+        script.wait()
+        assert_nothing_left(GONE_WITHIN)
+
+
+@pytest.mark.parametrize("source", [CLIENT, ARRAYS], ids=["numbers", "arrays"])
+def test_a_kill_of_everything_at_once_is_swept_by_the_next_start(
+    tmp_path: Path, source: str
+) -> None:
+    with running(tmp_path, source) as script:
         assert script.line() == "up"
         for pid in {script.pid, *marked_processes()}:
             kill(pid)
         script.wait()
         eventually(lambda: all(map(is_let_go, run_directories())), "all are dead")
-    left = run_directories()
+    left = {*run_directories(), *segments()}
     with Node(workers=1) as node:
-        assert set(run_directories()).isdisjoint(left)
+        assert left.isdisjoint({*run_directories(), *segments()})
         assert node.spawn(Worker).ask(Add(1, 1)) == 2
 
 

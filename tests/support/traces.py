@@ -10,6 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
+from gristmill.transport.arrays import segment_directory
 from support.waiting import eventually
 
 
@@ -35,10 +36,11 @@ def run_directories() -> list[Path]:
     return sorted(Path(tempfile.gettempdir()).glob("gristmill-*/*"))
 
 
-def segments() -> list[str]:
-    """Give the shared-memory segments of any run."""
-    shared = Path("/dev/shm")
-    return sorted(entry.name for entry in shared.glob("gristmill*")) if shared.is_dir() else []
+def segments() -> list[Path]:
+    """Give what there is in shared memory of this session's nodes: directories and segments."""
+    every = segment_directory(Path(tempfile.gettempdir()) / f"gristmill-{os.getuid()}" / "*")
+    directories = sorted(every.parent.glob(every.name))
+    return directories + [segment for folder in directories for segment in folder.glob("*")]
 
 
 def leftovers() -> list[str]:
@@ -46,6 +48,7 @@ def leftovers() -> list[str]:
     return [
         *(f"process {pid}: {command[:120]}" for pid, command in marked_processes().items()),
         *(f"run directory {path}" for path in run_directories()),
+        *(f"shared memory {path}" for path in segments()),
     ]
 
 

@@ -2,16 +2,21 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from unittest.mock import create_autospec
 
+import numpy as np
 import pytest
 
+from gristmill.behaviours.context import Context
 from gristmill.worker.functions import BatchResult, FunctionRunner, RunBatch, types_of
 from support.actors import Quote
 from support.functions import dearer, divide, power, total
 
 
 def run(function: str, *calls: list[Any], **keywords: Any) -> BatchResult:
-    return FunctionRunner().run(RunBatch(f"support.functions:{function}", list(calls), keywords))
+    context = create_autospec(Context, instance=True, empty=np.empty)
+    request = RunBatch(f"support.functions:{function}", list(calls), keywords)
+    return FunctionRunner().run(request, context)
 
 
 def test_arguments_become_what_the_annotations_say() -> None:

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any, NoReturn, Protocol, TypeVar
 
+import numpy.typing as npt
+
 from gristmill.behaviours.bonding import BondHost, Bonding
 from gristmill.behaviours.facet_set import FacetSet
 from gristmill.behaviours.multi_ask import multi_ask
@@ -76,6 +78,9 @@ class ActorHost(BondHost, Protocol):
 
     def new_id(self) -> str:
         """Make a ULID."""
+
+    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Give a writable array that can be sent without a copy."""
 
     async def sleep(self, seconds: float) -> None:
         """Let time pass."""
@@ -255,6 +260,13 @@ class Context(Bonding):
     def watch(self, ref: AnyRef, make: Callable[[ExitReason], Event]) -> None:
         """Handle the event that ``make`` gives when the incarnation of ``ref`` has ended."""
         self._host.watch(ref, make)
+
+    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = float) -> npt.NDArray[Any]:
+        """Give a writable array, uninitialised, whose first sending copies nothing.
+
+        What is written to it after that nobody else sees.
+        """
+        return self._host.empty(shape, dtype)
 
     def publish(self, channel: str, event: Event, *, key: str = "") -> None:
         """Publish ``event``; events with one ``key`` keep their order."""

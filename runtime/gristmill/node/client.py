@@ -26,7 +26,8 @@ from gristmill.node.post import ClientPost
 from gristmill.ref import Address
 from gristmill.supervision import ExitReason
 from gristmill.transport import control as c
-from gristmill.transport.codec import message_tag
+from gristmill.transport.arrays import Process
+from gristmill.transport.codec import for_dead_letter, message_tag
 from gristmill.transport.data import DataPlane, NoticeSender
 from gristmill.transport.results import error_of
 
@@ -62,7 +63,7 @@ class Connection:
         name = "client" if owner else f"client-{os.getpid()}-{os.urandom(2).hex()}"
         endpoint = f"ipc://{run_dir}/{name}"
         plane = DataPlane(context, endpoint, 0, 1)
-        post = ClientPost(plane, NoticeSender(context, plane), self)
+        post = ClientPost(plane, NoticeSender(context, plane), self, run_dir)
         self._join(post, c.ControlLink(context, control, self._on_control), owner=owner)
 
     def _join(self, post: ClientPost, link: Link, *, owner: bool) -> None:
@@ -138,7 +139,8 @@ class Connection:
     def bury(self, to: Address, body: bytes) -> None:
         """Make a message to an actor that has stopped a dead letter."""
         label = to.name or f"#{to.key}"
-        letter = c.DeadLetter(f"{label} has stopped", label, message_tag(body), body)
+        kept, reason = for_dead_letter(body, f"{label} has stopped")
+        letter = c.DeadLetter(reason, label, message_tag(body), kept)
         self._link.send(letter)
 
     def send(self, message: c.ControlMessage) -> None:
@@ -173,6 +175,7 @@ class Connection:
                 self.address = address
                 self.node_id = node_id
                 self.post.plane.identify(address, 1)
+                self.post.arrays.pool.identify(Process(address, 1))
                 for peer in peers:
                     self.post.peers.up(peer)
                 for target in directory:

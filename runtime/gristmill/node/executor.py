@@ -61,7 +61,7 @@ class _Call(msgspec.Struct, eq=False):
     def settle(self, outcome: Callable[[], BatchResult]) -> None:
         """Bring the outcome to the future, whose callbacks run here."""
         try:
-            values = [self.decode(value) for value in self._checked(outcome())]
+            values = [self.decode(body) for body in self._checked(outcome()).bodies()]
         except ActorDied as error:
             self.future.set_exception(CallDied(str(error)))
         except NodeStoppedError as error:
@@ -71,13 +71,13 @@ class _Call(msgspec.Struct, eq=False):
         else:
             self.future.set_result(values if self.whole else values[0])
 
-    def _checked(self, result: BatchResult) -> list[msgspec.Raw]:
+    def _checked(self, result: BatchResult) -> BatchResult:
         error = result.error
         if error is not None:
             crash = ActorCrashed(f"{self.request.function} raised {error}")
             crash.error = error
             raise crash from RemoteTraceback(f"\n{error.traceback.rstrip()}")
-        return result.values
+        return result
 
 
 class _Open(msgspec.Struct, eq=False):

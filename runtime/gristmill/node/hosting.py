@@ -83,6 +83,8 @@ class LocalHost:
     """The client's own process."""
 
     def __init__(self, config: NodeConfig) -> None:
+        self._run_dir = RunDirectory()  # for arrays, which are shared as among processes
+        config = msgspec.structs.replace(config, run_dir=str(self._run_dir.path))
         local = LocalConnection(config)
         self._world = local.world
         self.connection: Connection = local
@@ -103,3 +105,4 @@ class LocalHost:
     def close(self) -> None:
         """Let go of everything."""
         self.connection.close()
+        self._run_dir.close()

@@ -14,11 +14,14 @@ from gristmill.node.outgoing import Outgoing
 from gristmill.node.requests import OpenRequests
 from gristmill.transport.envelope import (
     ACK,
+    ARRAYS,
     CREDIT,
     ERROR,
     EVENT,
+    RELEASE,
     REPLY,
     SIGNAL,
+    Envelope,
     ErrorReply,
     read_frame,
     to_exception,
@@ -52,14 +55,15 @@ class Incoming:
                 waiter = pending.pop(envelope[1], None)
                 if waiter is not None:
                     waiter.answer(envelope[2])
+            elif kind == ARRAYS:
+                self._take_arrays(envelope)
             elif kind == ERROR:
                 waiter = pending.pop(envelope[1], None)
                 if waiter is not None:
                     reply = msgspec.msgpack.decode(envelope[2], type=ErrorReply)
                     waiter.settle(None, to_exception(reply))
             elif kind == EVENT:
-                for deliver in self.subscriptions.get(envelope[1], ()):
-                    deliver(envelope[4])
+                self._publish(envelope)
             elif kind == CREDIT:
                 with self._outgoing.lock:
                     self._outgoing.credit.give(envelopes[0][1], envelope[1], envelope[2])
@@ -68,6 +72,8 @@ class Incoming:
                 acknowledged[envelope[1]] = envelope[2]
             elif kind == SIGNAL:
                 self._ended(envelope[2])
+            elif kind == RELEASE:
+                self._outgoing.arrays.take_back(envelopes[0], envelope)
         if acknowledged:
             self._delivery.acknowledged(acknowledged)
 
@@ -77,3 +83,18 @@ class Incoming:
             monitor = self.monitors.pop(signal.number, None)
             if monitor is not None:
                 monitor.reason = signal.reason
+
+    def _publish(self, envelope: Envelope) -> None:
+        for deliver in self.subscriptions.get(envelope[1], ()):
+            deliver(envelope[4])
+
+    def _take_arrays(self, envelope: Envelope) -> None:
+        """Take in a reply or event whose arrays are in shared memory."""
+        inner = self._outgoing.arrays.open(envelope)
+        self._outgoing.took_arrays()
+        if inner[0] == EVENT:
+            self._publish(inner)
+            return
+        waiter = self._pending.pop(inner[1], None)
+        if waiter is not None:
+            waiter.answer(inner[2])

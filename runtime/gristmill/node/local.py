@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from gristmill.behaviours.context import Timer
@@ -32,6 +33,7 @@ from gristmill.node.supervisor_core import SupervisorCore
 from gristmill.node.supervisor_shell import NodeConfig
 from gristmill.ref import Address
 from gristmill.transport import control as c
+from gristmill.transport.arrays import Process, remove_segments, segment_directory
 from gristmill.worker.process import LoopTimer, WorkerConfig
 
 R = TypeVar("R")
@@ -236,6 +238,10 @@ class LocalWorld:
         worker = self.workers.get(slot.address)
         return worker.page() if worker is not None else None
 
+    def remove_segments(self, owner: Process) -> None:
+        """Remove the arrays that a worker has left in shared memory."""
+        remove_segments(segment_directory(Path(self._config.run_dir)), owner)
+
     def watch(self, pid: int, address: int) -> None:
         """Do nothing: the only client is this process."""
 
@@ -327,7 +333,8 @@ class LocalConnection(Connection):
         self.world = LocalWorld(config)
         plane = LoopbackPlane(self.world, c.FIRST_CLIENT, 1)
         self.world.to_client = self._on_control
-        self._join(LocalPost(plane, _NoWake(), self), _LocalLink(self.world), owner=True)
+        post = LocalPost(plane, _NoWake(), self, Path(config.run_dir))
+        self._join(post, _LocalLink(self.world), owner=True)
 
     def _wait(self, event: threading.Event, timeout: float | None) -> bool:
         return self.world.run(event.is_set, timeout)

@@ -7,6 +7,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,9 @@ from gristmill.errors import UsageError
 from gristmill.metrics import Meter, TimeClass, WorkerSnapshot
 from gristmill.metrics.classes import NAMES as CLASS_NAMES
 from gristmill.transport import control as c
-from gristmill.transport.envelope import ASK, INSPECT, NOTICE, pack, pack_frame
+from gristmill.transport.arrays import ArrayPool, Process, segment_directory
+from gristmill.transport.envelope import ARRAYS, ASK, INSPECT, NOTICE, pack, pack_frame
+from gristmill.transport.exchange import ArrayExchange
 from gristmill.worker import counters
 from gristmill.worker.core import WorkerCore
 from gristmill.worker.process import WorkerConfig
@@ -82,7 +85,8 @@ class LoopbackPlane:
 
     def post(self, address: int, envelope: bytes) -> None:
         """Put an envelope into the next frame for a peer."""
-        if envelope[1] in _WAITED_FOR and self._address >= c.FIRST_CLIENT and self._world.inside:
+        kind = envelope[3] if envelope[1] == ARRAYS else envelope[1]
+        if kind in _WAITED_FOR and self._address >= c.FIRST_CLIENT and self._world.inside:
             raise UsageError(
                 "a handler asks through a ref of the client's, which would wait for itself; "
                 "give the ref to the actor in a message or argument, and write await ctx.ask(...)"
@@ -130,6 +134,9 @@ class LocalWorker:
         self.plane = LoopbackPlane(world, config.address, config.incarnation)
         self.plane.identify(config.address, config.incarnation)
         self.post = self.plane.post
+        owner = Process(config.address, config.incarnation)
+        pool = ArrayPool(segment_directory(Path(config.run_dir)), owner)
+        self.arrays = ArrayExchange(pool)
         self.waiting = self.plane.waiting
         self.disconnect = self.plane.disconnect
         self._store = (
@@ -220,6 +227,8 @@ class LocalWorker:
         """Commit the journal, then hand over what waits."""
         if self._store is not None and self._store.dirty:
             self._store.commit()
+        if self.arrays.pool.release_due:
+            self.arrays.give_back(self.post)
         self.plane.flush()
 
     def exit(self) -> None:

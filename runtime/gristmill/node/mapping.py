@@ -42,8 +42,8 @@ def map_batches(
     turns = cycle(runners)
     window = _OPEN_PER_WORKER * len(runners)
     for outcome in post.ask_each(lambda _: next(turns), requests, window, timeout):
-        for value in outcome.values:
-            yield decode(value)
+        for body in outcome.bodies():
+            yield decode(body)
         if outcome.error is not None:
             raise ActorCrashed(f"{path} raised {outcome.error}", outcome.error)
 

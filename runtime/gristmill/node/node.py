@@ -11,7 +11,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
+
+import numpy.typing as npt
 
 from gristmill.behaviours.actor import Actor
 from gristmill.channels import backends_of
@@ -201,6 +203,17 @@ class Node(RunningNode):
 
     async def __aexit__(self, *_: object) -> None:
         await asyncio.to_thread(self.stop)
+
+    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = float) -> npt.NDArray[Any]:
+        """Give a writable array, uninitialised, whose first sending copies nothing.
+
+        What is written to it after that nobody else sees. A small one, or one for which there is
+        no shared memory, is an ordinary array.
+
+        Raises:
+            UsageError: arrays of this dtype can't travel, or the node does not run.
+        """
+        return self._connected().post.arrays.pool.empty(shape, dtype)
 
     @property
     def node_id(self) -> str:

@@ -4,36 +4,61 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from gristmill.node.plane import Plane, Wake
 from gristmill.node.straggler import StragglerThread
 from gristmill.transport.credit import CreditBook
+from gristmill.transport.envelope import pack
+from gristmill.transport.exchange import ArrayExchange
 
 
 class Outgoing:
-    """A plane, the credit for what leaves by it, and the lock that both are used under.
+    """A plane, the credit and the arrays of what leaves by it, and the lock that they need.
 
-    ``lock`` is held around every use of ``plane`` (but not to receive), ``credit`` and ``wake``.
+    ``lock`` is held around every use of ``plane`` (but not to receive), ``credit`` and ``wake``,
+    and from the lending of arrays to the posting of their envelope.
     """
 
-    def __init__(self, plane: Plane, wake: Wake) -> None:
+    def __init__(self, plane: Plane, wake: Wake, arrays: ArrayExchange) -> None:
         self.plane = plane
+        self.arrays = arrays
         self.wake = wake
         self.lock = threading.RLock()
         self.credit = CreditBook()
-        self.stragglers = StragglerThread(self.flush)
+        self.stragglers = StragglerThread(self.flush, lambda: arrays.pool.holding)
         self.left = 0
         """Tells since the last flush."""
         self._closed = False
 
     def flush(self) -> bool:
-        """Send what waits; give whether there was anything, or still is."""
+        """Send what waits, and give arrays back; give whether there was anything, or still is."""
         with self.lock:
+            self.give_back()
             unsent = self.plane.unsent and not self._closed
             if unsent:
                 self.left = 0
                 self.plane.flush()
         return unsent
+
+    def post(self, to: int, items: tuple[Any, ...]) -> None:
+        """Post an envelope, given as its items, and lend its arrays. Under the lock."""
+        plain = type(items[-1]) is bytes
+        self.plane.post(to, pack(items if plain else self.arrays.seal(items, to)))
+
+    def give_back(self) -> None:
+        """Post what is due for arrays that nobody here holds any more; a flush sends it."""
+        if self.arrays.pool.release_due:
+            with self.lock:
+                if not self._closed:
+                    self.arrays.give_back(self.plane.post)
+
+    def took_arrays(self) -> None:
+        """Arrays have come: give earlier ones back, and see to it that these will be."""
+        with self.lock:
+            self.give_back()
+            if not self.stragglers.watches:
+                self.stragglers.wake()
 
     def wake_reader(self) -> None:
         """Have the thread that waits for a frame look again."""

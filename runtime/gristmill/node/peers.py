@@ -11,6 +11,7 @@ from gristmill.node.outgoing import Outgoing
 from gristmill.node.reading import BLOCKED_WAIT, Reading
 from gristmill.node.requests import OpenRequests, Waiter
 from gristmill.supervision import ExitReason, NoProc, describe
+from gristmill.transport.arrays import Process
 from gristmill.transport.control import PeerInfo
 
 _GRACE = 0.005
@@ -52,7 +53,9 @@ class Peers:
         with self._outgoing.lock:
             if final:
                 self.gone.add(address)
+            gone = Process(address, self._outgoing.plane.incarnation_of(address))
             self._outgoing.plane.disconnect(address)
+            self._outgoing.arrays.pool.peer_down(gone)
             self._outgoing.credit.reset(address)
             self._delivery.lost(address)
             pending = list(self._pending.items())
@@ -80,11 +83,11 @@ class Peers:
 
     def _ask_again(self, number: int, waiter: Waiter, died: str) -> None:
         """Send an idempotent request to the next incarnation; fail any other."""
-        if waiter.envelope is not None and waiter.tries < _MAX_TRIES:
+        if waiter.again is not None and waiter.tries < _MAX_TRIES:
             waiter.tries += 1
             with self._outgoing.lock:
                 self._outgoing.credit.take(waiter.to)
-                self._outgoing.plane.post(waiter.to.home, waiter.envelope)
+                self._outgoing.post(waiter.to.home, waiter.again)
                 self._outgoing.plane.flush()
         elif self._pending.pop(number, None) is not None:
             text = f"{waiter.to.label} was asked {waiter.kind.name} when {died}"

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 from gristmill.errors import ActorNotFoundError, MailboxFullError, UsageError
@@ -17,11 +18,13 @@ from gristmill.node.pending import PendingReply, check_timeout
 from gristmill.node.plane import Plane, Wake
 from gristmill.node.reading import BLOCKED_WAIT, Reading
 from gristmill.node.requests import RequestKind, Waiter
-from gristmill.node.sending import ClientSending, ControlSide
+from gristmill.node.sending import ClientExporter, ClientSending, ControlSide
 from gristmill.ref import Address, AnyRef, OverflowPolicy
 from gristmill.supervision import ExitReason, NoProc, Shutdown
+from gristmill.transport.arrays import ArrayPool, Process, segment_directory
 from gristmill.transport.codec import Codec
 from gristmill.transport.envelope import ASK, INSPECT, pack
+from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.signals import INCARNATION_SHIFT, Unwatch, Watch, signal_envelope
 
 R = TypeVar("R")
@@ -32,8 +35,10 @@ _monotonic = time.monotonic
 class ClientPost(ClientSending):
     """Implements :class:`~gristmill.ref.Post` for a client."""
 
-    def __init__(self, plane: Plane, wake: Wake, control: ControlSide) -> None:
-        super().__init__(plane, wake, control, Codec(self))
+    def __init__(self, plane: Plane, wake: Wake, control: ControlSide, run_dir: Path) -> None:
+        pool = ArrayPool(segment_directory(run_dir), Process(0, 0))
+        super().__init__(plane, wake, control, ArrayExchange(pool))
+        self.codec = Codec(self, ClientExporter(self))
         self._kinds: dict[type, RequestKind] = {}
         self._next_request = 1
         self._last_monitor = 1 << INCARNATION_SHIFT
@@ -155,11 +160,11 @@ class ClientPost(ClientSending):
                     self._wait_for_credit(to, deadline, wait=True)
                 number = self._next_request
                 self._next_request = number + 1
-                envelope = pack((ASK, to.key, 0, number, deadline or 0.0, body))
+                items = (ASK, to.key, 0, number, deadline or 0.0, body)
                 waiter = pending[number] = Waiter(to, kind, deadline, number)
                 if kind.idempotent:
-                    waiter.envelope = envelope
-                post(to.home, envelope)
+                    waiter.again = items
+                post(to.home, pack(items if type(body) is bytes else self._seal(items, to.home)))
                 waiting.append(waiter)
 
     def send_request(
@@ -195,11 +200,12 @@ class ClientPost(ClientSending):
                 self._wait_for_credit(to, deadline, wait=wait)
             number = self._next_request
             self._next_request = number + 1
-            envelope = pack((ASK, to.key, 0, number, deadline or 0.0, body))
+            items: tuple[Any, ...] = (ASK, to.key, 0, number, deadline or 0.0, body)
+            envelope = pack(items if type(body) is bytes else self._seal(items, to.home))
             waiter = self._pending[number] = Waiter(to, kind, deadline, number)
             waiter.notify = notify
             if kind.idempotent:
-                waiter.envelope = envelope
+                waiter.again = items
             if plane.send_now(to.home, envelope):
                 self._outgoing.wake_reader()  # it flushes again
         return waiter

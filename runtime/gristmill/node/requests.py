@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 
-from gristmill.errors import AskTimeoutError
+from gristmill.errors import ActorDied, AskTimeoutError
 from gristmill.messages import Request, reply_type
 from gristmill.ref import Address
+from gristmill.transport.arrays import ArrayGoneError
 from gristmill.transport.codec import Codec
 from gristmill.transport.envelope import ErrorReply, to_exception
 
@@ -46,8 +47,8 @@ class Waiter(msgspec.Struct, eq=False):
     """Wakes the thread that waits while another one reads."""
     notify: Callable[[], None] | None = None
     """Called once, by whoever brings the outcome."""
-    envelope: bytes | None = None
-    """What to send again when the callee's worker dies: only of an idempotent request."""
+    again: tuple[Any, ...] | None = None
+    """The envelope to send again when the callee's worker dies: only of an idempotent request."""
     tries: int = 1
 
     def answer(self, body: bytes) -> None:
@@ -57,6 +58,9 @@ class Waiter(msgspec.Struct, eq=False):
         except msgspec.MsgspecError as error:
             text = f"{self.to.label} answered {self.kind.name} with something else: {error}"
             self.settle(None, to_exception(ErrorReply("ReplyTypeError", text)))
+        except ArrayGoneError as error:
+            text = f"{self.to.label} answered {self.kind.name}, but {error}"
+            self.settle(None, ActorDied(text))
         else:
             self.settle(value, None)
 

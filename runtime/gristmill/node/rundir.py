@@ -1,5 +1,7 @@
 """The run directory: a short path of mode 0700 with a run's sockets and counter pages.
 
+Its arrays in shared memory have a directory beside it, which lives as long.
+
 A lock in it is held through inherited descriptors by every process of the run, so whoever can
 take the lock knows that all of them are dead, and sweeps what they left.
 """
@@ -19,6 +21,12 @@ from pathlib import Path
 import msgspec
 
 from gristmill.errors import NodeConnectError, NodeStartError
+from gristmill.transport.arrays import (
+    make_segment_directory,
+    remove_segment_directory,
+    segment_directory,
+    sweep_segments,
+)
 
 _SOCKET_PATH_LIMIT = 107
 _LONGEST_NAME = len("/dedicated-999.999999")
@@ -69,11 +77,13 @@ class RunDirectory:
         while not (self.path / _LOCK).exists():  # another start swept it before it was locked
             os.close(self.lock)
             self.path, self.lock = _make(base)
+        make_segment_directory(segment_directory(self.path))
 
     def close(self) -> None:
         """Let go of the lock, and remove the directory if no process of the run is left."""
         os.close(self.lock)
         remove_if_dead(self.path)
+        sweep_segments(self.path.parent)  # ours, if somebody else has removed the directory
 
 
 def _make(base: Path) -> tuple[Path, int]:
@@ -93,6 +103,7 @@ def write_facts(run_dir: Path, facts: NodeFacts) -> None:
 
 def remove(run_dir: Path) -> None:
     """Remove a run's directory, its lock last: whoever is killed meanwhile leaves it to a sweep."""
+    remove_segment_directory(segment_directory(run_dir))
     with contextlib.suppress(OSError):  # another process of the run removes it too
         for path in run_dir.iterdir():
             if path.name != _LOCK:
@@ -134,6 +145,7 @@ def sweep(base: Path) -> None:
     """Remove what dead runs have left."""
     for run_dir in base.iterdir():
         remove_if_dead(run_dir)
+    sweep_segments(base)
 
 
 def running_nodes() -> list[NodeFacts]:

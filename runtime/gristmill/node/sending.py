@@ -28,8 +28,10 @@ from gristmill.node.reading import BLOCKED_WAIT, Reading
 from gristmill.node.requests import OpenRequests
 from gristmill.ref import Address, DeliveryGuarantee, OverflowPolicy
 from gristmill.supervision import ExitReason
+from gristmill.transport.arrays import Array, SharedArray
 from gristmill.transport.codec import Codec
 from gristmill.transport.envelope import ANSWER, EVENT, TELL, pack
+from gristmill.transport.exchange import ArrayExchange
 
 _SEND_TIMEOUT = 30.0
 """Seconds that a tell without a timeout of its own waits for room."""
@@ -51,12 +53,17 @@ class ControlSide(Protocol):
 class ClientSending:
     """The part of a client's post that tells and publishes; asks stand on it."""
 
-    def __init__(self, plane: Plane, wake: Wake, control: ControlSide, codec: Codec) -> None:
+    codec: Codec
+
+    def __init__(
+        self, plane: Plane, wake: Wake, control: ControlSide, arrays: ArrayExchange
+    ) -> None:
         self._control = control
         self.plane = plane
-        self.codec = codec
+        self.arrays = arrays
+        self._seal = arrays.seal
         self._pending: OpenRequests = {}
-        self._outgoing = Outgoing(plane, wake)
+        self._outgoing = Outgoing(plane, wake, arrays)
         self._delivery = Delivery(self._outgoing)
         self._incoming = Incoming(self._pending, self._outgoing, self._delivery)
         self._reading = Reading(self._outgoing, self._incoming.take)
@@ -83,10 +90,10 @@ class ClientSending:
         """Send a message; waits for room when there is none."""
         if self._barred is not None:
             raise self._barred
-        body = self.codec.encode(message)
         if delivery is DeliveryGuarantee.AT_LEAST_ONCE:
-            self._tell_journaled(to, body)
+            self._tell_journaled(to, self.codec.encode_in_band(message))
             return
+        body = self.codec.encode(message)
         if to.home in self._gone:
             self._control.bury(to, body)
             return
@@ -94,7 +101,9 @@ class ClientSending:
         with self._send_lock:
             if not self._credit.take(to):
                 self._wait_for_credit(to, _monotonic() + _SEND_TIMEOUT, wait=True)
-            self.plane.post(to.home, pack((TELL, to.key, 0, 0, body)))
+            items = (TELL, to.key, 0, 0, body)
+            sealed = items if type(body) is bytes else self._seal(items, to.home)
+            self.plane.post(to.home, pack(sealed))
             out.left += 1
             if out.left < _TOGETHER and out.stragglers.awake:
                 return
@@ -116,7 +125,7 @@ class ClientSending:
                     deliver(body)
                 self._outgoing.wake_reader()
             for address, keys in homes.items():
-                self.plane.post(address, pack((EVENT, channel, keys, 0, body)))
+                self._outgoing.post(address, (EVENT, channel, keys, 0, body))
             if not self.plane.flush():
                 return
         self._flush_fully(_monotonic() + _SEND_TIMEOUT)
@@ -236,6 +245,23 @@ class ClientSending:
     def _check(self) -> None:
         if self._barred is not None:
             raise self._barred
+
+
+class ClientExporter:
+    """Exports the arrays of what a client sends, once it has read what came back.
+
+    Who only tells has nobody else to read that.
+    """
+
+    def __init__(self, sending: ClientSending) -> None:
+        self._pool = sending.arrays.pool
+        self._read_available = sending.read_available
+
+    def export(self, array: Array) -> SharedArray:
+        """Give the array in shared memory."""
+        if self._pool.lent:
+            self._read_available()
+        return self._pool.export(array)
 
 
 _all: weakref.WeakSet[ClientSending] = weakref.WeakSet()

@@ -1,4 +1,4 @@
-"""Sends what tells have left behind to go out together."""
+"""Sends what tells have left behind to go out together, and what nobody else would send."""
 
 from __future__ import annotations
 
@@ -8,23 +8,30 @@ from collections.abc import Callable
 
 WINDOW = 0.0005
 """Seconds that a tell waits for others at most."""
+_LOOK_EVERY = 0.05
+"""Seconds between two looks for arrays that were dropped."""
 
 
 class StragglerThread:
     """Flushes again and again, as long as there is something new to send.
 
     The first tell after a pause goes out at once and opens a window; those that come within it
-    go together, at its end.
+    go together, at its end. An array is dropped without a word, so while there are any that came
+    from others the thread looks from time to time.
 
     Args:
         flush: sends what waits; gives whether there was anything.
+        holding: tells whether there are arrays of others.
     """
 
-    def __init__(self, flush: Callable[[], bool]) -> None:
+    def __init__(self, flush: Callable[[], bool], holding: Callable[[], bool]) -> None:
         self._flush = flush
+        self._holding = holding
         self._wanted = threading.Event()
         self._closing = False
         self._thread: threading.Thread | None = None
+        self.watches = False
+        """Whether it will look for dropped arrays without being woken."""
 
     @property
     def awake(self) -> bool:
@@ -44,8 +51,17 @@ class StragglerThread:
         self._wanted.set()
 
     def _run(self) -> None:
-        while self._wanted.wait() and not self._closing:
-            time.sleep(WINDOW)
-            self._wanted.clear()
+        while True:
+            woken = self._wanted.wait(self._patience())
+            if self._closing:
+                return
+            if woken:
+                time.sleep(WINDOW)
+                self._wanted.clear()
             if self._flush():
                 self._wanted.set()
+
+    def _patience(self) -> float | None:
+        self.watches = False  # first, so that who brings the first array now wakes it
+        self.watches = self._holding()
+        return _LOOK_EVERY if self.watches else None

@@ -13,6 +13,7 @@ import msgspec
 
 from gristmill.channels import ChannelClosedError
 from gristmill.messages import Event
+from gristmill.transport.arrays import ArrayGoneError
 
 if TYPE_CHECKING:
     from gristmill.node.post import ClientPost
@@ -34,7 +35,7 @@ class Subscription:
     ) -> None:
         self.channel = channel
         self.dropped = 0
-        """How many events were dropped because nobody took them in time."""
+        """How many were dropped: nobody took them in time, or their arrays had gone."""
         self._post = post
         self._decode = post.codec.decoder(reduce(or_, kinds)).decode
         self._capacity = capacity
@@ -47,6 +48,9 @@ class Subscription:
         try:
             event = self._decode(body)
         except msgspec.MsgspecError:
+            return
+        except ArrayGoneError:
+            self.dropped += 1
             return
         if len(self._events) >= self._capacity:
             self._events.popleft()

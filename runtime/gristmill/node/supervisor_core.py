@@ -48,6 +48,7 @@ from gristmill.supervision import (
     describe,
 )
 from gristmill.transport import control as c
+from gristmill.transport.arrays import Process
 from gristmill.worker.counters import NAMES as COUNTERS
 from gristmill.worker.process import TERMINATED, WorkerConfig
 
@@ -57,6 +58,8 @@ _EXIT_GRACE = 2.0
 """Seconds that workers get to leave at the end."""
 _HELLO_GRACE = 1.0
 """Seconds that a client's first message may take to arrive when the node fails at its start."""
+_ARRAYS_GRACE = 1.0
+"""Seconds in which what a process sent before its end can arrive with its arrays."""
 _MAX_BOOTS = 3
 _STARTS_TOGETHER = 500
 """Starts in one message: many enough to be cheap, few enough to need little memory at a time."""
@@ -165,6 +168,7 @@ class SupervisorCore:
         slot.identity = b""
         slot.waiting.clear()  # it was for the process that has died
         self._accounts.close(slot, pid, self._shell.read_page(slot, remove=True))
+        self._remove_arrays_of(slot.address, slot.incarnation)
         if was_ready:
             down = c.PeerDown(slot.address, slot.incarnation, slot.name, reason, final=slot.leaving)
             self._roster.broadcast(down, but=slot.address)
@@ -174,6 +178,10 @@ class SupervisorCore:
             self._slots.remove(slot)
         else:
             self._revive(slot, reason, was_ready=was_ready)
+
+    def _remove_arrays_of(self, address: int, incarnation: int) -> None:
+        remove = partial(self._shell.remove_segments, Process(address, incarnation))
+        self._shell.call_at(self._shell.now() + _ARRAYS_GRACE, remove)
 
     def _revive(self, slot: Slot, reason: ExitReason, *, was_ready: bool) -> None:
         # a kill from outside says nothing about the code; the tree's intensity bounds it
@@ -433,6 +441,7 @@ class SupervisorCore:
         client = self._roster.clients.pop(address, None)
         if client is not None:
             self._roster.unsubscribe(address, 0)
+            self._remove_arrays_of(address, client.peer.incarnation)
             down = c.PeerDown(address, 1, client.peer.name, Exited(0), final=True)
             self._roster.broadcast(down)
 

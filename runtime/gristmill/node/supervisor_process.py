@@ -25,6 +25,7 @@ from gristmill.node.slots import Slot
 from gristmill.node.supervisor_core import SupervisorCore
 from gristmill.node.supervisor_shell import NodeConfig
 from gristmill.transport import control as c
+from gristmill.transport.arrays import Process, remove_segments, segment_directory
 from gristmill.transport.wakeup import Wakeup
 from gristmill.worker.process import WorkerConfig
 
@@ -206,6 +207,10 @@ class SupervisorProcess:
         values[names[values["current"]]] += since
         values["last"] += since
         return values
+
+    def remove_segments(self, owner: Process) -> None:
+        """Remove the arrays that a dead process has left in shared memory."""
+        remove_segments(segment_directory(Path(self._config.run_dir)), owner)
 
     def watch(self, pid: int, address: int) -> None:
         """Notice the end of a client."""

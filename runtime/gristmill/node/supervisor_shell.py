@@ -11,6 +11,7 @@ from gristmill.config import ChannelConfig
 from gristmill.durability import Durability
 from gristmill.node.slots import Slot
 from gristmill.supervision import SupervisorSpec
+from gristmill.transport.arrays import Process
 from gristmill.transport.control import ControlMessage
 from gristmill.worker.process import WorkerConfig
 
@@ -62,6 +63,9 @@ class SupervisorShell(Protocol):
 
     def read_page(self, slot: Slot, *, remove: bool) -> dict[str, int] | None:
         """Read a worker's counter page, and remove it when the worker is dead."""
+
+    def remove_segments(self, owner: Process) -> None:
+        """Remove the arrays that a dead process has left in shared memory."""
 
     def watch(self, pid: int, address: int) -> None:
         """Tell :meth:`SupervisorCore.client_gone` when a client's process ends."""

@@ -1,57 +1,124 @@
-"""Message bodies: MessagePack by msgspec, with refs and numpy arrays as extension types."""
+"""Message bodies: MessagePack by msgspec, with refs and numpy arrays as extension types.
+
+Small arrays lie in the body. Large ones lie beside it, see :class:`ArrayBody`, unless somebody
+keeps the body: a journal, a dead letter, a supervisor.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, Protocol, TypeGuard
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from msgspec.msgpack import Decoder, Encoder, Ext
 
 from gristmill.deferred import Reply, Ticket
-from gristmill.errors import PayloadTooLargeError, UsageError
+from gristmill.errors import DecodeError, GristmillError, PayloadTooLargeError, UsageError
 from gristmill.ref import Address, Post, Ref
+from gristmill.transport.arrays import (
+    THRESHOLD,
+    Array,
+    ArrayBody,
+    ArrayGoneError,
+    Beside,
+    NoSharedMemoryError,
+    Record,
+    describe,
+    restore,
+)
 
 MAX_BODY = 64 * 1024 * 1024
 """The largest body of a message in bytes; a larger one is refused by its sender."""
 
 _REF = 1
 _ARRAY = 2
+_BESIDE = 3
 _REPLY = 16
 _address_decoder = Decoder(Address)
 _ticket_decoder = Decoder(Ticket)
-_array_decoder = Decoder(tuple[str, tuple[int, ...], bytes])
+_array_decoder = Decoder(tuple[str | Record, tuple[int, ...], str, bytes])
+
+
+class Exporter(Protocol):
+    """Takes the large arrays of a body that is being encoded."""
+
+    def export(self, array: Array) -> Beside:
+        """Give what lies beside the body; the array may change afterwards.
+
+        Raises:
+            NoSharedMemoryError: there is no room; the array goes into the body.
+            UsageError: arrays of this dtype can't travel.
+        """
 
 
 class Codec:
     """Encodes and decodes bodies for one process, and binds the refs in them to its post.
 
-    One without a post serves to encode, before there is a node.
+    Args:
+        post: of the process. Without one it serves to encode, before there is a node.
+        exporter: takes the arrays of :data:`THRESHOLD` bytes and more; None leaves them in the
+            body.
     """
 
-    def __init__(self, post: Post | None) -> None:
+    def __init__(self, post: Post | None, exporter: Exporter | None = None) -> None:
         self._post = post
-        self._encoder = Encoder(enc_hook=_encode_ours)
+        self._exporter = exporter
+        self._encoder = _in_band if exporter is None else Encoder(enc_hook=_encode_small)
         self._decoders: dict[Any, Decoder[Any]] = {}
 
     def encode(self, value: object) -> bytes:
-        """Encode a message, reply or argument.
+        """Encode a message or reply; an :class:`ArrayBody` if there are large arrays in it.
 
         Raises:
             PayloadTooLargeError: the body is over :data:`MAX_BODY`.
             UsageError: the value holds something that MessagePack and msgspec don't know.
         """
-        body = self._encoder.encode(value)
+        try:
+            body = self._encoder.encode(value)
+        except _LargeArray:
+            return self._encode_beside(value)
         if len(body) > MAX_BODY:
-            raise PayloadTooLargeError(
-                f"{type(value).__qualname__} is {len(body):,} bytes on the wire, the limit is "
-                f"{MAX_BODY:,}; send it in parts or pass a reference to it"
-            )
+            raise _too_large(value, len(body))
         return body
 
+    def encode_in_band(self, value: object) -> bytes:
+        """Encode what somebody keeps, its arrays with it. Raises what :meth:`encode` raises."""
+        body = _in_band.encode(value)
+        if len(body) > MAX_BODY:
+            raise _too_large(value, len(body))
+        return body
+
+    def _encode_beside(self, value: object) -> bytes:
+        assert self._exporter is not None
+        export = self._exporter.export
+        beside: list[Beside] = []
+        no_room: NoSharedMemoryError | None = None
+
+        def encode_ours(part: object) -> object:
+            nonlocal no_room
+            if not _is_large(part):
+                return _encode_ours(part)
+            _refuse_masked(part)
+            try:
+                beside.append(export(part))
+            except NoSharedMemoryError as error:
+                no_room = error
+                return _encode_ours(part)
+            return Ext(_BESIDE, (len(beside) - 1).to_bytes(4, "big"))
+
+        try:
+            body = Encoder(enc_hook=encode_ours).encode(value)
+        except PayloadTooLargeError as error:
+            raise PayloadTooLargeError(f"{error}{_why_in_band(no_room)}") from None
+        if len(body) > MAX_BODY:
+            raise _too_large(value, len(body), no_room)
+        return ArrayBody(body, beside) if beside else body
+
     def decoder(self, expected: Any) -> Decoder[Any]:  # noqa: ANN401 - a type expression
-        """Give the (cached) decoder of a type."""
+        """Give the (cached) decoder of a type.
+
+        Besides msgspec's errors its ``decode`` raises :class:`ArrayGoneError`.
+        """
         found = self._decoders.get(expected)
         if found is None:
             found = Decoder(expected, dec_hook=_decode_ours, ext_hook=self._decode_extension)
@@ -65,7 +132,23 @@ class Codec:
             return Reply(_ticket_decoder.decode(data), self._post)
         if code == _ARRAY:
             return _decode_array(data)
+        if code == _BESIDE:
+            return _array_beside(data)
         raise msgspec.ValidationError(f"unknown extension type {code}")
+
+
+class _LargeArray(Exception):  # noqa: N818 - no error: it ends an encoding that begins anew
+    """There is a large array in a value."""
+
+
+def _is_large(part: object) -> TypeGuard[Array]:
+    return isinstance(part, np.ndarray) and part.nbytes >= THRESHOLD
+
+
+def _encode_small(part: object) -> object:
+    if _is_large(part):
+        raise _LargeArray
+    return _encode_ours(part)
 
 
 def _encode_ours(value: object) -> object:
@@ -74,6 +157,7 @@ def _encode_ours(value: object) -> object:
     if isinstance(value, Reply):
         return Ext(_REPLY, msgspec.msgpack.encode(value.ticket))
     if isinstance(value, np.ndarray):
+        _refuse_masked(value)
         return Ext(_ARRAY, _encode_array(value))
     if isinstance(value, np.generic):
         return value.item()
@@ -83,22 +167,106 @@ def _encode_ours(value: object) -> object:
     )
 
 
+_in_band = Encoder(enc_hook=_encode_ours)
+
+
 def _decode_ours(expected: type, value: object) -> object:
     if isinstance(value, getattr(expected, "__origin__", expected)):
         return value
     raise msgspec.ValidationError(f"expected {expected.__name__}, got {type(value).__name__}")
 
 
-def _encode_array(array: npt.NDArray[Any]) -> bytes:
-    if array.dtype.hasobject:
-        raise UsageError("an array of Python objects can't travel in a message; use a plain dtype")
-    layout = (array.dtype.str, array.shape, np.ascontiguousarray(array).data.cast("B"))
-    return msgspec.msgpack.encode(layout)
+# --- arrays ---
 
 
-def _decode_array(data: memoryview) -> npt.NDArray[Any]:
-    dtype, shape, content = _array_decoder.decode(data)
-    return np.frombuffer(content, dtype=dtype).reshape(shape)
+def _refuse_masked(array: Array) -> None:
+    if isinstance(array, np.ma.MaskedArray):
+        raise UsageError(
+            "a masked array can't travel in a message; send its data and its mask as two arrays"
+        )
+
+
+def _encode_array(array: Array) -> bytes:
+    if array.nbytes > MAX_BODY:
+        raise PayloadTooLargeError(
+            f"an array of {array.nbytes:,} bytes does not fit into a message of {MAX_BODY:,}; "
+            "send it in parts"
+        )
+    dtype = describe(array.dtype)
+    order: Literal["C", "F"] = "F" if array.flags.fnc else "C"
+    return msgspec.msgpack.encode((dtype, array.shape, order, array.tobytes(order)))
+
+
+def _decode_array(data: memoryview) -> Array:
+    dtype, shape, order, content = _array_decoder.decode(data)
+    try:
+        return np.ndarray(shape, restore(dtype), content, order="F" if order == "F" else "C")
+    except (DecodeError, TypeError, ValueError, OverflowError) as error:
+        raise msgspec.ValidationError(f"an array from the wire is none: {error}") from None
+
+
+def _array_beside(data: memoryview) -> Array:
+    body = data.obj
+    place = int.from_bytes(data, "big")
+    if not isinstance(body, ArrayBody) or place >= len(body.arrays):
+        raise msgspec.ValidationError("a body came without its arrays")
+    found = body.arrays[place]
+    if isinstance(found, np.ndarray):
+        return found
+    if isinstance(found, ArrayGoneError):
+        raise ArrayGoneError(str(found))
+    try:
+        return found.array()
+    except DecodeError as error:
+        raise msgspec.ValidationError(str(error)) from None
+
+
+def in_band(body: bytes) -> bytes:
+    """Give a body with copies of its arrays in it, for whoever keeps it.
+
+    Raises:
+        PayloadTooLargeError: that is over :data:`MAX_BODY`.
+        ArrayGoneError: an array can't be opened any more.
+    """
+    if not isinstance(body, ArrayBody):
+        return body
+    copy = _in_band.encode(_with_arrays.decode(body))
+    if len(copy) > MAX_BODY:
+        raise PayloadTooLargeError(f"with its arrays it is {len(copy):,} bytes")
+    return copy
+
+
+def _keep_others(code: int, data: memoryview) -> object:
+    return _array_beside(data) if code == _BESIDE else Ext(code, bytes(data))
+
+
+_with_arrays = Decoder(ext_hook=_keep_others)
+
+
+def for_dead_letter(body: bytes, reason: str) -> tuple[bytes, str]:
+    """Give what a dead letter keeps of a body, and its reason: that may have to say more."""
+    try:
+        return in_band(body), reason
+    except (GristmillError, msgspec.MsgspecError) as error:
+        return b"", f"{reason} (its body is not kept: {error})"
+
+
+# --- errors and names ---
+
+
+def _too_large(
+    value: object, size: int, no_room: NoSharedMemoryError | None = None
+) -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"{type(value).__qualname__} is {size:,} bytes on the wire, the limit is {MAX_BODY:,}; "
+        f"send it in parts or pass a reference to it{_why_in_band(no_room)}"
+    )
+
+
+def _why_in_band(no_room: NoSharedMemoryError | None) -> str:
+    if no_room is None:
+        return ""
+    return f", or let there be room for its arrays in shared memory, beside the message: {no_room}"
 
 
 def message_tag(body: bytes) -> str:

@@ -15,6 +15,8 @@ NOTICE    body                               (from this process's own control th
 SIGNAL    target, body                       (a :mod:`~gristmill.transport.signals` signal)
 ANSWER    target, process, request, body     (a deferred reply, through who deferred it)
 INSPECT   target, request, body              (an :class:`~gristmill.inspection.Inspection`)
+ARRAYS    envelope, handles                  (its body's arrays are in shared memory)
+RELEASE   body                               (arrays that are given back)
 ========  ==========================================================================
 """
 
@@ -42,7 +44,8 @@ from gristmill.errors import (
     UsageError,
 )
 
-HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE, SIGNAL, ANSWER, INSPECT = range(12)
+HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
+SIGNAL, ANSWER, INSPECT, ARRAYS, RELEASE = range(9, 14)
 
 Envelope = list[Any]
 

@@ -18,6 +18,7 @@ from gristmill.errors import (
 from gristmill.messages import Request, reply_type
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address
+from gristmill.transport.arrays import ArrayGoneError
 from gristmill.transport.envelope import ASK, INSPECT, ErrorReply, pack, to_exception
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry
@@ -40,7 +41,7 @@ class _Open(NamedTuple):
     reply: Any
     to: Address
     request: str
-    again: bytes | None
+    again: tuple[Any, ...] | None
     """What to send again when the callee's worker dies: only of an idempotent request."""
 
 
@@ -156,8 +157,8 @@ class Asks:
         self._next_number += 1
         future = self._shell.create_future()
         kind = type(request)
-        envelope = pack((ASK, to.key, origin.key, number, deadline, body))
-        again = envelope if kind.__idempotent__ else None
+        items = (ASK, to.key, origin.key, number, deadline, body)
+        again = items if kind.__idempotent__ else None
         opened[number] = _Open(future, reply_type(kind), to, kind.__qualname__, again)
         self._core.counters[counters.SENT] += 1
         if to.home == self._shell.address:
@@ -165,7 +166,7 @@ class Asks:
             entry = Entry(ASK, to.home, origin.key, number, deadline, body, None, arrived)
             self._core.deliver(to.key, entry)
         else:
-            self._shell.post(to.home, envelope)
+            self._core.sending.post_request(to.home, items)
         self._shell.request_turn()
         return number, future
 
@@ -182,6 +183,9 @@ class Asks:
                 f"declares: {error}"
             )
             found.future.set_exception(to_exception(ErrorReply("ReplyTypeError", text)))
+        except ArrayGoneError as error:
+            text = f"{found.to.label} answered {found.request}, but {error}"
+            found.future.set_exception(ActorDied(text))
 
     def on_error(self, number: int, body: bytes) -> None:
         """An ask has failed."""

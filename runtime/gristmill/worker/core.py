@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from itertools import islice
-from typing import Any
 
 import msgspec
 
@@ -26,12 +25,14 @@ from gristmill.transport.codec import Codec
 from gristmill.transport.envelope import (
     ACK,
     ANSWER,
+    ARRAYS,
     ASK,
     CREDIT,
     ERROR,
     EVENT,
     INSPECT,
     NOTICE,
+    RELEASE,
     REPLY,
     SIGNAL,
     TELL,
@@ -85,7 +86,8 @@ class WorkerCore:
         self.cells: dict[int, Cell] = {}
         self.sending = Sending(self, store)
         self.channels = ChannelManager.from_config(channels, self.sending)
-        self.codec = Codec(self.sending)
+        self.arrays = shell.arrays
+        self.codec = Codec(self.sending, self.arrays.pool)
         self.lifecycle = Lifecycle(self)
         self.bonds = Bonds(self)
         self.spawns = Spawns(self)
@@ -159,11 +161,11 @@ class WorkerCore:
                     entry = Entry(TELL, source, sender, number, 0.0, body, None, arrived)
                     self.deliver(target, entry)
                 else:
-                    self._on_other(envelope, source, arrived)
+                    self._on_other(envelope, envelopes[0], arrived)
             except (ValueError, IndexError, TypeError, msgspec.MsgspecError) as error:
                 self.failures.dead_letter(None, "", b"", f"malformed envelope: {error}")
 
-    def _on_other(self, envelope: list[Any], source: int, arrived: int) -> None:
+    def _on_other(self, envelope: Envelope, header: Envelope, arrived: int) -> None:
         kind = envelope[0]
         if kind == REPLY:
             self.sending.asks.on_reply(envelope[1], envelope[2])
@@ -174,17 +176,21 @@ class WorkerCore:
             for target in targets:
                 self.deliver_event(target, sender, body, arrived)
         elif kind == CREDIT:
-            self.sending.on_credit(source, envelope[1], envelope[2])
+            self.sending.on_credit(header[1], envelope[1], envelope[2])
         elif kind == ACK:
             self.sending.on_ack(envelope[1], envelope[2])
         elif kind == NOTICE:
             self.lifecycle.on_control(envelope[1])
         elif kind == SIGNAL:
-            self.bonds.on_signal(source, envelope[1], envelope[2])
+            self.bonds.on_signal(header[1], envelope[1], envelope[2])
         elif kind == ANSWER:
             self.sending.answered(*envelope[1:])
         elif kind == INSPECT:
-            self.inspecting.take(source, *envelope[1:])
+            self.inspecting.take(header[1], *envelope[1:])
+        elif kind == ARRAYS:
+            self._deliver_all([header, self.arrays.open(envelope)])
+        elif kind == RELEASE:
+            self.arrays.take_back(header, envelope)
         else:
             raise ValueError(f"kind {kind!r} is unknown")
 

@@ -19,9 +19,9 @@ from gristmill.errors import (
 from gristmill.messages import Message, tag_of
 from gristmill.metrics import TimeClass
 from gristmill.supervision import Crash
-from gristmill.transport.codec import message_tag
+from gristmill.transport.codec import for_dead_letter, message_tag
 from gristmill.transport.control import DeadLetter
-from gristmill.transport.envelope import ASK, ERROR, EVENT, TELL, error_reply, pack
+from gristmill.transport.envelope import ASK, ERROR, EVENT, TELL, error_reply
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry
 
@@ -117,7 +117,7 @@ class Failures:
     def answer(self, entry: Entry, error: GristmillError) -> None:
         """Answer an ask with an error."""
         body = msgspec.msgpack.encode(error_reply(error))
-        self._core.sending.reply(entry.source, pack((ERROR, entry.number, body)))
+        self._core.sending.reply(entry.source, ERROR, entry.number, body)
 
     def dead_letter(
         self,
@@ -130,11 +130,12 @@ class Failures:
         """Record a message that nobody handled."""
         core = self._core
         core.counters[counters.DEAD_LETTERED] += 1
+        kept, reason = for_dead_letter(body, reason)
         letter = DeadLetter(
             reason=reason,
             target=cell.label if cell is not None else "",
             message_type=message_type or message_tag(body),
-            body=body,
+            body=kept,
             worker=core.shell.name,
             error=error,
         )

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from gristmill.behaviours.actor import Actor
+from gristmill.behaviours.context import Context
 from gristmill.behaviours.protocol import handles
 from gristmill.errors import ErrorData
 from gristmill.importing import resolve
 from gristmill.messages import Request
+from gristmill.transport.arrays import Array, ArrayBody, copy_into
 from gristmill.transport.codec import Codec
-
-_encode = Codec(None).encode
 
 
 class BatchResult(msgspec.Struct, frozen=True):
@@ -25,6 +26,14 @@ class BatchResult(msgspec.Struct, frozen=True):
 
     values: list[msgspec.Raw]
     error: ErrorData | None = None
+    arrays: dict[int, list[Any]] = msgspec.field(default_factory=dict)
+    """The large arrays of results, by the places of those in ``values``."""
+
+    def bodies(self) -> Iterator[bytes | msgspec.Raw]:
+        """Give the encoded results."""
+        for place, value in enumerate(self.values):
+            arrays = self.arrays.get(place)
+            yield ArrayBody(bytes(value), arrays) if arrays else value
 
 
 class RunBatch(Request[BatchResult]):
@@ -41,19 +50,37 @@ class FunctionRunner(Actor):
     """Calls functions by their import path; an error ends its batch and nothing else."""
 
     @handles
-    def run(self, msg: RunBatch) -> BatchResult:
+    def run(self, msg: RunBatch, ctx: Context) -> BatchResult:
         """Run one batch."""
         values: list[msgspec.Raw] = []
+        arrays: dict[int, list[Any]] = {}
+        encode = Codec(None, _Copies(ctx)).encode
         try:
             function = resolve(msg.function)
             types = types_of(function)
             keywords = types.convert_keywords(msg.keywords)
             for arguments in msg.calls:
                 value = function(*types.convert(arguments), **keywords)
-                values.append(msgspec.Raw(_encode(value)))
+                body = encode(value)
+                if isinstance(body, ArrayBody):
+                    arrays[len(values)] = list(body.arrays)
+                values.append(msgspec.Raw(body))
         except Exception as error:  # the function's own errors travel to the caller
-            return BatchResult(values, ErrorData.of(error))
-        return BatchResult(values)
+            return BatchResult(values, ErrorData.of(error), arrays)
+        return BatchResult(values, None, arrays)
+
+
+class _Copies:
+    """Copies the large arrays of results, which the next call of a function may change.
+
+    The copies are made where the reply that carries them is going to be sent from.
+    """
+
+    def __init__(self, ctx: Context) -> None:
+        self._empty = ctx.empty
+
+    def export(self, array: Array) -> Array:
+        return copy_into(self._empty(array.nbytes, np.uint8), array)
 
 
 class FunctionTypes(msgspec.Struct, frozen=True):

@@ -21,7 +21,7 @@ from gristmill.behaviours.protocol import Handler, check_reply
 from gristmill.errors import GristmillError, ReplyTypeError
 from gristmill.messages import Message
 from gristmill.metrics import Meter, Sampling, TimeClass, TypeStats
-from gristmill.transport.envelope import ASK, REPLY, TELL, pack
+from gristmill.transport.envelope import ASK, REPLY, TELL
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry, State
 from gristmill.worker.eager import Eager, Suspended
@@ -266,11 +266,9 @@ class Handling:
         except GristmillError as error:
             self._core.failures.failed(cell, entry, message, error)
             return False
-        reply = pack((REPLY, entry.number, body))
-        if self.at_once and not cell.effects:
-            self._core.sending.reply_at_once(entry.source, reply)
-        else:
-            self._core.sending.reply(entry.source, reply)
+        sending = self._core.sending
+        reply = sending.reply_at_once if self.at_once and not cell.effects else sending.reply
+        reply(entry.source, REPLY, entry.number, body)
         if cell.deferred:
             cell.deferred.pop((entry.source, entry.number), None)
         return True

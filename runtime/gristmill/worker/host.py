@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-import msgspec
+import numpy.typing as npt
 
 from gristmill.behaviours.context import AwaitedReply, Postponed, Timer, check_delay
 from gristmill.behaviours.facet_set import FacetSet
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 R = TypeVar("R")
 
-_encode = msgspec.msgpack.Encoder().encode
 _kinds: dict[type, str] = {}
 """The kinds under which events are journaled, by class."""
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -72,6 +71,10 @@ class CellHost:
                 persist=self._journal,
             )
         return self._facets
+
+    def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Give a writable array that can be sent without a copy."""
+        return self._core.arrays.pool.empty(shape, dtype)
 
     def new_id(self) -> str:
         """Make a ULID (github.com/ulid/spec): 48 bits of milliseconds, 80 random bits."""
@@ -202,7 +205,8 @@ class CellHost:
         meter = self._core.meter
         previous = meter.switch(int(TimeClass.SER))
         kind = _kinds.get(type(event)) or _kinds.setdefault(type(event), import_path(type(event)))
-        cell.effects.append((self._core.sending.journal, kind, _encode(event)))
+        payload = self._core.codec.encode_in_band(event)
+        cell.effects.append((self._core.sending.journal, kind, payload))
         meter.switch(previous)
 
     def continue_with(self, message: Command | Event) -> None:

@@ -7,8 +7,6 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from gristmill.behaviours.context import Context
 from gristmill.errors import (
     ActorCrashed,
@@ -165,7 +163,7 @@ class Lifecycle:
         for record in store.replay(cell.spec.name):
             decoder = decoders.get(record.kind)
             if decoder is None:
-                decoder = decoders[record.kind] = msgspec.msgpack.Decoder(resolve(record.kind))
+                decoder = decoders[record.kind] = self._core.codec.decoder(resolve(record.kind))
             event = decoder.decode(record.payload)
             if isinstance(event, KeyCompleted):
                 host.facets.idempotency.apply(event)

@@ -29,6 +29,7 @@ from gristmill.metrics import (
     WorkerSnapshot,
     split,
 )
+from gristmill.transport.arrays import ArrayPool, Process, segment_directory
 from gristmill.transport.control import (
     ControlLink,
     ControlMessage,
@@ -39,6 +40,7 @@ from gristmill.transport.control import (
 )
 from gristmill.transport.data import DataPlane, NoticeSender
 from gristmill.transport.envelope import NOTICE, pack
+from gristmill.transport.exchange import ArrayExchange
 from gristmill.worker import counters
 from gristmill.worker.core import WorkerCore
 from gristmill.worker.output import WorkerOutput
@@ -127,6 +129,9 @@ class WorkerProcess:
         endpoint = f"ipc://{config.run_dir}/{config.name}.{config.incarnation}"
         self.plane = DataPlane(self.context, endpoint, config.address, config.incarnation)
         self.post = self.plane.post
+        owner = Process(config.address, config.incarnation)
+        pool = ArrayPool(segment_directory(Path(config.run_dir)), owner)
+        self.arrays = ArrayExchange(pool)
         self.waiting = self.plane.waiting
         self.disconnect = self.plane.disconnect
         self._notices = NoticeSender(self.context, self.plane)
@@ -298,6 +303,8 @@ class WorkerProcess:
         try:
             if self._store is not None and self._store.dirty:
                 self._store.commit()
+            if self.arrays.pool.release_due:
+                self.arrays.give_back(self.post)
             again = self.plane.flush()
         except JournalError as error:
             _log.error("%s; nothing leaves this worker until it can be written", error)
@@ -372,6 +379,8 @@ class WorkerProcess:
             self._reported = handled
             self.report_metrics()
         self._adapt_sampling(handled)
+        if self.arrays.pool.release_due:  # arrays were dropped outside of turns
+            self.request_turn()
         self.loop.call_later(_METRICS_EVERY, self._report_regularly)
 
     def _adapt_sampling(self, handled: int) -> None:

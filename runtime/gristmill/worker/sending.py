@@ -7,7 +7,6 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-import msgpack
 import msgspec
 
 from gristmill.deferred import Ticket
@@ -17,6 +16,7 @@ from gristmill.messages import Command, Event, Request
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address, DeliveryGuarantee, OverflowPolicy, Pending
 from gristmill.supervision import ExitReason, describe
+from gristmill.transport.arrays import Process
 from gristmill.transport.control import PeerInfo, Subscribe
 from gristmill.transport.credit import CreditBook
 from gristmill.transport.envelope import ACK, ANSWER, CREDIT, ERROR, EVENT, REPLY, TELL, pack
@@ -44,6 +44,7 @@ class Sending:
         self._core = core
         self._shell = core.shell
         self._here = core.shell.address
+        self._seal = core.shell.arrays.seal
         self.store = store
         self.origin: Cell | None = None
         """The actor whose handler runs now."""
@@ -66,6 +67,8 @@ class Sending:
     def peer_down(self, address: int, name: str, reason: ExitReason, *, final: bool) -> None:
         """A process has died: its credit is void, and asks to it fail once the pipe is empty."""
         lost = self._shell.disconnect(address)
+        incarnation = self.directory.incarnation(address)
+        self._core.arrays.pool.peer_down(Process(address, incarnation))
         self._core.counters[counters.DROPPED] += lost
         self._credit.reset(address)
         if self._outbox is not None:
@@ -104,7 +107,8 @@ class Sending:
             self._check_journaled(to)
         previous = self._core.meter.switch(_SER)
         try:
-            body = self._core.codec.encode(message)
+            codec = self._core.codec
+            body = codec.encode_in_band(message) if journaled else codec.encode(message)
             origin = self.origin
             if origin is not None and origin.durable:
                 act = self._tell_journaled if journaled else self._tell_late
@@ -145,7 +149,9 @@ class Sending:
         elif to.home in self.directory.gone:
             self._core.failures.dead_letter(None, "", body, f"{to.label} has stopped")
         else:
-            self._shell.post(to.home, pack((TELL, to.key, sender, 0, body)))
+            items = (TELL, to.key, sender, 0, body)
+            sealed = items if type(body) is bytes else self._seal(items, to.home)
+            self._shell.post(to.home, pack(sealed))
 
     def _check_journaled(self, to: Address) -> None:
         if self._outbox is None:
@@ -200,27 +206,31 @@ class Sending:
             self._starved[to.key].append(waiter)
             await waiter
 
-    def send_again(self, to: Address, envelope: bytes) -> None:
+    def post_request(self, to: int, items: tuple[Any, ...]) -> None:
+        """Send the envelope of a request to another process."""
+        self._shell.post(to, pack(items if type(items[-1]) is bytes else self._seal(items, to)))
+
+    def send_again(self, to: Address, items: tuple[Any, ...]) -> None:
         """Send a request once more, to the callee's next incarnation."""
         self._credit.take(to)
-        self._shell.post(to.home, envelope)
+        self.post_request(to.home, items)
 
     # --- replies, events, credit, acknowledgement ---
 
-    def reply(self, to: int, envelope: bytes) -> None:
-        """Send a packed reply or error to the process that asked."""
+    def reply(self, to: int, kind: int, number: int, body: bytes) -> None:
+        """Send a reply or error to the process that asked."""
         if to == self._here:
-            kind, number, body = msgpack.unpackb(envelope)
             (self.asks.on_error if kind == ERROR else self.asks.on_reply)(number, body)
         elif to and to not in self.directory.gone:
-            self._shell.post(to, envelope)
+            items = (kind, number, body)
+            self._shell.post(to, pack(items if type(body) is bytes else self._seal(items, to)))
 
-    def reply_at_once(self, to: int, envelope: bytes) -> None:
-        """Send a packed reply without waiting for the end of the turn."""
-        if to == self._here or to in self.directory.gone:
-            self.reply(to, envelope)
+    def reply_at_once(self, to: int, kind: int, number: int, body: bytes) -> None:
+        """Send a reply without waiting for the end of the turn."""
+        if to == self._here or to in self.directory.gone or type(body) is not bytes:
+            self.reply(to, kind, number, body)
         else:
-            self._shell.send_now(to, envelope)
+            self._shell.send_now(to, pack((kind, number, body)))
 
     def fan_out(self, channel: str, event: Event) -> None:
         """Send an event to the subscribers that are known here."""
@@ -247,7 +257,9 @@ class Sending:
                 for key in keys:
                     self._core.deliver_event(key, sender, body, self._core.meter.last)
             elif self._shell.waiting(address) < _EVENT_BACKLOG:
-                self._shell.post(address, pack((EVENT, channel, keys, sender, body)))
+                items = (EVENT, channel, keys, sender, body)
+                sealed = items if type(body) is bytes else self._seal(items, address)
+                self._shell.post(address, pack(sealed))
             else:
                 self._core.counters[counters.DROPPED] += len(keys)
 
@@ -265,14 +277,15 @@ class Sending:
         if home == self._here:
             self.answered(key, process, number, body)
         elif home not in self.directory.gone:
-            self._shell.post(home, pack((ANSWER, key, process, number, body)))
+            items = (ANSWER, key, process, number, body)
+            self._shell.post(home, pack(items if type(body) is bytes else self._seal(items, home)))
         self._shell.request_turn()
 
     def answered(self, key: int, process: int, number: int, body: bytes) -> None:
         """Pass an answer on to the asker; drop a second one, and one that comes too late."""
         cell = self._core.cells.get(key)
         if cell is not None and cell.deferred.pop((process, number), None) is not None:
-            self.reply(process, pack((REPLY, number, body)))
+            self.reply(process, REPLY, number, body)
 
     def release(self, cell: Cell, entry: Entry) -> None:
         """Let the effects of a finished handler happen, and have its message acknowledged."""

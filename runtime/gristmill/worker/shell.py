@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from gristmill.behaviours.context import Timer
 from gristmill.transport.control import ControlMessage, PeerInfo
+from gristmill.transport.exchange import ArrayExchange
 
 
 class Shell(Protocol):
@@ -19,6 +20,7 @@ class Shell(Protocol):
     name: str
     node_id: str
     random: Random
+    arrays: ArrayExchange
 
     def now(self) -> float:
         """Give monotonic time in seconds, the same clock for all processes of a node."""

@@ -87,4 +87,4 @@ def encode_arguments(
     codec: Codec, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None
 ) -> bytes:
     """Encode the arguments of an actor's constructor."""
-    return codec.encode([list(args), dict(kwargs or {})])
+    return codec.encode_in_band([list(args), dict(kwargs or {})])

@@ -84,6 +84,11 @@ class ArrayPool:
         self._gone: set[Process] = set()
         self._dropped: deque[Dropped] = deque()
         self._due: Counter[tuple[Process, SegmentId, bool]] = Counter()
+        self._held = 0
+
+    def identify(self, process: Process) -> None:
+        """Take the address that was given to this process, before it makes or accepts anything."""
+        self._process = self._segments.owner = process
 
     # --- making and sending ---
 
@@ -127,11 +132,14 @@ class ArrayPool:
         root = root_of(array)
         if root is not None and root.kept_for(self._dropped):
             layout = lay_out(array, root.mapping.address)
-            if isinstance(root, Hold) and self._path(root.segment).exists():
+            if isinstance(root, Hold) and self._can_be_opened(root.segment):
                 return SharedArray(root, layout)
             if isinstance(root, Draft) and self._hand_over(root):
                 return SharedArray(root.hold, layout)
         return self._copy(array)
+
+    def _can_be_opened(self, segment: SegmentId) -> bool:
+        return segment.owner not in self._gone and os.path.exists(self._path(segment))  # noqa: PTH110 - quicker
 
     def lend(self, shared: SharedArray, to: int) -> Handle:
         """Count a hold of the process that a handle is about to be sent to, and give the handle.
@@ -188,6 +196,7 @@ class ArrayPool:
             else:
                 self._mapped.move_to_end(handle.segment)
             hold = Hold(handle.segment, mapping, handle.lender, self._dropped)
+            self._held += 1
         return SharedArray(hold, handle.layout)
 
     def _map(self, handle: Handle) -> Mapping:
@@ -212,7 +221,7 @@ class ArrayPool:
             self._mapped_size -= oldest.size
         return mapping
 
-    def _path(self, segment: SegmentId) -> Path:
+    def _path(self, segment: SegmentId) -> str:
         return segment_path(self._directory, segment)
 
     # --- giving back ---
@@ -221,6 +230,11 @@ class ArrayPool:
     def release_due(self) -> bool:
         """Whether :meth:`take_releases` may have something to give."""
         return bool(self._dropped or self._due)
+
+    @property
+    def holding(self) -> bool:
+        """Whether this process holds arrays that others lent it."""
+        return self._held > 0
 
     def take_releases(self) -> dict[int, list[Release]]:
         """Give what must be sent, by address, once: the holds that went since the last call."""
@@ -265,6 +279,7 @@ class ArrayPool:
         while self._dropped:
             segment, lender, lost = self._dropped.popleft()
             if isinstance(lender, Process):
+                self._held -= 1
                 self._due[lender, segment, lost] += 1
             else:
                 lender.retired |= lost

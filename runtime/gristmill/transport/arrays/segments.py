@@ -54,7 +54,7 @@ class Segments:
 
     def __init__(self, directory: Path, owner: Process, limit: int, keep: int) -> None:
         self._directory = directory
-        self._owner = owner
+        self.owner = owner
         self._limit = limit
         self._keep = keep
         self._free: defaultdict[int, deque[OwnSegment]] = defaultdict(deque)
@@ -106,7 +106,7 @@ class Segments:
         self._free.clear()
         self.size -= self.free_size
         self.free_size = 0
-        remove_segments(self._directory, self._owner)
+        remove_segments(self._directory, self.owner)
 
     def _make(self, size: int) -> OwnSegment:
         while True:
@@ -121,7 +121,7 @@ class Segments:
 
     def _reserve(self, size: int) -> OwnSegment:
         self._made += 1
-        identity = SegmentId(self._owner, self._made)
+        identity = SegmentId(self.owner, self._made)
         path = segment_path(self._directory, identity)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
@@ -129,7 +129,7 @@ class Segments:
             os.posix_fallocate(descriptor, 0, size)
             mapping = Mapping.of(descriptor, size, writable=True)
         except OSError:
-            path.unlink()
+            Path(path).unlink()
             raise
         finally:
             os.close(descriptor)
@@ -146,4 +146,4 @@ class Segments:
 
     def _forget(self, segment: OwnSegment) -> None:
         self.size -= segment.mapping.size
-        segment_path(self._directory, segment.id).unlink(missing_ok=True)
+        Path(segment_path(self._directory, segment.id)).unlink(missing_ok=True)

@@ -1,0 +1,87 @@
+"""``ArrayExchange``: the arrays of the envelopes that leave a process and that come to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from gristmill.transport.arrays import (
+    ArrayBody,
+    ArrayGoneError,
+    ArrayPool,
+    Handle,
+    Process,
+    Release,
+    SharedArray,
+)
+from gristmill.transport.envelope import (
+    ANSWER,
+    ARRAYS,
+    ASK,
+    EVENT,
+    RELEASE,
+    REPLY,
+    TELL,
+    Envelope,
+    pack,
+)
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_handles = msgspec.msgpack.Decoder(list[Handle]).decode
+_decode_releases = msgspec.msgpack.Decoder(list[Release]).decode
+_CARRIERS = (TELL, ASK, REPLY, EVENT, ANSWER)
+
+
+class ArrayExchange:
+    """Lends what leaves, accepts what comes, and gives back what nobody here holds any more.
+
+    Args:
+        pool: the process's arrays.
+    """
+
+    def __init__(self, pool: ArrayPool) -> None:
+        self.pool = pool
+
+    def seal(self, items: tuple[Any, ...], to: int) -> tuple[Any, ...]:
+        """Lend the arrays of an envelope that is posted now; give the envelope that carries it.
+
+        Args:
+            items: the envelope; its last item is an :class:`ArrayBody`.
+            to: the address of the process that it is posted to.
+        """
+        body: ArrayBody = items[-1]
+        lend = self.pool.lend
+        handles = [lend(array, to) for array in body.arrays if isinstance(array, SharedArray)]
+        return ARRAYS, (*items[:-1], bytes(body)), _encode(handles)
+
+    def open(self, envelope: Envelope) -> Envelope:
+        """Accept the arrays of an envelope that has come; give the envelope that it carries.
+
+        An array that is gone is an error for whoever decodes the body.
+
+        Raises:
+            ValueError: it carries none that may have arrays.
+        """
+        _, inner, handles = envelope
+        if inner[0] not in _CARRIERS:
+            raise ValueError(f"an envelope of kind {inner[0]!r} has no arrays")
+        arrays = [self._accept(each) for each in _decode_handles(handles)]
+        return [*inner[:-1], ArrayBody(inner[-1], arrays)]  # the frame must not keep them
+
+    def _accept(self, handle: Handle) -> SharedArray | ArrayGoneError:
+        try:
+            return self.pool.accept(handle)
+        except ArrayGoneError as error:
+            return error
+
+    def give_back(self, post: Callable[[int, bytes], None]) -> None:
+        """Post what is due to those who lent it."""
+        for address, releases in self.pool.take_releases().items():
+            post(address, pack((RELEASE, _encode(releases))))
+
+    def take_back(self, header: Envelope, envelope: Envelope) -> None:
+        """Take in what another process gives back."""
+        source = Process(header[1], header[2])
+        self.pool.on_releases(source, _decode_releases(envelope[1]))
