@@ -113,12 +113,14 @@ def test_AM07_a_parent_whose_time_to_stop_is_over_waits_for_its_children_all_the
 ) -> None:
     codec = Codec(None)
     specs = [
-        child_spec(actor_spec(codec, Peer, args=(str(log),), name=name), name, shutdown=0.1)
+        child_spec(
+            actor_spec(codec, Peer, args=(str(log),), name=name, placement="w1"), name, shutdown=0.1
+        )
         for name in ("late-p", "late-s")
     ]
     group = SupervisorSpec("late", Strategy.ONE_FOR_ALL, max_restarts=9, children=tuple(specs))
     parent, sibling = node.start_supervisor(group)
-    parent.ask(SpawnChild("late-c", stops_in=0.5))
+    parent.ask(SpawnChild("late-c", placement="w2", stops_in=0.5))
     before = parent.ask(Ping())
     ended = node.monitor(parent)
     sibling.tell(Finish("crash"))

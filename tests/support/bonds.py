@@ -274,7 +274,9 @@ class Peer(Actor):
     @handles
     async def spawn(self, msg: SpawnChild, ctx: Context) -> Ref[Any]:
         if msg.stops_in:
-            return await ctx.spawn(Patient, (self.log, msg.stops_in), name=msg.name)
+            return await ctx.spawn(
+                Patient, (self.log, msg.stops_in), name=msg.name, placement=msg.placement
+            )
         return await ctx.spawn(
             Peer,
             (self.log,),
