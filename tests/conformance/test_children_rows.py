@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from gristmill import ActorCrashed, ActorNotFoundError, Node, Ref
-from gristmill.supervision import Crash, Killed, Shutdown
+from gristmill.supervision import Crash, Killed, Shutdown, Strategy, SupervisorSpec
+from gristmill.transport.codec import Codec
+from gristmill.worker.specs import actor_spec, child_spec
 from support.actors import read_lines
 from support.bonding import heard, peer
-from support.bonds import DieHard, Finish, Keeper, Link, Ping, SpawnChild, Unlink
+from support.bonds import DieHard, Finish, Keeper, Link, Peer, Ping, SpawnChild, Unlink
 from support.processes import kill, worker_pids
 from support.waiting import eventually
 
@@ -104,6 +106,29 @@ def test_AM07_children_that_are_kept(node: Node, log: Path, how: str) -> None:
     other = child(parent, "am07-kd", "w2")
     parent.stop()
     eventually(lambda: is_gone(one) and is_gone(other), "the end of the children")
+
+
+def test_AM07_a_parent_whose_time_to_stop_is_over_waits_for_its_children_all_the_same(
+    node: Node, log: Path
+) -> None:
+    codec = Codec(None)
+    specs = [
+        child_spec(
+            actor_spec(codec, Peer, args=(str(log),), name=name, placement="w1"), name, shutdown=0.1
+        )
+        for name in ("late-p", "late-s")
+    ]
+    group = SupervisorSpec("late", Strategy.ONE_FOR_ALL, max_restarts=9, children=tuple(specs))
+    parent, sibling = node.start_supervisor(group)
+    parent.ask(SpawnChild("late-c", placement="w2", stops_in=0.5))
+    before = parent.ask(Ping())
+    ended = node.monitor(parent)
+    sibling.tell(Finish("crash"))
+    assert ended.wait(5.0) == Shutdown()
+    assert parent.ask(Ping()) != before
+    lines = read_lines(log)
+    again = [place for place, line in enumerate(lines) if line == "start late-p"][1]
+    assert lines.index("stopped") < again
 
 
 def test_a_child_is_restarted_alone(node: Node, log: Path) -> None:

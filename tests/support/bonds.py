@@ -141,6 +141,8 @@ class SpawnChild(Request[Ref[Any]]):
     restart: str = "permanent"
     placement: str = "any"
     start_timeout: float = 0.0
+    stops_in: float = 0.0
+    """Seconds that it takes to stop."""
 
 
 class Remind(Command):
@@ -271,6 +273,10 @@ class Peer(Actor):
 
     @handles
     async def spawn(self, msg: SpawnChild, ctx: Context) -> Ref[Any]:
+        if msg.stops_in:
+            return await ctx.spawn(
+                Patient, (self.log, msg.stops_in), name=msg.name, placement=msg.placement
+            )
         return await ctx.spawn(
             Peer,
             (self.log,),

@@ -241,7 +241,9 @@ class Lifecycle:
         self._shell.control(c.ActorExited(cell.key, cell.incarnation, reason))
 
     def kill(self, cell: Cell) -> None:
-        """End an incarnation at once and unconditionally, and report it."""
+        """End an incarnation at once and unconditionally, and report it; not if it has ended."""
+        if cell.state is State.HELD:
+            return
         killed = Killed(9)
         self._bury(cell, killed)
         self._shell.control(c.ActorExited(cell.key, cell.incarnation, killed))
