@@ -69,6 +69,8 @@ def test_GE01_a_handler_is_installed_or_its_error_is_given(manager: Ref[m.Manage
     assert caught.value.code == "init_failed"
     with pytest.raises(Reject, match="'b' could not be made"):
         manager.ask(AddHandler("b", "support.managers:Recorder", (1, 2, 3, 4)))
+    with pytest.raises(Reject, match="no EventHandler"):
+        manager.ask(AddHandler("b", "support.managers:Manager"))
     assert handlers(manager) == ["a"]
     manager.ask(SyncNotify(m.Rang(1)))
     assert log(manager) == ["a 1"]
@@ -243,11 +245,12 @@ def test_GE15_a_supervised_handler_leaves_when_its_adder_ends(
     manager: Ref[m.Manager], adder: Ref[m.Adder], how: Any, reason: str
 ) -> None:
     add(manager, "other")
-    adder.ask(m.Act(manager, "add", "a"))
-    assert handlers(manager) == ["a", "other"]
+    for name in ("a", "b"):
+        adder.ask(m.Act(manager, "add", name))
+    assert handlers(manager) == ["b", "a", "other"]
     adder.tell(how)
-    eventually(lambda: handlers(manager) == ["other"], "the handler leaves")
-    assert log(manager) == [f"a stop {reason}"]
+    eventually(lambda: handlers(manager) == ["other"], "the handlers leave")
+    assert log(manager) == [f"a stop {reason}", f"b stop {reason}"]
 
 
 def test_GE15_also_when_the_adder_is_killed_with_its_worker(node: Node) -> None:
@@ -259,6 +262,9 @@ def test_GE15_also_when_the_adder_is_killed_with_its_worker(node: Node) -> None:
     (line,) = log(manager)
     assert line.startswith("a stop lost")
     assert adder.ask(m.Log()) == []
+    adder.ask(m.Act(manager, "add", "again"))
+    adder.stop()
+    eventually(lambda: handlers(manager) == [], "the handler of the next incarnation leaves")
 
 
 def test_GE16_the_adder_is_told_how_its_handler_leaves(either: Node, adder: Ref[m.Adder]) -> None:

@@ -152,9 +152,8 @@ def test_GS18_a_continuation_that_nobody_handles_is_a_crash(either: Node) -> Non
 def test_SM04_GS18_an_internal_message_is_refused_from_elsewhere(either: Node) -> None:
     server = either.spawn(s.Server, name="internal")
     server.tell(s.GoOn("/"))
-    letter = eventually(
-        lambda: next((x for x in either.dead_letters() if x.target == "internal"), None),
-        "the dead letter",
+    (letter,) = eventually(
+        lambda: [x for x in either.dead_letters() if x.target == "internal"], "the dead letter"
     )
     assert "GoOn is internal, only the actor itself can send it" in letter.reason
     assert server.ask(s.Log()) == ["started"]
@@ -342,8 +341,8 @@ def test_GS32_a_request_can_be_polled_waited_for_and_fetched(either: Node) -> No
     assert not pending.wait(0.01)
     assert not pending.done
     server.tell(s.Answer(7))
+    eventually(lambda: pending.done, "a poll sees the reply")
     assert pending.wait()
-    assert pending.done
     assert pending.result(0) == pending.result() == 7
 
 

@@ -61,9 +61,8 @@ def since(ref: Ref[Any]) -> list[str]:
 
 def noted(node: Node, ref: Ref[Any], text: str) -> list[str]:
     """Wait for a note, without a message to the machine; give what was noted since it began."""
-    log: list[str] = eventually(
-        lambda: next((x for x in [node.state_of(ref)["log"]] if text in x), None), f"a note: {text}"
-    )
+    eventually(lambda: text in node.state_of(ref)["log"], f"a note: {text}")
+    log: list[str] = node.state_of(ref)["log"]
     return log[len(BEGUN) :]
 
 
@@ -418,8 +417,8 @@ def test_SM28_the_replies_leave_before_enter_runs(either: Node) -> None:
     machine = either.spawn(m.Meddler, args=("raise",), name="sm28")
     assert machine.ask(m.Go("b", insert=("never",))) == "a"
     assert machine.ask(m.Log()) == ["started", "first in a"]
-    letter = eventually(
-        lambda: next((x for x in either.dead_letters() if x.target == "sm28"), None), "the crash"
+    (letter,) = eventually(
+        lambda: [x for x in either.dead_letters() if x.target == "sm28"], "the crash"
     )
     assert letter.reason == "crash: RuntimeError: no entry"
     machine.stop()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
 
 from gristmill import (
-    DEFERRED,
     Actor,
     Command,
     Context,
@@ -23,7 +21,6 @@ from gristmill import (
     handles,
     on,
 )
-from gristmill.behaviours.context import Deferred
 from gristmill.behaviours.gen_event import REMOVE, Removal, Remove
 from gristmill.errors import UsageError
 from gristmill.facets.transitions import TransitionTable
@@ -36,26 +33,6 @@ class GetLog(Request[list[str]]):
 
 
 # --- GenServer ---
-
-
-class Load(Command):
-    """Continue."""
-
-    text: str
-
-
-class Work(Request[int]):
-    """Answer, then continue."""
-
-
-class Later(Request[int]):
-    """Answer when told to."""
-
-
-class Answer(Command):
-    """Give the deferred replies, twice."""
-
-    value: int
 
 
 class StopWith(Request[str]):
@@ -71,36 +48,6 @@ class Burst(Command):
 
 
 class Server(GenServer):
-    def __init__(self) -> None:
-        self.log: list[str] = []
-        self.open: list[Callable[[int], None]] = []
-
-    def on_start(self, ctx: Context) -> None:
-        ctx.continue_with(Load("first"))
-        ctx.continue_with(Load("second"))
-
-    @handles
-    def load(self, msg: Load) -> None:
-        self.log.append(f"load {msg.text}")
-
-    @handles
-    def work(self, msg: Work, ctx: Context) -> int:
-        self.log.append("work")
-        ctx.continue_with(Load("after"))
-        return len(self.log)
-
-    @handles
-    def later(self, msg: Later, ctx: Context) -> int | Deferred:
-        self.open.append(ctx.defer_reply())
-        return DEFERRED
-
-    @handles
-    def answer(self, msg: Answer) -> None:
-        for reply in self.open:
-            reply(msg.value)
-            reply(msg.value + 1)
-        self.open.clear()
-
     @handles
     def stop_with(self, msg: StopWith, ctx: Context) -> str:
         ctx.stop(Shutdown("done"))
@@ -117,7 +64,7 @@ class Server(GenServer):
 
     @handles
     def get_log(self, msg: GetLog) -> list[str]:
-        return self.log
+        return []
 
 
 # --- GenEvent ---
@@ -170,20 +117,6 @@ class Recorder(EventHandler):
         return self.seen
 
 
-class Fragile(EventHandler):
-    def handle_event(self, event: Rang, ctx: Context) -> None:
-        raise RuntimeError(f"fragile at {event.times}")
-
-    def terminate(self, removal: Removal, ctx: Context) -> None:
-        LOG.append(f"fragile {removal.cause} {removal.error and removal.error.type}")
-        raise RuntimeError("and can't end either")
-
-
-class Junk(EventHandler):
-    def handle_event(self, event: Rang, ctx: Context) -> Any:
-        return 17
-
-
 class Manager(GenEvent):
     handlers: ClassVar = {"first": Recorder, "second": lambda: Recorder("second")}
     events = (Rang, Broke)
@@ -221,34 +154,12 @@ class Smash(Request[str]):
     """Break; answered by the state in which it began."""
 
 
-class Blink(Request[int]):
-    """Only when it is on; before that it waits."""
-
-
 class Mend(Request[None]):
     """Not in the table."""
 
 
-class Enter(Command):
-    """Enter the state again."""
-
-
-class Timed(Command):
-    """Come back to off after a while; an event for the timeout."""
-
-    seconds: float
-
-
-class Expired(Command):
-    """The state timeout."""
-
-
 class GetState(Request[str]):
     """Which state?"""
-
-
-class Odd(Command):
-    """Handled in one state only."""
 
 
 class LampMachine(GenStateMachine):
@@ -282,36 +193,6 @@ class LampMachine(GenStateMachine):
         self.log.append("mending")
         self.become(Lamp.OFF if self.state is Lamp.BROKEN else Lamp.BROKEN)
         self.become(Lamp.ON)
-
-    @on(Lamp.ON)
-    def blink(self, msg: Blink) -> int:
-        self.log.append("blink")
-        return 1
-
-    @on(Lamp.OFF)
-    def not_yet(self, msg: Blink, ctx: Context) -> int:
-        ctx.postpone()
-
-    @on(Lamp.OFF, Lamp.ON)
-    def timed(self, msg: Timed) -> None:
-        self.state_timeout(msg.seconds, Expired())
-
-    @on(Lamp.ON)
-    def expired(self, msg: Expired) -> None:
-        self.log.append("expired")
-        self.fire("press")
-
-    @on(Lamp.OFF)
-    def expired_off(self, msg: Expired) -> None:
-        self.log.append("expired off")
-
-    @on(Lamp.ON)
-    def odd(self, msg: Odd) -> None:
-        self.log.append("odd")
-
-    @handles
-    def enter(self, msg: Enter) -> None:
-        self.repeat()
 
     @handles
     def get_state(self, msg: GetState) -> str:

@@ -66,7 +66,8 @@ class HandlerLeft(Event):
 class AdderExited(Event, internal=True):
     """The actor that supervises a handler has ended."""
 
-    token: int
+    adder: int
+    """Its key."""
     reason: ExitReason
 
 

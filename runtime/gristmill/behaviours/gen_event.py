@@ -56,14 +56,21 @@ __all__ = [
 class _Installed:
     """A handler in its place."""
 
-    __slots__ = ("adder", "handler", "token")
+    __slots__ = ("adder", "handler")
 
     def __init__(self, handler: EventHandler) -> None:
         self.handler = handler
         self.adder: AnyRef | None = None
         """Who supervises it."""
-        self.token = 0
-        """Tells one supervision from another."""
+
+
+class _Handlers(dict[str, _Installed]):
+    """The handlers of a manager, the oldest first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watched: set[int] = set()
+        """The keys of the actors that are watched: each once, as long as it lives."""
 
 
 class GenEvent(Actor):
@@ -83,8 +90,7 @@ class GenEvent(Actor):
     infos: ClassVar[tuple[type[Command], ...]] = ()
     """Commands that are for the handlers' ``handle_info``."""
 
-    _installed: dict[str, _Installed] | None = None
-    _tokens = 0
+    _installed: _Handlers | None = None
 
     def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - passed on
         """Check that no event type has two ways to be handled, and add them to the protocol."""
@@ -199,8 +205,9 @@ class GenEvent(Actor):
 
     @handles
     def _on_adder_exited(self, msg: AdderExited, ctx: Context) -> None:
+        self._handlers().watched.discard(msg.adder)
         for handler_id, installed in list(self._handlers().items()):
-            if installed.token == msg.token:
+            if installed.adder is not None and installed.adder.address.key == msg.adder:
                 removal = Removal(RemovalCause.STOP, reason=msg.reason)
                 installed.adder = None
                 self._remove_quietly(handler_id, removal, ctx)
@@ -225,22 +232,21 @@ class GenEvent(Actor):
     def __state__(self) -> dict[str, Any]:
         """Give the attributes, and those of each handler under its id."""
         attributes = super().__state__()
-        attributes.pop("_tokens", None)
         installed = attributes.pop("_installed", None) or {}
         return attributes | {"handlers": {i: dict(vars(h.handler)) for i, h in installed.items()}}
 
     def __set_state__(self, state: dict[str, Any]) -> None:
         """Put other attributes in the place of these, also of the handlers that are named."""
-        installed, tokens = self._handlers(), self._tokens
+        installed = self._handlers()
         handlers = dict(state.pop("handlers", {}))
         super().__set_state__(state)
-        self._installed, self._tokens = installed, tokens
+        self._installed = installed
         for handler_id, attributes in handlers.items():
             vars(self._named(handler_id)).update(attributes)
 
-    def _handlers(self) -> dict[str, _Installed]:
+    def _handlers(self) -> _Handlers:
         if self._installed is None:
-            self._installed = {}
+            self._installed = _Handlers()
         return self._installed
 
     def _install(
@@ -273,10 +279,11 @@ class GenEvent(Actor):
         """Have a handler leave when the actor that supervises it ends."""
         if adder is None:
             return
-        installed = self._handlers()[handler_id]
-        self._tokens += 1
-        installed.adder, installed.token = adder, self._tokens
-        _watch(adder, self._tokens, ctx)
+        handlers = self._handlers()
+        handlers[handler_id].adder = adder
+        if adder.address.key not in handlers.watched:
+            handlers.watched.add(adder.address.key)
+            _watch(adder, ctx)
 
     def _refuse_taken(self, handler_id: str) -> None:
         if handler_id in self._handlers():
@@ -325,9 +332,10 @@ class GenEvent(Actor):
         self._remove_quietly(handler_id, removal, ctx)
 
 
-def _watch(adder: AnyRef, token: int, ctx: Context) -> None:
+def _watch(adder: AnyRef, ctx: Context) -> None:
     """Get an :class:`AdderExited` when the present incarnation of an actor has ended."""
-    ctx.watch(adder, lambda reason: AdderExited(token, reason))
+    key = adder.address.key
+    ctx.watch(adder, lambda reason: AdderExited(key, reason))
 
 
 def _check_types(
