@@ -15,6 +15,7 @@ test: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python bench/messaging.py
+	$(BIN)/python bench/arrays.py
 	$(BIN)/python bench/orders.py
 
 format: .venv/installed

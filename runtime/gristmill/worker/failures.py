@@ -19,6 +19,7 @@ from gristmill.errors import (
 from gristmill.messages import Message, tag_of
 from gristmill.metrics import TimeClass
 from gristmill.supervision import Crash
+from gristmill.transport.arrays import ArrayGoneError
 from gristmill.transport.codec import for_dead_letter, message_tag
 from gristmill.transport.control import DeadLetter
 from gristmill.transport.envelope import ASK, ERROR, EVENT, TELL, error_reply
@@ -84,7 +85,9 @@ class Failures:
     def undecodable(self, cell: Cell, entry: Entry, error: Exception) -> None:
         """A body is malformed, or of a type that the actor has no handler for."""
         name = message_tag(entry.body)
-        if any(tag_of(message) == name for message in cell.handlers):
+        if isinstance(error, ArrayGoneError):
+            self.refuse(cell, entry, error)
+        elif any(tag_of(message) == name for message in cell.handlers):
             self.refuse(cell, entry, DecodeError(f"{cell.label}: a {name} is malformed: {error}"))
         elif entry.kind != EVENT:  # a subscriber takes the events that it has handlers for
             self.unknown(cell, entry, name)
