@@ -15,7 +15,7 @@ test: .venv/installed
 
 # All figures of docs/performance.md; `make bench PEERS=` installs no other library to compare with.
 PEERS ?= ray,dask,xoscar
-BENCHES := messaging scaling savina lifecycle orders
+BENCHES := messaging arrays scaling savina lifecycle orders
 
 bench: .venv/installed
 	@mkdir -p bench/results

@@ -153,7 +153,8 @@ def test_tells_that_wait_for_room_keep_their_arrays(any_node: Node, tmp_path: Pa
     kept: list[float] = []
 
     def all_have_come() -> bool:
-        kept.extend(slow.ask(Kept()))
+        more = slow.ask(Kept())
+        kept.extend(more)
         return len(kept) == 30
 
     eventually(all_have_come, "all have come")

@@ -38,7 +38,10 @@ def run_directories() -> list[Path]:
 
 def segments() -> list[Path]:
     """Give what there is in shared memory of this session's nodes: directories and segments."""
-    every = segment_directory(Path(tempfile.gettempdir()) / f"gristmill-{os.getuid()}" / "*")
+    base = Path(tempfile.gettempdir()) / f"gristmill-{os.getuid()}"
+    if not base.exists():
+        return []
+    every = segment_directory(base / "*")
     directories = sorted(every.parent.glob(every.name))
     return directories + [segment for folder in directories for segment in folder.glob("*")]
 

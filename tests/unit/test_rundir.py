@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from gristmill.node.rundir import (
     running_nodes,
     write_facts,
 )
+from gristmill.transport.arrays import segment_directory
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +51,22 @@ def test_dead_runs_are_swept_and_living_ones_are_not() -> None:
     assert not dead.path.exists()
     living.close()
     another.close()
+
+
+def test_shared_memory_goes_with_its_run() -> None:
+    living, dead, removed = (RunDirectory() for _ in range(3))
+    memory = [segment_directory(run.path) for run in (living, dead, removed)]
+    assert [path.stat().st_mode & 0o777 for path in memory] == [0o700] * 3
+    (memory[1] / "1-1-1").touch()
+    os.close(dead.lock)
+    shutil.rmtree(removed.path)  # by another process, while its client made one more segment
+    (memory[2] / "1001-1-1").touch()
+    another = RunDirectory()
+    assert [path.exists() for path in memory] == [True, False, False]
+    another.close()
+    living.close()
+    assert not memory[0].exists()
+    os.close(removed.lock)
 
 
 def test_nodes_are_found_by_their_id() -> None:

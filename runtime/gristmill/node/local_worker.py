@@ -7,7 +7,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
 from random import Random, SystemRandom
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ from gristmill.errors import UsageError
 from gristmill.metrics import Meter, TimeClass, WorkerSnapshot
 from gristmill.metrics.classes import NAMES as CLASS_NAMES
 from gristmill.transport import control as c
-from gristmill.transport.arrays import ArrayPool, Process, segment_directory
 from gristmill.transport.envelope import ARRAYS, ASK, INSPECT, NOTICE, pack, pack_frame
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.worker import counters
@@ -134,9 +132,7 @@ class LocalWorker:
         self.plane = LoopbackPlane(world, config.address, config.incarnation)
         self.plane.identify(config.address, config.incarnation)
         self.post = self.plane.post
-        owner = Process(config.address, config.incarnation)
-        pool = ArrayPool(segment_directory(Path(config.run_dir)), owner)
-        self.arrays = ArrayExchange(pool)
+        self.arrays = ArrayExchange.of(config.run_dir, config.address, config.incarnation)
         self.waiting = self.plane.waiting
         self.disconnect = self.plane.disconnect
         self._store = (

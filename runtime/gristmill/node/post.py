@@ -21,7 +21,6 @@ from gristmill.node.requests import RequestKind, Waiter
 from gristmill.node.sending import ClientExporter, ClientSending, ControlSide
 from gristmill.ref import Address, AnyRef, OverflowPolicy
 from gristmill.supervision import ExitReason, NoProc, Shutdown
-from gristmill.transport.arrays import ArrayPool, Process, segment_directory
 from gristmill.transport.codec import Codec
 from gristmill.transport.envelope import ASK, INSPECT, pack
 from gristmill.transport.exchange import ArrayExchange
@@ -36,8 +35,7 @@ class ClientPost(ClientSending):
     """Implements :class:`~gristmill.ref.Post` for a client."""
 
     def __init__(self, plane: Plane, wake: Wake, control: ControlSide, run_dir: Path) -> None:
-        pool = ArrayPool(segment_directory(run_dir), Process(0, 0))
-        super().__init__(plane, wake, control, ArrayExchange(pool))
+        super().__init__(plane, wake, control, ArrayExchange.of(run_dir, 0, 0))
         self.codec = Codec(self, ClientExporter(self))
         self._kinds: dict[type, RequestKind] = {}
         self._next_request = 1

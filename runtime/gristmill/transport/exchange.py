@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import msgspec
 
@@ -15,6 +16,7 @@ from gristmill.transport.arrays import (
     Process,
     Release,
     SharedArray,
+    segment_directory,
 )
 from gristmill.transport.envelope import (
     ANSWER,
@@ -43,6 +45,12 @@ class ArrayExchange:
 
     def __init__(self, pool: ArrayPool) -> None:
         self.pool = pool
+
+    @classmethod
+    def of(cls, run_dir: str | Path, address: int, incarnation: int) -> Self:
+        """Make that of a process of a run."""
+        directory = segment_directory(Path(run_dir))
+        return cls(ArrayPool(directory, Process(address, incarnation)))
 
     def seal(self, items: tuple[Any, ...], to: int) -> tuple[Any, ...]:
         """Lend the arrays of an envelope that is posted now; give the envelope that carries it.

@@ -19,6 +19,7 @@ from gristmill.errors import (
 from gristmill.messages import Message, tag_of
 from gristmill.metrics import TimeClass
 from gristmill.supervision import Crash
+from gristmill.transport.arrays import ArrayGoneError
 from gristmill.transport.codec import for_dead_letter, message_tag
 from gristmill.transport.control import DeadLetter
 from gristmill.transport.envelope import ASK, ERROR, EVENT, TELL, error_reply
@@ -87,7 +88,9 @@ class Failures:
         """A body is malformed, or of a type that the actor has no handler for."""
         name = message_tag(entry.body)
         kind = next((each for each in cell.handlers if tag_of(each) == name), None)
-        if kind is not None and kind.__internal__:
+        if isinstance(error, ArrayGoneError):
+            self.refuse(cell, entry, error)
+        elif kind is not None and kind.__internal__:
             text = f"{cell.label}: {name} is internal, only the actor itself can send it"
             self.refuse(cell, entry, UnknownMessageError(text))
         elif kind is not None:

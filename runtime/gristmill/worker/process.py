@@ -29,7 +29,6 @@ from gristmill.metrics import (
     WorkerSnapshot,
     split,
 )
-from gristmill.transport.arrays import ArrayPool, Process, segment_directory
 from gristmill.transport.control import (
     ControlLink,
     ControlMessage,
@@ -129,9 +128,7 @@ class WorkerProcess:
         endpoint = f"ipc://{config.run_dir}/{config.name}.{config.incarnation}"
         self.plane = DataPlane(self.context, endpoint, config.address, config.incarnation)
         self.post = self.plane.post
-        owner = Process(config.address, config.incarnation)
-        pool = ArrayPool(segment_directory(Path(config.run_dir)), owner)
-        self.arrays = ArrayExchange(pool)
+        self.arrays = ArrayExchange.of(config.run_dir, config.address, config.incarnation)
         self.waiting = self.plane.waiting
         self.disconnect = self.plane.disconnect
         self._notices = NoticeSender(self.context, self.plane)

@@ -17,10 +17,14 @@ _SHARED_MEMORY = Path("/dev/shm")
 def segment_directory(run_dir: Path) -> Path:
     """Give the directory of a run's segments; it may not exist yet.
 
-    Its name tells whose it is, and by a digest in which directory the run's own one lies.
+    Its name tells whose it is, and by a digest in which directory the run's own one lies: that
+    must be there. Containers that share memory have each their own, whatever its path.
     """
-    base = hashlib.blake2b(os.fsencode(run_dir.parent), digest_size=4).hexdigest()
-    return _SHARED_MEMORY / f"gristmill-{os.getuid()}-{base}-{run_dir.name}"
+    base = run_dir.parent
+    facts = base.stat()
+    place = f"{base} {facts.st_dev} {facts.st_ino}".encode(errors="surrogateescape")
+    digest = hashlib.blake2b(place, digest_size=4).hexdigest()
+    return _SHARED_MEMORY / f"gristmill-{os.getuid()}-{digest}-{run_dir.name}"
 
 
 def make_segment_directory(directory: Path) -> None:
