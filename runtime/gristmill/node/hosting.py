@@ -13,7 +13,7 @@ import msgspec
 from gristmill.errors import NodeStoppedError
 from gristmill.node.client import Connection
 from gristmill.node.launch import launch
-from gristmill.node.local import LocalConnection
+from gristmill.node.local import LocalConnection, LocalWorld
 from gristmill.node.rundir import RunDirectory
 from gristmill.node.supervisor_shell import NodeConfig
 
@@ -82,10 +82,9 @@ class ProcessHost:
 class LocalHost:
     """The client's own process."""
 
-    def __init__(self, config: NodeConfig) -> None:
-        local = LocalConnection(config)
-        self._world = local.world
-        self.connection: Connection = local
+    def __init__(self, world: LocalWorld) -> None:
+        self._world = world
+        self.connection: Connection = LocalConnection(world)
 
     @property
     def exit_code(self) -> int | None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from gristmill.node.plane import Plane, Wake
-from gristmill.node.straggler import StragglerThread
+from gristmill.node.straggler import Stragglers, StragglerThread
 from gristmill.transport.credit import CreditBook
 
 
@@ -21,7 +21,7 @@ class Outgoing:
         self.wake = wake
         self.lock = threading.RLock()
         self.credit = CreditBook()
-        self.stragglers = StragglerThread(self.flush)
+        self.stragglers: Stragglers = StragglerThread(self.flush)
         self.left = 0
         """Tells since the last flush."""
         self._closed = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -21,8 +20,6 @@ from gristmill.transport.envelope import ASK, pack
 
 R = TypeVar("R")
 
-_monotonic = time.monotonic
-
 
 class ClientPost(ClientSending):
     """Implements :class:`~gristmill.ref.Post` for a client."""
@@ -36,7 +33,7 @@ class ClientPost(ClientSending):
 
     def ask(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and wait for its reply."""
-        deadline = None if timeout is None else _monotonic() + timeout
+        deadline = None if timeout is None else self._now() + timeout
         waiter = self.send_request(to, request, deadline)
         try:
             self._reading.until(waiter)
@@ -48,7 +45,7 @@ class ClientPost(ClientSending):
 
     async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""
-        deadline = None if timeout is None else _monotonic() + timeout
+        deadline = None if timeout is None else self._now() + timeout
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
 
@@ -81,7 +78,7 @@ class ClientPost(ClientSending):
             try:
                 return self.send_request(to, request, deadline, wait=False, notify=notify)
             except MailboxFullError:
-                late = deadline is not None and _monotonic() > deadline
+                late = deadline is not None and self._now() > deadline
                 if late or to.mailbox.overflow is OverflowPolicy.FAIL:
                     raise
             await asyncio.sleep(BLOCKED_WAIT)
@@ -112,7 +109,7 @@ class ClientPost(ClientSending):
                     if request is None:
                         more = False
                         break
-                    deadline = None if timeout is None else _monotonic() + timeout
+                    deadline = None if timeout is None else self._now() + timeout
                     waiting.append(
                         self.send_request(choose(request), request, deadline, flush=False)
                     )

@@ -5,9 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 WINDOW = 0.0005
 """Seconds that a tell waits for others at most."""
+
+
+class Stragglers(Protocol):
+    """What sends the tells that were left behind."""
+
+    @property
+    def awake(self) -> bool:
+        """Whether what is left now goes out by itself."""
+
+    def wake(self) -> None:
+        """Have what is left from now on go out by itself."""
+
+    def close(self) -> None:
+        """Send nothing any more."""
 
 
 class StragglerThread:
