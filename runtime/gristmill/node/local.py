@@ -103,6 +103,10 @@ class LocalWorld:
         """Make the data plane of a party."""
         return LoopbackPlane(self, address, incarnation)
 
+    def new_post(self, plane: LoopbackPlane, control: ControlSide) -> LocalPost:
+        """Make the post of the client."""
+        return LocalPost(plane, control)
+
     def begin(self) -> None:
         """Import what is to be preloaded, and start the workers."""
         for module in self._config.preload:
@@ -382,7 +386,7 @@ class LocalConnection(Connection):
         self.world = world
         plane = world.new_plane(c.FIRST_CLIENT, 1)
         world.to_client = self._on_control
-        self._join(LocalPost(plane, self), _LocalLink(world), owner=True)
+        self._join(world.new_post(plane, self), _LocalLink(world), owner=True)
 
     def _wait(self, event: threading.Event, timeout: float | None) -> bool:
         return self.world.run(event.is_set, timeout)

@@ -50,7 +50,9 @@ class Peers:
         asked = [(number, waiter) for number, waiter in pending if waiter.to.home == address]
         if not asked:
             return
-        self._outgoing.plane.linger(_GRACE)  # replies that it sent before it died are still in the pipe
+        self._outgoing.plane.linger(
+            _GRACE
+        )  # replies that it sent before it died are still in the pipe
         self._reading.available()
         died = f"its worker {name} died ({describe(reason)})"
         for number, waiter in asked:

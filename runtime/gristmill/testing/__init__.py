@@ -8,23 +8,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gristmill.testing.determinism import NondeterminismError
     from gristmill.testing.faults import Faults, InjectedCrash, Point
+    from gristmill.testing.injector import FaultInjector
+    from gristmill.testing.probe import Probe
     from gristmill.testing.simulated_world import StalledError
     from gristmill.testing.simulation import Simulation
 
 __all__ = [
+    "FaultInjector",
     "Faults",
     "InjectedCrash",
     "NondeterminismError",
     "Point",
+    "Probe",
     "Simulation",
     "StalledError",
 ]
 
 _HOMES = {
+    "FaultInjector": "gristmill.testing.injector",
     "Faults": "gristmill.testing.faults",
     "InjectedCrash": "gristmill.testing.faults",
     "NondeterminismError": "gristmill.testing.determinism",
     "Point": "gristmill.testing.faults",
+    "Probe": "gristmill.testing.probe",
     "Simulation": "gristmill.testing.simulation",
     "StalledError": "gristmill.testing.simulated_world",
 }

@@ -68,7 +68,7 @@ class Determinism:
             setattr(owner, attribute, guard)
 
     def __exit__(self, *_: object) -> None:
-        while self._real:
+        for _ in self._guards:  # and no more: blocks may be nested
             setattr(*self._real.pop())
 
     def _guard(self, real: Callable[..., Any], name: str, remedy: str) -> Callable[..., Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import StrEnum
-from random import Random
 
 import msgspec
 
@@ -50,48 +48,3 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True):
 
 class InjectedCrash(Exception):  # noqa: N818 - it stands in for a bug
     """What a handler raises when an actor is to crash."""
-
-
-class RandomFaults:
-    """Says when the random faults strike.
-
-    Args:
-        faults: how often they do.
-        random: where that is drawn from.
-        after: has something happen in so many seconds.
-        strikes: what each kind of fault does, by the name of its rate.
-    """
-
-    def __init__(
-        self,
-        faults: Faults,
-        random: Random,
-        after: Callable[[float, Callable[[], None]], object],
-        strikes: dict[str, Callable[[], None]],
-    ) -> None:
-        self._faults = faults
-        self._random = random
-        self._after = after
-        self._strikes = strikes
-        self._ended = False
-
-    def begin(self) -> None:
-        """Let things go wrong from now on."""
-        if self._faults.until is not None:
-            self._after(self._faults.until, self.end)
-        for kind in self._strikes:
-            self._arm(kind)
-
-    def end(self) -> None:
-        """Let nothing go wrong any more."""
-        self._ended = True
-
-    def _arm(self, kind: str) -> None:
-        mean = getattr(self._faults, kind)
-        if mean is not None:
-            self._after(self._random.expovariate(1 / mean), lambda: self._strike(kind))
-
-    def _strike(self, kind: str) -> None:
-        if not self._ended:
-            self._strikes[kind]()
-            self._arm(kind)

@@ -1,7 +1,7 @@
 """``Schedule``: what is going to happen in a simulation, and when. Pure.
 
 Whatever takes time in reality takes a time here that is drawn from the seed: a frame's way, a
-worker's next turn. So the seed decides every order that is free, and work of one lane keeps its own.
+worker's next turn. So the seed decides every order that is free. Work of one lane keeps its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Hashable
 from random import Random
 
 _QUICKEST, _SLOWEST = 1e-5, 1e-2
-"""Seconds; drawn by their logarithm, so that what is mostly quick is sometimes overtaken by much."""
+"""Seconds, drawn by their logarithm: what is mostly quick is sometimes overtaken by much."""
 
 
 class Occurrence:

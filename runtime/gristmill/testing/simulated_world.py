@@ -1,4 +1,4 @@
-"""The world of a simulation: a supervisor, workers and their client, and what happens in which order.
+"""The world of a simulation: a supervisor, workers, their client, and what happens when.
 
 All orders that are free in reality come from the seed: each way of a frame or of a message of the
 control plane, each turn of a worker, each boot takes a virtual time of its own.
@@ -9,16 +9,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from random import Random
-from typing import cast
+from typing import NoReturn, TypeVar, cast
 
 from gristmill.behaviours.context import Timer
-from gristmill.errors import GristmillError
+from gristmill.errors import GristmillError, UsageError
+from gristmill.messages import Request
 from gristmill.metrics import Calibration
-from gristmill.node.local import LocalWorld, Sources
-from gristmill.node.local_worker import LocalWorker
+from gristmill.node.local import LocalPost, LocalWorld, Sources
+from gristmill.node.local_worker import LocalWorker, LoopbackPlane
+from gristmill.node.sending import ControlSide
 from gristmill.node.supervisor_shell import NodeConfig
+from gristmill.ref import Address
 from gristmill.testing.determinism import Determinism
-from gristmill.testing.faults import Faults, Point, RandomFaults
+from gristmill.testing.faults import Faults, Point
+from gristmill.testing.random_faults import RandomFaults
 from gristmill.testing.schedule import Schedule
 from gristmill.testing.simulated_worker import (
     SimulatedPlane,
@@ -39,8 +43,22 @@ _FOR_EVER = 86_400.0
 """Virtual seconds of waiting for something, with nothing left that could happen."""
 _SIGKILL = 9
 
+R = TypeVar("R")
+
 Party = tuple[int, int]
 """A process: its address and its incarnation."""
+
+
+class SimulatedPost(LocalPost):
+    """The client's post, of one thread and without an event loop."""
+
+    async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> NoReturn:
+        """Refuse: a loop of the client's has a time of its own."""
+        del request, timeout
+        raise UsageError(
+            f"a simulation is driven from plain code; ask {to.label} with ref.ask(...), several at "
+            "once with ref.ask_many(...)"
+        )
 
 
 class StalledError(GristmillError):
@@ -60,18 +78,13 @@ class SimulatedWorld(LocalWorld):
         self.seed = seed
         self.trace = Trace()
         self._schedule = Schedule(Random(f"{seed}/order"), _START)
-        self._faults_random = Random(f"{seed}/faults")
+        self._losses = Random(f"{seed}/losses")
         self._determinism = Determinism(self._acting_actor, self._refused)
         self._acting: SimulatedWorker | None = None
         self._running = False
         self._idle_since = _START
         self._dead: list[SimulatedWorker] = []
-        strikes = {
-            "kill_every": self._random_kill,
-            "crash_every": self._random_crash,
-            "pause_every": lambda: self._random_pause(faults.pause_seconds),
-        }
-        self.faults = RandomFaults(faults, self._faults_random, self.call_later, strikes)
+        self.faults = RandomFaults(self, faults, Random(f"{seed}/faults"))
         sources = Sources(
             now=lambda: self._schedule.now,
             now_ns=lambda: round(self._schedule.now * 1e9),
@@ -91,6 +104,10 @@ class SimulatedWorld(LocalWorld):
     def new_plane(self, address: int, incarnation: int) -> SimulatedPlane:
         """Make the data plane of a party."""
         return SimulatedPlane(self, address, incarnation)
+
+    def new_post(self, plane: LoopbackPlane, control: ControlSide) -> SimulatedPost:
+        """Make the post of the client."""
+        return SimulatedPost(plane, control)
 
     # --- running ---
 
@@ -112,18 +129,11 @@ class SimulatedWorld(LocalWorld):
 
     def run(self, done: Callable[[], bool], timeout: float | None) -> bool:
         """Let things happen until ``done`` holds, ``timeout`` virtual seconds at most."""
-        schedule = self._schedule
-        if self._running or done():
-            return done()
-        deadline = None if timeout is None else schedule.now + timeout
-        self._running = True
-        try:
-            with self._determinism:
-                while not done():
-                    if not self._let_happen(deadline):
-                        return False
-        finally:
-            self._running = False
+        deadline = None if timeout is None else self._schedule.now + timeout
+        with self._determinism:
+            while not done():
+                if not self._let_happen(deadline):
+                    return False
         return True
 
     def _let_happen(self, deadline: float | None) -> bool:
@@ -139,7 +149,11 @@ class SimulatedWorld(LocalWorld):
             return False
         act = schedule.take_next()
         self._idle_since = schedule.now
-        act()
+        self._running = True
+        try:
+            act()
+        finally:
+            self._running = False
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
@@ -212,11 +226,16 @@ class SimulatedWorld(LocalWorld):
 
     # --- the ends of workers ---
 
+    @property
+    def living(self) -> list[SimulatedWorker]:
+        """The workers that live, those of the lowest addresses first."""
+        return [cast("SimulatedWorker", self.workers[address]) for address in sorted(self.workers)]
+
     def signal(self, pid: int, number: int) -> None:
         """End a worker at once."""
-        for worker in list(self.workers.values()):
+        for worker in self.living:
             if worker.pid == pid:
-                self.end_by_signal(cast(SimulatedWorker, worker), number)
+                self.end_by_signal(worker, number)
 
     def end_by_signal(self, worker: SimulatedWorker, number: int) -> None:
         """End a worker: what it has not committed and what is on the way to it is gone.
@@ -227,7 +246,7 @@ class SimulatedWorld(LocalWorld):
         for lane in self._schedule.lanes():
             if isinstance(lane, tuple) and lane[0] in (party, worker.identity):
                 waiting = self._schedule.waiting(lane)
-                lost = self._schedule.drop(lane, self._faults_random.randint(0, waiting))
+                lost = self._schedule.drop(lane, self._losses.randint(0, waiting))
                 if lost:
                     self.note(worker.name, f"takes along the last {lost} of what it has sent")
         self.note(worker.name, f"ends by signal {number}")
@@ -235,15 +254,14 @@ class SimulatedWorld(LocalWorld):
 
     def ended(self, worker: LocalWorker, status: int) -> None:
         """A worker has ended."""
-        self._dead.append(cast(SimulatedWorker, worker))
+        self._dead.append(cast("SimulatedWorker", worker))
         super().ended(worker, status)
 
     # --- faults ---
 
     def worker_named(self, name: str) -> SimulatedWorker | None:
         """Give the worker of this name, if it lives."""
-        named = (worker for worker in self.workers.values() if worker.name == name)
-        return cast("SimulatedWorker | None", next(named, None))
+        return next((worker for worker in self.living if worker.name == name), None)
 
     def kill(self, worker: SimulatedWorker, point: Point) -> None:
         """Kill a worker at a point."""
@@ -265,33 +283,13 @@ class SimulatedWorld(LocalWorld):
         worker.stand_still()
         self.call_later(seconds, worker.go_on)
 
-    def _random_worker(self) -> SimulatedWorker | None:
-        workers = [cast(SimulatedWorker, self.workers[key]) for key in sorted(self.workers)]
-        return self._faults_random.choice(workers) if workers else None
-
-    def _random_kill(self) -> None:
-        worker = self._random_worker()
-        if worker is not None:
-            self.kill(worker, self._faults_random.choice(list(Point)))
-
-    def _random_crash(self) -> None:
-        worker = self._random_worker()
-        cells = worker.living_cells() if worker is not None else []
-        if worker is not None and cells:
-            self.crash(worker, self._faults_random.choice(cells).key)
-
-    def _random_pause(self, longest: float) -> None:
-        worker = self._random_worker()
-        if worker is not None:
-            self.pause(worker, self._faults_random.uniform(0.0, longest))
-
     # --- the end ---
 
     def close(self) -> None:
         """Let go of everything that has run."""
-        for worker in list(self.workers.values()):
+        for worker in self.living:
             worker.close()
-            self._dead.append(cast(SimulatedWorker, worker))
+            self._dead.append(worker)
         self.workers.clear()
         for worker in self._dead:
             worker.loop.finish()

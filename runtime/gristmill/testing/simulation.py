@@ -1,7 +1,8 @@
-"""``Simulation``: a whole node in one process, under virtual time, in an order that a seed decides."""
+"""``Simulation``: a node in one process, under virtual time, in an order that a seed decides."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -36,7 +37,8 @@ class Simulation(Node):
         seed: decides everything that is free in reality.
         workers: how many workers.
         faults: what goes wrong at random.
-        journal: a directory for durable actors; True: a temporary one; None: none.
+        journal: a directory for durable actors; True: a temporary one, in memory where there is
+            ``/dev/shm``; None: none.
         node_id: the node's name.
         options: what else a :class:`~gristmill.Node` takes.
     """
@@ -55,9 +57,9 @@ class Simulation(Node):
         self.random = Random(f"{seed}/test")
         """Random numbers for the test itself, from the same seed."""
         self._faults = faults
-        self._temporary = journal is True
-        folder = tempfile.mkdtemp(prefix="gristmill-simulation-") if journal is True else journal
-        super().__init__(workers, node_id=node_id or "simulation", journal=folder or None, **options)
+        self._in_memory = journal is True
+        directory = None if isinstance(journal, bool) else journal
+        super().__init__(workers, node_id=node_id or "simulation", journal=directory, **options)
         self._simulated: SimulatedWorld | None = None
 
     @classmethod
@@ -69,6 +71,9 @@ class Simulation(Node):
 
     def start(self) -> Self:
         """Start the node; random faults begin when it is up."""
+        if self._in_memory:
+            shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+            self._journal = tempfile.mkdtemp(prefix="gristmill-simulation-", dir=shared)
         super().start()
         self._world.faults.begin()
         return self
@@ -83,7 +88,7 @@ class Simulation(Node):
         if self._simulated is not None:
             self._simulated.faults.end()
         super().stop(timeout)
-        if self._temporary:
+        if self._in_memory:
             shutil.rmtree(self._journal, ignore_errors=True)
 
     @property
@@ -118,7 +123,7 @@ class Simulation(Node):
         """Let things happen until ``condition`` holds.
 
         Args:
-            condition: looked at after everything that happens; must not ask actors.
+            condition: looked at after everything that happens.
             timeout: virtual seconds to wait at most.
 
         Raises:

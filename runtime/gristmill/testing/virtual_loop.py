@@ -1,4 +1,4 @@
-"""``VirtualLoop``: the event loop of one simulated worker. Its time is virtual, and it never waits."""
+"""``VirtualLoop``: the event loop of a simulated worker. Its time is virtual; it never waits."""
 
 from __future__ import annotations
 
