@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import suppress
 from functools import cache
@@ -29,6 +30,7 @@ from gristmill_orders.world import World
 ORDERS = 12
 LIMIT = 300.0
 """Virtual seconds after which a run must be over."""
+_IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 KILLS = Faults(kill_every=1.0, pause_every=5.0, until=12.0)
 
 
@@ -55,7 +57,7 @@ def _config() -> Config:
 
 def run_saga(seed: int, faults: Faults = KILLS, orders: int = ORDERS) -> SagaRun:
     """Lead orders through their sagas under a seed, and audit what they leave."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=_IN_MEMORY) as folder:
         return _run(seed, faults, orders, RunFolder(Path(folder, "run")))
 
 

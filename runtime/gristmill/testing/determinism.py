@@ -21,6 +21,7 @@ _RANDOM: Final = "use ctx.random or ctx.new_id()"
 _OUTSIDE: Final = (
     "put what it talks to behind an actor or an argument that a test can replace, or await it"
 )
+_END: Final = "it would end or copy the test itself; end workers with simulation.kill(worker)"
 _FORBIDDEN: Final[tuple[tuple[Any, str, str, str], ...]] = (
     *((time, name, f"time.{name}", _CLOCK) for name in (
         "time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns",
@@ -29,6 +30,7 @@ _FORBIDDEN: Final[tuple[tuple[Any, str, str, str], ...]] = (
     (threading.Thread, "start", "threading.Thread.start", _OUTSIDE),
     (socket.socket, "__init__", "socket.socket", _OUTSIDE),
     (subprocess.Popen, "__init__", "subprocess.Popen", _OUTSIDE),
+    *((os, name, f"os.{name}", _END) for name in ("_exit", "abort", "fork", "kill")),
     (os, "urandom", "os.urandom", _RANDOM),
     (uuid, "uuid1", "uuid.uuid1", _RANDOM),
     (uuid, "uuid4", "uuid.uuid4", _RANDOM),

@@ -27,18 +27,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_MARKERS = (
-    (
-        "granularity(min=10, types={}, strict=False, min_messages=30, allow_contended=False): "
-        "fail unless the nodes of the test reach this ratio of compute to coordination; types gives "
-        "least ratios by name, as {'Pricer.GetQuote': 100}."
-    ),
-    (
-        "simulation(seeds=1, **options): run the test under so many seeds; the options are those of "
-        "gristmill.testing.Simulation, for the fixture of that name."
-    ),
-    "node(**options): the options of gristmill.Node for the fixture of that name.",
+_GRANULARITY = (
+    "granularity(min=10, types={}, strict=False, min_messages=30, allow_contended=False): "
+    "fail unless the nodes of the test reach this ratio of compute to coordination; types gives "
+    "least ratios by name, as {'Pricer.GetQuote': 100}."
 )
+_SIMULATION = (
+    "simulation(seeds=1, **options): run the test under so many seeds; the options are those of "
+    "gristmill.testing.Simulation, for the fixture of that name."
+)
+_NODE = "node(**options): the options of gristmill.Node, for the fixture of that name."
 _TRACE_LINES = 40
 
 
@@ -62,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers, and settle on the first seed."""
-    for marker in _MARKERS:
+    for marker in (_GRANULARITY, _SIMULATION, _NODE):
         config.addinivalue_line("markers", marker)
     given = config.getoption("--simulation-seed")
     try:

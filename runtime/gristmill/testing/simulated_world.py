@@ -7,6 +7,7 @@ control plane, each turn of a worker, each boot takes a virtual time of its own.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from random import Random
 from typing import NoReturn, TypeVar, cast
@@ -129,24 +130,30 @@ class SimulatedWorld(LocalWorld):
 
     def run(self, done: Callable[[], bool], timeout: float | None) -> bool:
         """Let things happen until ``done`` holds, ``timeout`` virtual seconds at most."""
-        deadline = None if timeout is None else self._schedule.now + timeout
+        deadline = math.inf if timeout is None else self._schedule.now + timeout
+        if done() or self._is_idle_until(deadline):
+            return done()
         with self._determinism:
-            while not done():
-                if not self._let_happen(deadline):
-                    return False
-        return True
+            while True:
+                self._let_happen()
+                if done() or self._is_idle_until(deadline):
+                    return done()
 
-    def _let_happen(self, deadline: float | None) -> bool:
-        """Let the next thing happen; give whether anything did before the deadline."""
+    def _is_idle_until(self, deadline: float) -> bool:
+        """Let the time be the deadline if nothing happens before it; give whether that is so."""
         schedule = self._schedule
         due = schedule.next_due
-        if due == float("inf") and (
-            deadline is None or schedule.now - self._idle_since > _FOR_EVER
-        ):
+        too_long = deadline == math.inf or schedule.now - self._idle_since > _FOR_EVER
+        if due == math.inf and too_long:
             raise StalledError("nothing is left to happen, and what is waited for has not")
-        if deadline is not None and due > deadline:
-            schedule.now = deadline
+        if due <= deadline:
             return False
+        schedule.now = max(schedule.now, deadline)
+        return True
+
+    def _let_happen(self) -> None:
+        """Let the next thing happen."""
+        schedule = self._schedule
         act = schedule.take_next()
         self._idle_since = schedule.now
         self._running = True
@@ -157,7 +164,6 @@ class SimulatedWorld(LocalWorld):
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
-        return True
 
     def inside_worker(self, worker: SimulatedWorker, act: Callable[[], None]) -> None:
         """Do something as a worker would: on its loop, and under the eyes of determinism."""

@@ -24,6 +24,9 @@ from gristmill.testing.simulated_worker import SimulatedWorker
 from gristmill.testing.simulated_world import SimulatedWorld
 
 _NO_FAULTS = Faults()
+_LOOK_EVERY = 0.01
+"""Virtual seconds after which a condition is looked at even if nothing has happened: one that asks
+lets things happen by itself."""
 
 
 class Simulation(Node):
@@ -117,20 +120,33 @@ class Simulation(Node):
 
     def advance(self, seconds: float) -> None:
         """Let ``seconds`` of virtual time pass, with all that happens in them."""
-        self._world.run(lambda: False, seconds)
+        over: list[bool] = []
+        self._world.call_later(seconds, lambda: over.append(True))
+        self._let_happen(lambda: bool(over), seconds)
 
     def run_until(self, condition: Callable[[], bool], timeout: float = 60.0) -> None:
         """Let things happen until ``condition`` holds.
 
         Args:
-            condition: looked at after everything that happens.
+            condition: looked at after everything that happens; it may ask actors.
             timeout: virtual seconds to wait at most.
 
         Raises:
             NodeError: it did not hold in time.
         """
-        if not self._world.run(condition, timeout):
-            raise NodeError(f"the condition did not hold within {timeout:g} virtual seconds")
+        deadline = self.now() + timeout
+        while not self._let_happen(condition, min(_LOOK_EVERY, deadline - self.now())):
+            if self.now() >= deadline:
+                raise NodeError(f"the condition did not hold within {timeout:g} virtual seconds")
+
+    def _let_happen(self, done: Callable[[], bool], timeout: float) -> bool:
+        world, post = self._world, self._connected().post
+
+        def look() -> bool:
+            post.read_available()  # credit, acknowledgements and events that came for the client
+            return done()
+
+        return world.run(look, timeout)
 
     # --- faults ---
 
