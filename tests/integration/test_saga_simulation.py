@@ -10,9 +10,6 @@ from gristmill_orders import events as ev
 from gristmill_orders import saga
 from support.saga import KILLS, run_saga
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-"""A ledger that a killed worker had open is closed when it is collected, as by its death."""
-
 
 @pytest.mark.simulation(seeds=100)
 def test_the_invariants_hold_whatever_is_killed_when(simulation_seed: int) -> None:

@@ -71,7 +71,13 @@ class Schedule:
 
     def drop(self, lane: Hashable, keep: int) -> int:
         """Cancel what is in a lane behind the first ``keep``; give how much that was."""
-        return sum(late.cancel() for late in list(self._lanes.get(lane, ()))[keep:])
+        ahead = self._lanes.get(lane, ())
+        dropped = len(ahead) - keep
+        for _ in range(dropped):
+            late = self._lanes[lane].pop()
+            late.cancel()
+            late.lane = None
+        return max(0, dropped)
 
     def waiting(self, lane: Hashable) -> int:
         """Count what is in a lane."""
