@@ -27,7 +27,7 @@ from gristmill_orders.messages import GetStockLevels
 from gristmill_orders.records import RunFolder, RunRecord
 from gristmill_orders.world import World
 
-ORDERS = 12
+ORDERS = 8
 LIMIT = 300.0
 """Virtual seconds after which a run must be over."""
 _IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
