@@ -24,6 +24,22 @@ class WorkerKilled(BaseException):
     """Leaves a turn at the point at which its worker is killed."""
 
 
+class WorkerTimer:
+    """A timer of a worker. It can be cancelled until its worker comes to it, however late."""
+
+    def __init__(self) -> None:
+        self._over = False
+        self.due: Timer | None = None
+        """When the world comes to it."""
+
+    def cancel(self) -> bool:
+        """Make sure that nothing comes of it any more; give whether something would have."""
+        live, self._over = not self._over, True
+        if self.due is not None:
+            self.due.cancel()
+        return live
+
+
 class SimulatedPlane(LoopbackPlane):
     """The data plane of one party: frames take their time, and end with the party they go to."""
 
@@ -90,12 +106,15 @@ class SimulatedWorker(LocalWorker):
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call back after ``delay`` seconds, then take a turn."""
+        timer = WorkerTimer()
 
         def fire() -> None:
-            callback()
-            self.request_turn()
+            if timer.cancel():
+                callback()
+                self.request_turn()
 
-        return self._simulation.call_later(delay, lambda: self._do(fire))
+        timer.due = self._simulation.call_later(delay, lambda: self._do(fire))
+        return timer
 
     def _wake(self) -> None:
         self._simulation.submit(lambda: self._do(self.loop.run_round))

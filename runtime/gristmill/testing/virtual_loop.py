@@ -73,11 +73,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.Handle:
         """Run ``callback`` in the next round."""
         handle = asyncio.Handle(callback, args, self, context)
-        self._ready.append((handle, context or contextvars.copy_context(), callback, args))
+        self._make_ready((handle, context or contextvars.copy_context(), callback, args))
+        return handle
+
+    def _make_ready(self, call: _Call) -> None:
+        self._ready.append(call)
         if not self._woken:
             self._woken = True
             self._wake()
-        return handle
 
     call_soon_threadsafe = call_soon  # type: ignore[assignment]  # as above
 
@@ -101,12 +104,8 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """Run ``callback`` at a virtual time."""
         run_in = context or contextvars.copy_context()
         handle = asyncio.TimerHandle(when, callback, args, self, run_in)
-
-        def fire() -> None:
-            if not handle.cancelled():
-                self.call_soon(callback, *args, context=run_in)
-
-        self._call_later(when - self._now(), fire)
+        call = (handle, run_in, callback, args)
+        self._call_later(when - self._now(), lambda: self._make_ready(call))
         return handle
 
     def time(self) -> float:
