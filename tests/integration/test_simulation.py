@@ -177,6 +177,21 @@ def test_a_paused_worker_does_everything_later() -> None:
         assert ref.ask(Notes(), timeout=5.0) == [1, 2]
 
 
+def test_frames_can_be_delayed_and_keep_their_order() -> None:
+    with Simulation(6) as node:
+        far = node.spawn(Worker, placement="w2")
+        near = node.spawn(Worker, placement="w1")
+        node.delay("w1", "w2", 2.0)
+        begun = node.now()
+        assert near.ask(Forward(far, 1, 2)) == 3
+        assert 2.0 < node.now() - begun < 2.1
+        node.delay("client", "w2", 1.0)
+        far.tell(Note(1))
+        node.delay("client", "w2", 0.0)
+        far.tell(Note(2))
+        assert far.ask(Notes()) == [1, 2]
+
+
 def test_supervisors_count_restarts_in_virtual_time() -> None:
     with Simulation(0, max_restarts=1, within=5.0) as node:
         ref = node.spawn(Worker)

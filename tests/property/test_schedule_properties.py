@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from random import Random
 
 from hypothesis import given, settings
@@ -38,11 +39,11 @@ def test_lanes_keep_their_order_and_time_never_goes_back(seed: int, plan: list[S
 
     for number, (what, choice) in enumerate(plan):
         if what == "soon":
-            act = lambda lane=choice, n=number: happened.append((lane, n))  # noqa: E731 - short
+            act = partial(happened.append, (choice, number))
             alive[number] = schedule.soon(act, choice)
             lanes.setdefault(choice, []).append(number)
         elif what in ("after", "free"):
-            act = lambda n=number: happened.append((None, n))  # noqa: E731 - short
+            act = partial(happened.append, (None, number))
             alive[number] = schedule.after(choice, act) if what == "after" else schedule.soon(act)
         elif what == "take" and schedule.next_due < math.inf:
             take()
@@ -70,9 +71,9 @@ def test_the_same_seed_gives_the_same_order() -> None:
         schedule = Schedule(Random(seed), 0.0)
         happened: list[int] = []
         for number in range(50):
-            schedule.soon(lambda n=number: happened.append(n))  # type: ignore[misc]  # no annotation
+            schedule.soon(partial(happened.append, number))
         for number in range(50, 60):
-            schedule.after(0.001, lambda n=number: happened.append(n))  # type: ignore[misc]  # same
+            schedule.after(0.001, partial(happened.append, number))
         while schedule.next_due < math.inf:
             schedule.take_next()()
         return happened

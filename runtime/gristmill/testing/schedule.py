@@ -49,10 +49,18 @@ class Schedule:
         self._count = 0
         self._lanes: defaultdict[Hashable, deque[Occurrence]] = defaultdict(deque)
 
-    def soon(self, act: Callable[[], None], lane: Hashable = None) -> Occurrence:
-        """Have something happen shortly, behind what is in the same lane if it has one."""
+    def soon(
+        self, act: Callable[[], None], lane: Hashable = None, *, more: float = 0.0
+    ) -> Occurrence:
+        """Have something happen shortly, behind what is in the same lane if it has one.
+
+        Args:
+            act: what happens.
+            lane: what it keeps its order with.
+            more: seconds that it takes besides what is drawn.
+        """
         seconds = _QUICKEST * math.exp(self._random.random() * math.log(_SLOWEST / _QUICKEST))
-        return self._add(self.now + seconds, act, lane)
+        return self._add(self.now + seconds + more, act, lane)
 
     def after(self, delay: float, act: Callable[[], None]) -> Occurrence:
         """Have something happen in ``delay`` seconds."""

@@ -85,6 +85,8 @@ class SimulatedWorld(LocalWorld):
         self._running = False
         self._idle_since = _START
         self._dead: list[SimulatedWorker] = []
+        self.delays: dict[tuple[int, int], float] = {}
+        """What frames take longer, in seconds, by the addresses that they go from and to."""
         self.faults = RandomFaults(self, faults, Random(f"{seed}/faults"))
         sources = Sources(
             now=lambda: self._schedule.now,
@@ -210,7 +212,8 @@ class SimulatedWorld(LocalWorld):
             else:
                 self.workers[address].receive(frame)
 
-        self.submit(arrive, (source, target))
+        more = self.delays.get((source[0], target[0]), 0.0)
+        self._schedule.soon(arrive, (source, target), more=more)
 
     def _name(self, address: int) -> str:
         worker = self.workers.get(address)

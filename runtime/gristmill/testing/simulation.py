@@ -22,6 +22,7 @@ from gristmill.ref import Ref
 from gristmill.testing.faults import Faults, Point
 from gristmill.testing.simulated_worker import SimulatedWorker
 from gristmill.testing.simulated_world import SimulatedWorld
+from gristmill.transport.control import FIRST_CLIENT
 
 _NO_FAULTS = Faults()
 _LOOK_EVERY = 0.01
@@ -172,6 +173,19 @@ class Simulation(Node):
         """
         self._at(worker, after, lambda found: self._world.pause(found, seconds))
 
+    def delay(self, source: str, target: str, seconds: float) -> None:
+        """Have all that is sent from now on from one worker to another take ``seconds`` longer.
+
+        Args:
+            source: a worker's name, or ``"client"``.
+            target: another one.
+            seconds: the delay; 0 ends it.
+
+        Raises:
+            UsageError: there is no such worker.
+        """
+        self._world.delays[self._address(source), self._address(target)] = seconds
+
     def crash(self, ref: Ref[Any], *, after: float = 0.0) -> None:
         """Have an actor crash on the first message that it handles ``after`` seconds from now.
 
@@ -189,11 +203,19 @@ class Simulation(Node):
 
         self._at(found.name, after, strike)
 
+    def _address(self, name: str) -> int:
+        return FIRST_CLIENT if name == "client" else self._living(name).address
+
+    def _living(self, name: str) -> SimulatedWorker:
+        found = self._world.worker_named(name)
+        if found is None:
+            known = ", ".join(worker.name for worker in self._world.living)
+            raise UsageError(f"no worker is named {name!r} (those that live: {known})")
+        return found
+
     def _at(self, name: str, after: float, strike: Callable[[SimulatedWorker], None]) -> None:
         world = self._world
-        if world.worker_named(name) is None:
-            known = ", ".join(worker.name for worker in world.workers.values())
-            raise UsageError(f"no worker is named {name!r} (those that live: {known})")
+        self._living(name)
 
         def now() -> None:
             worker = world.worker_named(name)
