@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test bench guard format clean
+.PHONY: demo test soak bench guard format clean
 
 demo: .venv/installed
 	$(BIN)/gristmill orders run
@@ -12,6 +12,9 @@ test: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
 	$(BIN)/pytest
+
+soak: .venv/installed
+	$(BIN)/pytest tests/integration/test_saga_simulation.py --simulation-seeds=1000
 
 # All figures of docs/performance.md; `make bench PEERS=` installs no other library to compare with.
 PEERS ?= ray,dask,xoscar

@@ -10,13 +10,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from gristmill import Actor, Breaker, Ref
+from gristmill import Actor, Breaker, Node, Ref
 from gristmill.config import ChannelConfig, Config, NodeConfig, PoolConfig
 from gristmill.errors import ConfigError
 from gristmill.node.application import Application
@@ -84,16 +84,27 @@ def processor_names(config: Config) -> tuple[str, ...]:
 class OrderService:
     """The order service on a node of its own; use it in a ``with`` block.
 
-    The arguments are those of :func:`order_node`.
+    Args:
+        config: as of :func:`order_node`, like those that follow.
+        world: the externals.
+        journal: the directory of the journal.
+        max_restarts: restarts that each supervisor allows.
+        build: makes the node; a simulated one for a test.
     """
 
     def __init__(
-        self, config: Config, world: World, journal: str | Path, *, max_restarts: int = MAX_RESTARTS
+        self,
+        config: Config,
+        world: World,
+        journal: str | Path,
+        *,
+        max_restarts: int = MAX_RESTARTS,
+        build: Callable[[NodeBuilder], Node] = NodeBuilder.build,
     ) -> None:
         self.world = world
         self.max_orders = config.section(OrderProcessorConfig).max_orders
         self.processors = processor_names(config)
-        self.node = order_node(config, world, journal, max_restarts=max_restarts).build()
+        self.node = build(order_node(config, world, journal, max_restarts=max_restarts))
         self._ring = HashRing(self.processors)
         self._refs: dict[str, Ref[Any]] = {}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, get_args
@@ -75,14 +75,25 @@ class Driver:
         service: the running service.
         orders: what to send, in this order.
         seed: the seed of the run; it fixes how customers pay.
+        now: gives monotonic seconds.
+        new_id: makes the id of an order.
     """
 
-    def __init__(self, service: OrderService, orders: Sequence[PlannedOrder], seed: int) -> None:
+    def __init__(
+        self,
+        service: OrderService,
+        orders: Sequence[PlannedOrder],
+        seed: int,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        new_id: Callable[[], str] | None = None,
+    ) -> None:
+        self._now = now
         self._service = service
         self._waiting: Iterator[PlannedOrder] = iter(orders)
         self._more = True
         self._seed = seed
-        self._ids = Random()
+        self._new_id = new_id or _ulids(Random())
         self._window = max(1, service.max_orders // 2)
         self._orders: dict[str, _Sent] = {}
         self._live: dict[str, _Sent] = {}
@@ -123,7 +134,7 @@ class Driver:
             self._on_event(first)
             for event in self._events.drain():
                 self._on_event(event)
-        now = time.monotonic()
+        now = self._now()
         if now >= self._look_at:
             self._look_at = now + _LOOK_EVERY
             self._ask_for_silent(now)
@@ -141,7 +152,7 @@ class Driver:
             self._send_order(planned)
 
     def _send_order(self, planned: PlannedOrder) -> None:
-        now = time.monotonic()
+        now = self._now()
         order = _Sent(planned, self._new_id(), now, now)
         self._orders[order.order_id] = self._live[order.order_id] = order
         self.progress.sent += 1
@@ -158,12 +169,6 @@ class Driver:
     def _tell(self, order: _Sent, command: Command) -> None:
         self._service.processor(order.order_id).tell(command, delivery="at_least_once")
 
-    def _new_id(self) -> str:
-        """Make a ULID."""
-        number = int(time.time() * 1000) << 80 | self._ids.getrandbits(80)
-        alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-        return "".join(alphabet[number >> shift & 31] for shift in range(125, -1, -5))
-
     # --- following ---
 
     def _on_event(self, event: ev.OrderEvent) -> None:
@@ -174,7 +179,7 @@ class Driver:
         order = self._live.get(event.order_id)
         if order is None:
             return
-        order.heard = time.monotonic()
+        order.heard = self._now()
         kind = type(event)
         if kind is ev.PaymentCompleted:
             self._paid(order)
@@ -197,7 +202,7 @@ class Driver:
         order.ended = True
         self.progress.open -= 1
         self.progress.ended[state.lower() if state else "refused"] += 1
-        self.progress.latencies.append(time.monotonic() - order.at)
+        self.progress.latencies.append(self._now() - order.at)
         if state is OrderState.COMPLETED:
             self._after_completion(order)
         self._settle(order)
@@ -251,6 +256,15 @@ class Driver:
 
 _DEFERRALS = (ev.PaymentDeferred, ev.RefundDeferred)
 _ANSWERS = {ev.CancelRefused, ev.LinesRefunded, ev.RefundRefused}
+
+
+def _ulids(random: Random) -> Callable[[], str]:
+    def new_id() -> str:
+        number = int(time.time() * 1000) << 80 | random.getrandbits(80)
+        alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+        return "".join(alphabet[number >> shift & 31] for shift in range(125, -1, -5))
+
+    return new_id
 
 
 def create_order(order_id: str, planned: PlannedOrder, seed: int) -> msg.CreateOrder:

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from weakref import finalize
 
 import msgspec
 
@@ -95,6 +96,7 @@ class Ledger:
             self._fd = os.open(self.path, flags, 0o600)
         except OSError as error:
             raise LedgerError(f"can't open the ledger {self.path}: {error.strerror}") from error
+        self._close = finalize(self, os.close, self._fd)  # an actor that crashes closes nothing
         self._lock = _Lock(self._fd, self._repair)
         self._read_to = 0
         self._entries: dict[str, LedgerEntry] = {}
@@ -151,7 +153,7 @@ class Ledger:
 
     def close(self) -> None:
         """Close the file; the ledger can't be used any more."""
-        os.close(self._fd)
+        self._close()
 
     def __enter__(self) -> Self:
         return self

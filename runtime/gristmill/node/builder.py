@@ -6,7 +6,7 @@ can serve as the template of several others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -24,6 +24,7 @@ from gristmill.transport.codec import Codec
 from gristmill.worker.specs import actor_spec, child_spec
 
 A = TypeVar("A", bound=Actor)
+N = TypeVar("N", bound=Node)
 
 _CODEC = Codec(None)
 
@@ -276,8 +277,16 @@ class NodeBuilder:
         Raises:
             UsageError: an option makes no sense.
         """
+        return self.build_as(Node)
+
+    def build_as(self, make: Callable[..., N]) -> N:
+        """Make a node of another kind, such as a :class:`~gristmill.testing.Simulation`.
+
+        Args:
+            make: takes the keyword arguments of :class:`~gristmill.node.node.Node`.
+        """
         tree = [m.spec() if isinstance(m, _PoolPlan) else m for m in self._tree]
-        return Node(node_id=self.node_id, supervisors=tree, **self._options)
+        return make(node_id=self.node_id, supervisors=tree, **self._options)
 
     def _with(self, **options: object) -> NodeBuilder:
         return replace(self, _options={**self._options, **options})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -161,13 +160,14 @@ class Connection:
         """Begin or end the client's own subscription; wait until that is known."""
         target = (self.address, subscriber)
         self._link.send(c.Subscribe(channel, *target, wanted))
-        deadline = time.monotonic() + _CONFIRMATION
+        now = self.post.plane.now
+        deadline = now() + _CONFIRMATION
         while (target in self.subscribers.get(channel, ())) is not wanted:
             if self._error is not None:
                 raise self._error
-            if time.monotonic() > deadline:
+            if now() > deadline:
                 raise NodeError(f"the change of {channel!r}'s subscribers was not confirmed")
-            time.sleep(0.0005)
+            self._wait(self._ended, 0.0005)
 
     def _on_control(self, encoded: bytes) -> None:
         match c.decode_from_supervisor(encoded):

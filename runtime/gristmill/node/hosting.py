@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -13,7 +14,7 @@ import msgspec
 from gristmill.errors import NodeStoppedError
 from gristmill.node.client import Connection
 from gristmill.node.launch import launch
-from gristmill.node.local import LocalConnection
+from gristmill.node.local import LocalConnection, LocalWorld
 from gristmill.node.rundir import RunDirectory
 from gristmill.node.supervisor_shell import NodeConfig
 
@@ -82,12 +83,11 @@ class ProcessHost:
 class LocalHost:
     """The client's own process."""
 
-    def __init__(self, config: NodeConfig) -> None:
+    def __init__(self, config: NodeConfig, new_world: Callable[[NodeConfig], LocalWorld]) -> None:
         self._run_dir = RunDirectory()  # for arrays, which are shared as among processes
         config = msgspec.structs.replace(config, run_dir=str(self._run_dir.path))
-        local = LocalConnection(config)
-        self._world = local.world
-        self.connection: Connection = local
+        self._world = new_world(config)
+        self.connection: Connection = LocalConnection(self._world)
 
     @property
     def exit_code(self) -> int | None:

@@ -19,15 +19,17 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from random import Random, SystemRandom
+from typing import NamedTuple, TypeVar
 
 from gristmill.behaviours.context import Timer
 from gristmill.errors import ErrorData
 from gristmill.messages import Request
-from gristmill.metrics import TimeClass, calibrate
+from gristmill.metrics import Calibration, TimeClass, calibrate
 from gristmill.node.client import Connection
 from gristmill.node.local_worker import LocalWorker, LoopbackPlane
 from gristmill.node.post import ClientPost
+from gristmill.node.sending import ControlSide
 from gristmill.node.slots import Slot
 from gristmill.node.supervisor_core import SupervisorCore
 from gristmill.node.supervisor_shell import NodeConfig
@@ -40,16 +42,41 @@ R = TypeVar("R")
 
 _IDLE = int(TimeClass.IDLE)
 _CLIENT = b"client"
+_SUPERVISOR = b"supervisor"
 _FIRST_PID = 1 << 30
 """Above every real process id, so that a signal to one of ours reaches nobody."""
 _SLICE = 0.01
 """Seconds after which a thread that waits lets another one run the loop."""
 
 
-class LocalWorld:
-    """Supervisor and workers on one loop; implements the supervisor core's shell."""
+class Sources(NamedTuple):
+    """Where a node in one process has time and randomness from."""
 
-    def __init__(self, config: NodeConfig) -> None:
+    now: Callable[[], float]
+    """Monotonic seconds."""
+    now_ns: Callable[[], int]
+    """The clock of the accounting."""
+    wall_time: Callable[[], float]
+    random: Random
+    calibration: Calibration
+    """What a reading of the accounting's clock costs."""
+
+
+def real_sources() -> Sources:
+    """Give this machine's clocks and randomness; takes about 2 ms."""
+    random = SystemRandom()
+    return Sources(time.monotonic, time.perf_counter_ns, time.time, random, calibrate())
+
+
+class LocalWorld:
+    """Supervisor and workers on one loop; implements the supervisor core's shell.
+
+    Args:
+        config: how the node is started.
+        sources: its clocks and its randomness.
+    """
+
+    def __init__(self, config: NodeConfig, sources: Sources) -> None:
         self._config = config
         self._lock = threading.RLock()
         self._runner = 0
@@ -59,16 +86,28 @@ class LocalWorld:
         self._timers: dict[int, Timer] = {}
         self._numbers = itertools.count(1)
         self._last_pages: dict[str, dict[str, int]] = {}
-        self.loop = asyncio.SelectorEventLoop(_IdleSelector(self))
-        self.calibration = calibrate()
+        self.now, self.now_ns, self.wall_time, self.random, self.calibration = sources
+        self.loop = self._new_loop()
         self.workers: dict[int, LocalWorker] = {}
         self.planes: dict[int, LoopbackPlane] = {}
         self.to_client: Callable[[bytes], None] | None = None
         self.exit_code: int | None = None
         self._failure: Exception | None = None
-        self.now = time.monotonic
-        self.now_ns = time.perf_counter_ns
         self.core = SupervisorCore(self, config, "in-process")
+
+    def _new_loop(self) -> asyncio.AbstractEventLoop:
+        return asyncio.SelectorEventLoop(_IdleSelector(self))
+
+    def _new_worker(self, config: WorkerConfig, pid: int) -> LocalWorker:
+        return LocalWorker(self, config, pid, self.loop, self.random)
+
+    def new_plane(self, address: int, incarnation: int) -> LoopbackPlane:
+        """Make the data plane of a party."""
+        return LoopbackPlane(self, address, incarnation)
+
+    def new_post(self, plane: LoopbackPlane, control: ControlSide) -> LocalPost:
+        """Make the post of the client."""
+        return LocalPost(plane, control, Path(self._config.run_dir))
 
     def begin(self) -> None:
         """Import what is to be preloaded, and start the workers."""
@@ -92,8 +131,12 @@ class LocalWorld:
         """Whether something waits to be handled."""
         return bool(self._work)
 
-    def submit(self, work: Callable[[], None]) -> None:
-        """Do something in turn; from any thread."""
+    def submit(self, work: Callable[[], None], lane: object = None) -> None:
+        """Do something in turn; from any thread.
+
+        Work of one lane must keep its order, whoever drives the node; here all work does.
+        """
+        del lane
         self._work.append(work)
         if self._runner:
             self.loop.call_soon_threadsafe(self._drain)
@@ -158,7 +201,7 @@ class LocalWorld:
     def to_supervisor(self, identity: bytes, message: c.ControlMessage) -> None:
         """Give the supervisor a message."""
         decoded = c.decode_to_supervisor(c.encode_control(message))
-        self.submit(partial(self.core.on_message, identity, decoded))
+        self.submit(partial(self.core.on_message, identity, decoded), (identity, _SUPERVISOR))
 
     def ended(self, worker: LocalWorker, status: int) -> None:
         """A worker has ended."""
@@ -175,11 +218,11 @@ class LocalWorld:
         encoded = c.encode_control(message)
         if identity == _CLIENT:
             if self.to_client is not None:
-                self.submit(partial(self.to_client, encoded))
+                self.submit(partial(self.to_client, encoded), (_SUPERVISOR, identity))
             return
         for worker in self.workers.values():
             if worker.identity == identity:
-                self.submit(partial(worker.on_control, encoded))
+                self.submit(partial(worker.on_control, encoded), (_SUPERVISOR, identity))
 
     def fork(self, config: WorkerConfig) -> None:
         """Make a worker."""
@@ -189,7 +232,7 @@ class LocalWorld:
         pid = next(self._pids)
         self.core.forked(config.address, config.incarnation, pid)
         try:
-            worker = LocalWorker(self, config, pid)
+            worker = self._new_worker(config, pid)
         except Exception as error:  # whatever prevents the start is told to the supervisor
             failed = c.WorkerFailed(config.address, ErrorData.of(error))
             self.core.on_message(b"", failed)
@@ -292,6 +335,10 @@ class _IdleSelector(selectors.DefaultSelector):
 class LocalPost(ClientPost):
     """The client's post; an ``async`` ask runs the node on a helper thread."""
 
+    def __init__(self, plane: LoopbackPlane, control: ControlSide, run_dir: Path) -> None:
+        super().__init__(plane, _NoWake(), control, run_dir)
+        self._outgoing.stragglers = _NoStragglers()
+
     async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""
         return await asyncio.to_thread(self.ask, to, request, timeout)
@@ -301,6 +348,19 @@ class _NoWake:
     """Nobody has to be woken: whoever waits runs the node in slices."""
 
     def send(self, *envelopes: bytes) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class _NoStragglers:
+    """No tell is left behind: each is handed over at once."""
+
+    awake = False
+    watches = False
+
+    def wake(self) -> None:
         """Do nothing."""
 
     def close(self) -> None:
@@ -329,12 +389,11 @@ class _LocalLink:
 class LocalConnection(Connection):
     """The client's connection to a node in its own process."""
 
-    def __init__(self, config: NodeConfig) -> None:
-        self.world = LocalWorld(config)
-        plane = LoopbackPlane(self.world, c.FIRST_CLIENT, 1)
-        self.world.to_client = self._on_control
-        post = LocalPost(plane, _NoWake(), self, Path(config.run_dir))
-        self._join(post, _LocalLink(self.world), owner=True)
+    def __init__(self, world: LocalWorld) -> None:
+        self.world = world
+        plane = world.new_plane(c.FIRST_CLIENT, 1)
+        world.to_client = self._on_control
+        self._join(world.new_post(plane, self), _LocalLink(world), owner=True)
 
     def _wait(self, event: threading.Event, timeout: float | None) -> bool:
         return self.world.run(event.is_set, timeout)

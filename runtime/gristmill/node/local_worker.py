@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections import deque
 from collections.abc import Callable
-from random import Random, SystemRandom
+from random import Random
 from typing import TYPE_CHECKING
 
 from gristmill.behaviours.context import Timer
@@ -41,6 +40,7 @@ class LoopbackPlane:
         self._envelopes: dict[int, list[bytes]] = {}
         self.endpoint = "in-process"
         self.fd = -1  # nobody watches it: LocalPost doesn't read from a loop
+        self.now = world.now
         self.inbox: deque[bytes] = deque()
 
     def identify(self, address: int, incarnation: int) -> None:
@@ -48,6 +48,9 @@ class LoopbackPlane:
         self._address = address
         self._incarnation = incarnation
         self._world.planes[address] = self
+
+    def linger(self, _seconds: float, /) -> None:
+        """Do nothing: there is no pipe."""
 
     def receive(self) -> bytes | None:
         """Take the next frame, or None when there is none now."""
@@ -99,11 +102,12 @@ class LoopbackPlane:
     def flush(self) -> bool:
         """Hand over what waits; give whether the node has to run for it to be handled."""
         for address in [address for address in self._envelopes if address in self._peers]:
-            envelopes = self._envelopes.pop(address)
-            now = time.perf_counter_ns()
-            frame = pack_frame(self._address, self._incarnation, 0, envelopes, now)
-            self._world.deliver(address, frame)
+            self._world.deliver(address, self._frame(self._envelopes.pop(address)))
         return self._world.pending and not self._world.inside
+
+    def _frame(self, envelopes: list[bytes]) -> bytes:
+        now = self._world.now_ns()
+        return pack_frame(self._address, self._incarnation, 0, envelopes, now)
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
@@ -112,24 +116,31 @@ class LoopbackPlane:
 class LocalWorker:
     """Drives a :class:`WorkerCore`; implements :class:`~gristmill.worker.shell.Shell`."""
 
-    def __init__(self, world: LocalWorld, config: WorkerConfig, pid: int) -> None:
+    def __init__(
+        self,
+        world: LocalWorld,
+        config: WorkerConfig,
+        pid: int,
+        loop: asyncio.AbstractEventLoop,
+        random: Random,
+    ) -> None:
         self._world = world
         self.pid = pid
         self.address = config.address
         self.incarnation = config.incarnation
         self.name = config.name
         self.node_id = config.node_id
-        self.random: Random = SystemRandom()
-        self.now = time.monotonic
-        self.wall_time = time.time
+        self.random = random
+        self.now = world.now
+        self.wall_time = world.wall_time
         self.sleep = asyncio.sleep
-        self.create_task = world.loop.create_task
-        self.create_future = world.loop.create_future
-        self.meter = Meter(start_ns=config.asked_ns)
+        self.create_task = loop.create_task
+        self.create_future = loop.create_future
+        self.meter = Meter(world.now_ns, config.asked_ns)
         self.alive = True
         self._exiting = False
         self._turn_requested = False
-        self.plane = LoopbackPlane(world, config.address, config.incarnation)
+        self.plane = world.new_plane(config.address, config.incarnation)
         self.plane.identify(config.address, config.incarnation)
         self.post = self.plane.post
         self.arrays = ArrayExchange.of(config.run_dir, config.address, config.incarnation)
@@ -158,7 +169,7 @@ class LocalWorker:
 
     def on_control(self, encoded: bytes) -> None:
         """Take in a message of the supervisor's."""
-        self.receive(pack_frame(0, 0, 0, [pack((NOTICE, encoded))], time.perf_counter_ns()))
+        self.receive(pack_frame(0, 0, 0, [pack((NOTICE, encoded))], self._world.now_ns()))
 
     def turn(self) -> None:
         """Let the actors handle what they have."""
@@ -249,7 +260,7 @@ class LocalWorker:
             id=self.name,
             pid=os.getpid(),
             kind="worker",
-            wall_ns=time.perf_counter_ns() - meter.start,
+            wall_ns=self._world.now_ns() - meter.start,
             cpu_ns=self.busy_ns(),
             classes=meter.read(),
             transitions=meter.transitions,
@@ -265,7 +276,7 @@ class LocalWorker:
         return {
             **dict(zip(CLASS_NAMES, meter.read(), strict=True)),
             "current": meter.current,
-            "last": time.perf_counter_ns(),
+            "last": self._world.now_ns(),
             "start": meter.start,
             "transitions": meter.transitions,
             "probe_ns": meter.transitions * (self._world.calibration.probe_ns or 0),

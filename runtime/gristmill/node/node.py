@@ -28,6 +28,7 @@ from gristmill.importing import WORKER_MAIN, main_script
 from gristmill.node.client import Connection
 from gristmill.node.hosting import Host, LocalHost, ProcessHost
 from gristmill.node.launch import interrupts_held
+from gristmill.node.local import LocalWorld, real_sources
 from gristmill.node.rundir import running_nodes
 from gristmill.node.running import RunningNode
 from gristmill.node.supervisor_shell import NodeConfig
@@ -148,12 +149,7 @@ class Node(RunningNode):
         )
         try:
             with interrupts_held():  # a Ctrl-C now would leave what nobody knows of
-                host: Host = (
-                    LocalHost(config)
-                    if self._in_process
-                    else ProcessHost(config, self._blas_threads)
-                )
-                self._host = host
+                host = self._host = self._open_host(config)
             connection = host.connection
             connection.wait_until_welcome(self._boot_timeout, lambda: host.exit_code is None)
             if self._journal:
@@ -163,6 +159,11 @@ class Node(RunningNode):
             self.stop(0)
             raise
         return self
+
+    def _open_host(self, config: NodeConfig) -> Host:
+        if self._in_process:
+            return LocalHost(config, lambda config: LocalWorld(config, real_sources()))
+        return ProcessHost(config, self._blas_threads)
 
     def stop(self, timeout: float = DRAIN) -> None:
         """Stop everything in order; what has not stopped after ``timeout`` seconds is killed.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gristmill.node.plane import Plane, Wake
-from gristmill.node.straggler import StragglerThread
+from gristmill.node.straggler import Stragglers, StragglerThread
 from gristmill.transport.credit import CreditBook
 from gristmill.transport.envelope import pack
 from gristmill.transport.exchange import ArrayExchange
@@ -26,7 +26,7 @@ class Outgoing:
         self.wake = wake
         self.lock = threading.RLock()
         self.credit = CreditBook()
-        self.stragglers = StragglerThread(self.flush, lambda: arrays.pool.holding)
+        self.stragglers: Stragglers = StragglerThread(self.flush, lambda: arrays.pool.holding)
         self.left = 0
         """Tells since the last flush."""
         self._closed = False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from gristmill.errors import ActorDied, ActorNotFoundError
 from gristmill.node.delivery import Delivery
 from gristmill.node.monitor import Monitor
@@ -44,9 +42,9 @@ class Peers:
         plane = self._outgoing.plane
         with self._outgoing.lock:
             plane.connect(peer.address, peer.incarnation, peer.endpoint)
-            deadline = time.monotonic() + 1.0
-            while plane.flush() and time.monotonic() < deadline:
-                time.sleep(BLOCKED_WAIT)  # the connection is made in the background
+            deadline = plane.now() + 1.0
+            while plane.flush() and plane.now() < deadline:
+                plane.linger(BLOCKED_WAIT)  # the connection is made in the background
 
     def down(self, address: int, name: str, reason: ExitReason, *, final: bool) -> None:
         """A process has died: its credit is void, and asks to it fail."""
@@ -64,7 +62,9 @@ class Peers:
         watching = [number for number, one in monitors if one.ref.address.home == address]
         if not asked and not watching:
             return
-        time.sleep(_GRACE)  # replies that it sent before it died are still in the pipe
+        self._outgoing.plane.linger(
+            _GRACE
+        )  # replies that it sent before it died are still in the pipe
         self._reading.available()
         for number in watching:
             monitor = self._monitors.pop(number, None)

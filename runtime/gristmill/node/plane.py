@@ -16,6 +16,12 @@ class Plane(Protocol):
     def fd(self) -> int:
         """A descriptor that becomes readable when frames may have arrived."""
 
+    def now(self) -> float:
+        """Give monotonic time in seconds, the same clock for all processes of a node."""
+
+    def linger(self, seconds: float, /) -> None:
+        """Let frames that are still in the pipe arrive, ``seconds`` at most."""
+
     def identify(self, address: int, incarnation: int) -> None:
         """Take the address that was given to this process."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -28,8 +27,6 @@ from gristmill.transport.signals import INCARNATION_SHIFT, Unwatch, Watch, signa
 
 R = TypeVar("R")
 
-_monotonic = time.monotonic
-
 
 class ClientPost(ClientSending):
     """Implements :class:`~gristmill.ref.Post` for a client."""
@@ -45,7 +42,7 @@ class ClientPost(ClientSending):
 
     def ask(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and wait for its reply."""
-        deadline = None if timeout is None else _monotonic() + timeout
+        deadline = None if timeout is None else self._now() + timeout
         waiter = self.send_request(to, request, deadline)
         try:
             self._reading.until(waiter)
@@ -57,7 +54,7 @@ class ClientPost(ClientSending):
 
     async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""
-        deadline = None if timeout is None else _monotonic() + timeout
+        deadline = None if timeout is None else self._now() + timeout
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
 
@@ -90,7 +87,7 @@ class ClientPost(ClientSending):
             try:
                 return self.send_request(to, request, deadline, wait=False, notify=notify)
             except MailboxFullError:
-                late = deadline is not None and _monotonic() > deadline
+                late = deadline is not None and self._now() > deadline
                 if late or to.mailbox.overflow is OverflowPolicy.FAIL:
                     raise
             await asyncio.sleep(BLOCKED_WAIT)
@@ -118,7 +115,7 @@ class ClientPost(ClientSending):
                 room = window - len(waiting)
                 batch = list(islice(source, room))
                 if batch:
-                    deadline = None if timeout is None else _monotonic() + timeout
+                    deadline = None if timeout is None else self._now() + timeout
                     self._send_requests(choose, batch, deadline, waiting)
                 if not waiting:
                     return
@@ -252,7 +249,7 @@ class ClientPost(ClientSending):
         with self._send_lock:
             number = self._next_request
             self._next_request = number + 1
-            waiter = Waiter(to, kind, _monotonic() + timeout, number)
+            waiter = Waiter(to, kind, self._now() + timeout, number)
             self._pending[number] = waiter
             self.plane.post(to.home, pack((INSPECT, to.key, number, body)))
         self.flush()

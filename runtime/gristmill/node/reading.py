@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -97,7 +96,7 @@ class Reading:
         while not waiter.done:
             patience = _SLICE
             if deadline is not None:
-                patience = deadline - time.monotonic()
+                patience = deadline - self._plane.now()
                 if patience <= 0:
                     return False
                 patience = min(patience, _SLICE)
@@ -116,7 +115,7 @@ class Reading:
             if waiter.done or not self._leader.locked():
                 return True
             deadline = waiter.deadline
-            remaining = None if deadline is None else deadline - time.monotonic()
+            remaining = None if deadline is None else deadline - self._plane.now()
             if remaining is not None and remaining <= 0:
                 return False
             event.wait(remaining)

@@ -53,6 +53,10 @@ class RunningNode(Questions):
         self._started_at = 0
         self._started_unix = 0
 
+    def _token(self, size: int) -> str:
+        """Make up ``size`` bytes for a name, in hexadecimal."""
+        return secrets.token_hex(size)
+
     # --- actors ---
 
     def spawn(
@@ -182,7 +186,7 @@ class RunningNode(Questions):
         connection = self._connected()
         post = connection.post
         spec = actor_spec(post.codec, kind, **options)
-        made_up = f"{kind.__name__}-{secrets.token_hex(4)}"
+        made_up = f"{kind.__name__}-{self._token(4)}"
         instances = tuple(
             c.Instance(
                 name or (f"{made_up}-{number}" if number else made_up),
@@ -228,7 +232,7 @@ class RunningNode(Questions):
     ) -> Pool[A]:
         """Start ``size`` like actors under a supervisor of their own; give them as one."""
         connection = self._connected()
-        pool_name = name or f"{kind.__name__}-pool-{secrets.token_hex(3)}"
+        pool_name = name or f"{kind.__name__}-pool-{self._token(3)}"
         tree = pool_spec(
             connection.post.codec,
             kind,

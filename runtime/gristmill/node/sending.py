@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -37,7 +36,6 @@ _SEND_TIMEOUT = 30.0
 """Seconds that a tell without a timeout of its own waits for room."""
 _TOGETHER = 64
 """Tells that go out together without waiting for more."""
-_monotonic = time.monotonic
 
 
 class ControlSide(Protocol):
@@ -62,6 +60,7 @@ class ClientSending:
         self.plane = plane
         self.arrays = arrays
         self._seal = arrays.seal
+        self._now = plane.now
         self._pending: OpenRequests = {}
         self._outgoing = Outgoing(plane, wake, arrays)
         self._delivery = Delivery(self._outgoing)
@@ -100,7 +99,7 @@ class ClientSending:
         out = self._outgoing
         with self._send_lock:
             if not self._credit.take(to):
-                self._wait_for_credit(to, _monotonic() + _SEND_TIMEOUT, wait=True)
+                self._wait_for_credit(to, self._now() + _SEND_TIMEOUT, wait=True)
             items = (TELL, to.key, 0, 0, body)
             sealed = items if type(body) is bytes else self._seal(items, to.home)
             self.plane.post(to.home, pack(sealed))
@@ -111,7 +110,7 @@ class ClientSending:
             out.stragglers.wake()
             if not self.plane.flush():
                 return
-        self._flush_fully(_monotonic() + _SEND_TIMEOUT)
+        self._flush_fully(self._now() + _SEND_TIMEOUT)
 
     def publish(
         self, channel: str, homes: dict[int, list[int]], event: Event, *, heard_here: bool
@@ -128,7 +127,7 @@ class ClientSending:
                 self._outgoing.post(address, (EVENT, channel, keys, 0, body))
             if not self.plane.flush():
                 return
-        self._flush_fully(_monotonic() + _SEND_TIMEOUT)
+        self._flush_fully(self._now() + _SEND_TIMEOUT)
 
     def answer(self, ticket: Ticket, value: Any) -> None:  # noqa: ANN401 - the reply
         """Answer a request that an actor has deferred, through that actor."""
@@ -141,7 +140,7 @@ class ClientSending:
             self.plane.post(home, pack((ANSWER, key, process, number, body)))
             if not self.plane.flush():
                 return
-        self._flush_fully(_monotonic() + _SEND_TIMEOUT)
+        self._flush_fully(self._now() + _SEND_TIMEOUT)
 
     # --- at least once ---
 
@@ -188,7 +187,7 @@ class ClientSending:
         self.plane.flush()
         while not self._credit.take(to):
             self._check()
-            if deadline is not None and _monotonic() > deadline:
+            if deadline is not None and self._now() > deadline:
                 raise MailboxFullError(f"the mailbox of {to.label} got no room in time")
             self._send_lock.release()
             try:
@@ -203,16 +202,16 @@ class ClientSending:
                 if not self.plane.flush():
                     return
             self._check()
-            if _monotonic() > deadline:
+            if self._now() > deadline:
                 raise MailboxFullError("the workers take no messages: the wire is full")
             self._reading.once(BLOCKED_WAIT)
 
     def wait_until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         """Read for all until ``condition`` holds, ``timeout`` seconds at most; give it."""
-        deadline = None if timeout is None else _monotonic() + timeout
+        deadline = None if timeout is None else self._now() + timeout
         while not condition():
             self._check()
-            remaining = 0.1 if deadline is None else deadline - _monotonic()
+            remaining = 0.1 if deadline is None else deadline - self._now()
             if remaining <= 0:
                 return False
             self._reading.once(min(remaining, 0.1))

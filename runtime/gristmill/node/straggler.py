@@ -5,11 +5,29 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 WINDOW = 0.0005
 """Seconds that a tell waits for others at most."""
 _LOOK_EVERY = 0.05
 """Seconds between two looks for arrays that were dropped."""
+
+
+class Stragglers(Protocol):
+    """What sends the tells that were left behind."""
+
+    @property
+    def awake(self) -> bool:
+        """Whether what is left now goes out by itself."""
+
+    watches: bool
+    """Whether it will look for dropped arrays without being woken."""
+
+    def wake(self) -> None:
+        """Have what is left from now on go out by itself."""
+
+    def close(self) -> None:
+        """Send nothing any more."""
 
 
 class StragglerThread:

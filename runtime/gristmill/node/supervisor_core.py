@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
 from itertools import groupby
-from random import Random
 from typing import Literal, cast
 
 import msgspec
@@ -76,7 +75,7 @@ class SupervisorCore:
         self._shell = shell
         self._config = config
         self._control = control
-        self._tree = SupervisionTree(config.root, Random())
+        self._tree = SupervisionTree(config.root, shell.random)
         self._slots = Slots(config.workers, config.cpus)
         self._roster = Roster(self._slots, shell.send)
         self._accounts = Accounts()

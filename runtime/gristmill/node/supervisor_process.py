@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import msgspec
 import zmq
@@ -46,6 +47,7 @@ class SupervisorProcess:
         self._watched: dict[int, int] = {}
         self._poller = zmq.Poller()
         self._finished: tuple[int, str] | None = None
+        self.random = Random()
         self.now = time.monotonic
         self.now_ns = time.perf_counter_ns
         for number in (signal.SIGTERM, signal.SIGHUP):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Protocol
 
 import msgspec
@@ -39,6 +40,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
 
 class SupervisorShell(Protocol):
     """Clock, timers, sockets and processes of the supervisor process, real or simulated."""
+
+    random: Random
 
     def now(self) -> float:
         """Give monotonic time in seconds."""

@@ -59,6 +59,8 @@ class DataPlane:
         self._sleepy = 0
         self.endpoint = endpoint
         self._patience = -1
+        self.now = time.monotonic
+        self.linger = time.sleep
         self._pull = context.socket(zmq.PULL)
         self._pull.setsockopt(zmq.LINGER, 0)
         self._pull.setsockopt(zmq.RCVHWM, _HIGH_WATER)
