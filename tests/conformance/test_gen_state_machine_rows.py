@@ -28,6 +28,7 @@ from gristmill.errors import (
 )
 from gristmill.supervision import Shutdown
 from support import machines as m
+from support.mailboxes import in_one_go
 from support.waiting import eventually
 
 BEGUN = ["started", "a>a", "first in a"]
@@ -66,18 +67,22 @@ def noted(node: Node, ref: Ref[Any], text: str) -> list[str]:
     return log[len(BEGUN) :]
 
 
+def _letters_to(node: Node, name: str) -> list[str]:
+    """Give the types of the dead letters to an actor."""
+    return sorted(letter.message_type for letter in node.dead_letters() if letter.target == name)
+
+
 # --- postponed and inserted messages ---
 
 
 def test_SM01_postponed_messages_are_tried_again_in_order_before_newer_ones(
     either: Node, machine: Ref[m.Machine]
 ) -> None:
-    either.suspend(machine)
-    for message in (m.Hold("1"), m.Note("x"), m.Hold("2")):
-        machine.tell(message)
-    pending = machine.request(m.Go("b"))
-    machine.tell(m.Note("newer"))
-    either.resume(machine)
+    with in_one_go(either, machine):
+        for message in (m.Hold("1"), m.Note("x"), m.Hold("2")):
+            machine.tell(message)
+        pending = machine.request(m.Go("b"))
+        machine.tell(m.Note("newer"))
     assert pending.result() == "a"
     assert since(machine) == ["x in a", "a>b", "1 in b", "2 in b", "newer in b"]
 
@@ -85,11 +90,10 @@ def test_SM01_postponed_messages_are_tried_again_in_order_before_newer_ones(
 def test_SM03_inserted_then_postponed_then_the_mailbox(
     either: Node, machine: Ref[m.Machine]
 ) -> None:
-    either.suspend(machine)
-    machine.tell(m.Hold("p"))
-    machine.request(m.Go("b", insert=("i1", "i2")))
-    machine.tell(m.Note("m"))
-    either.resume(machine)
+    with in_one_go(either, machine):
+        machine.tell(m.Hold("p"))
+        machine.request(m.Go("b", insert=("i1", "i2")))
+        machine.tell(m.Note("m"))
     assert since(machine) == ["a>b", "i1 in b", "i2 in b", "p in b", "m in b"]
 
 
@@ -108,11 +112,10 @@ def test_SM01_postponed_messages_of_a_crashed_machine_are_dead_letters(either: N
         machine.ask(m.OnlyInB())
     machine.ask(m.Go("b"))
     assert since(machine) == ["a>b"]
-    letters = [x for x in either.dead_letters() if x.target == "sm01"]
-    assert sorted(x.message_type for x in letters) == [
-        "OnlyInB",
-        "support.machines:Hold",
-    ]
+    types = eventually(
+        lambda: len(x := _letters_to(either, "sm01")) == 2 and x, "both are dead letters"
+    )
+    assert types == ["OnlyInB", "support.machines:Hold"]
     machine.stop()
 
 
@@ -130,7 +133,7 @@ def test_SM04_an_internal_message_can_only_come_from_the_machine(
     before = either.status().dead_letters
     machine.tell(message)
     assert since(machine) == []
-    assert either.status().dead_letters == before + 1
+    eventually(lambda: either.status().dead_letters == before + 1, "the dead letter")
     assert "is internal" in either.dead_letters()[-1].reason
 
 
@@ -138,29 +141,29 @@ def test_SM04_an_internal_message_can_only_come_from_the_machine(
 
 
 def test_SM05_leaving_the_state_cancels_its_timeout(either: Node, machine: Ref[m.Machine]) -> None:
-    machine.tell(m.Arm({"state": 0.05, "x": 0.15}))
-    machine.ask(m.Go("b"))
+    with in_one_go(either, machine):
+        machine.tell(m.Arm({"state": 0.05, "x": 0.15}))
+        machine.request(m.Go("b"))
     assert noted(either, machine, "due x in b") == ["a>b", "due x in b"]
 
 
 def test_SM05_one_that_is_due_and_waits_is_cancelled_too(
     either: Node, machine: Ref[m.Machine]
 ) -> None:
-    either.suspend(machine)
-    machine.tell(m.Arm({"state": 0}))
-    pending = machine.request(m.Go("b"))
-    either.resume(machine)
-    pending.result()
+    with in_one_go(either, machine):
+        machine.tell(m.Arm({"state": 0}))
+        machine.request(m.Go("b"))
     assert since(machine) == ["a>b"]
 
 
 def test_SM07_other_messages_leave_a_state_timeout_alone(
     either: Node, machine: Ref[m.Machine]
 ) -> None:
-    machine.tell(m.Arm({"state": 0.05}))
-    machine.tell(m.Note("x"))
-    machine.ask(m.Go("a"))
-    machine.ask(m.Again())
+    with in_one_go(either, machine):
+        machine.tell(m.Arm({"state": 0.05}))
+        machine.tell(m.Note("x"))
+        machine.request(m.Go("a"))
+        machine.request(m.Again())
     log = noted(either, machine, "due state in a")
     assert log == ["x in a", "a>a", "due state in a"]
 
@@ -168,8 +171,9 @@ def test_SM07_other_messages_leave_a_state_timeout_alone(
 def test_SM07_arming_a_state_timeout_again_restarts_it(
     either: Node, machine: Ref[m.Machine]
 ) -> None:
-    machine.tell(m.Arm({"state": 0.05, "x": 0.15}))
-    machine.tell(m.Arm({"state": 0.25}))
+    with in_one_go(either, machine):
+        machine.tell(m.Arm({"state": 0.05, "x": 0.15}))
+        machine.tell(m.Arm({"state": 0.25}))
     assert noted(either, machine, "due state in a") == ["due x in a", "due state in a"]
 
 
@@ -177,18 +181,19 @@ def test_SM07_arming_a_state_timeout_again_restarts_it(
 def test_SM08_any_message_cancels_an_event_timeout(
     either: Node, machine: Ref[m.Machine], how: str
 ) -> None:
-    machine.tell(m.Arm({"last": 0.25}))
-    match how:
-        case "external":
-            machine.tell(m.Arm({"event": 0.1}))
-            machine.tell(m.Note("x"))
-        case "inserted":
-            machine.ask(m.Go("a", insert=("x",), arm={"event": 0.1}))
-        case "retried":
-            machine.tell(m.Hold("x"))
-            machine.ask(m.Go("b", arm={"event": 0.1}))
-        case "timeout":
-            machine.tell(m.Arm({"event": 0.1, "other": 0.01}))
+    with in_one_go(either, machine):
+        machine.tell(m.Arm({"last": 0.25}))
+        match how:
+            case "external":
+                machine.tell(m.Arm({"event": 0.1}))
+                machine.tell(m.Note("x"))
+            case "inserted":
+                machine.request(m.Go("a", insert=("x",), arm={"event": 0.1}))
+            case "retried":
+                machine.tell(m.Hold("x"))
+                machine.request(m.Go("b", arm={"event": 0.1}))
+            case "timeout":
+                machine.tell(m.Arm({"event": 0.1, "other": 0.01}))
     state = "b" if how == "retried" else "a"
     log = noted(either, machine, f"due last in {state}")
     assert not any("due event" in text for text in log)
@@ -204,17 +209,19 @@ def test_SM08_an_event_timeout_comes_when_nothing_else_does(
 def test_SM09_named_timeouts_survive_a_change_of_state(
     either: Node, machine: Ref[m.Machine]
 ) -> None:
-    machine.tell(m.Arm({"x": 0.05, "y": 0.1}))
-    machine.ask(m.Go("b"))
-    machine.ask(m.Go("a"))
+    with in_one_go(either, machine):
+        machine.tell(m.Arm({"x": 0.05, "y": 0.1}))
+        machine.request(m.Go("b"))
+        machine.request(m.Go("a"))
     assert noted(either, machine, "due y in a") == ["a>b", "b>a", "due x in a", "due y in a"]
 
 
 def test_SM09_arming_one_again_restarts_only_that_one(
     either: Node, machine: Ref[m.Machine]
 ) -> None:
-    machine.tell(m.Arm({"x": 0.05, "y": 0.1}))
-    machine.tell(m.Arm({"x": 0.2}))
+    with in_one_go(either, machine):
+        machine.tell(m.Arm({"x": 0.05, "y": 0.1}))
+        machine.tell(m.Arm({"x": 0.2}))
     assert noted(either, machine, "due x in a") == ["due y in a", "due x in a"]
 
 
@@ -222,8 +229,9 @@ def test_SM09_arming_one_again_restarts_only_that_one(
 def test_SM09_infinity_and_a_cancellation_remove_it(
     either: Node, machine: Ref[m.Machine], seconds: float | None
 ) -> None:
-    machine.tell(m.Arm({"x": 0.03, "state": 0.03, "y": 0.1}))
-    machine.tell(m.Arm({"x": seconds, "state": seconds}))
+    with in_one_go(either, machine):
+        machine.tell(m.Arm({"x": 0.03, "state": 0.03, "y": 0.1}))
+        machine.tell(m.Arm({"x": seconds, "state": seconds}))
     assert noted(either, machine, "due y in a") == ["due y in a"]
 
 
@@ -233,7 +241,7 @@ def test_SM13_an_absolute_timeout_is_due_at_its_instant(
     begun = time.monotonic()
     machine.tell(m.Arm({"x": 0.1, "state": 0.05, "past": -5}, absolute=True))
     log = noted(either, machine, "due x in a")
-    assert 0.1 <= time.monotonic() - begun < 1.0
+    assert time.monotonic() - begun >= 0.1
     assert log == ["due past in a", "due state in a", "due x in a"]
 
 
@@ -405,9 +413,11 @@ def test_SM26_a_taken_name_and_a_stop_with_a_reason(either: Node, tmp_path: Path
 
 def test_SM27_no_timeout_of_an_earlier_incarnation_comes(either: Node) -> None:
     machine = either.spawn(m.Machine)
-    machine.tell(m.Arm({"state": 0.05, "event": 60, "x": 0.05}))
+    with in_one_go(either, machine):
+        machine.tell(m.Arm({"state": 0.05, "event": 60, "x": 0.05}))
+        pending = machine.request(m.Misbehave("state"))
     with pytest.raises(ActorCrashed):
-        machine.ask(m.Misbehave("state"))
+        pending.result()
     machine.tell(m.Arm({"y": 0.15}))
     assert noted(either, machine, "due y in a") == ["due y in a"]
     machine.stop()
@@ -427,6 +437,6 @@ def test_SM28_the_replies_leave_before_enter_runs(either: Node) -> None:
 def test_SM28_timeouts_are_armed_before_enter_which_may_arm_them_otherwise(either: Node) -> None:
     machine = either.spawn(m.Machine)
     either.replace_state(machine, arms_on_entry)
-    machine.ask(m.Go("b", arm={"state": 60, "x": 0.15}))
+    machine.ask(m.Go("b", arm={"state": 60, "x": 0.2}))
     assert noted(either, machine, "due x in b") == ["a>b", "due state in b", "due x in b"]
     machine.stop()

@@ -156,6 +156,7 @@ class Server(GenServer):
     @handles
     async def wait(self, msg: Wait, ctx: Context) -> str:
         self.log.append("waiting")
+        Path(f"{msg.path}.begun").touch()
         await _file(msg.path, ctx)
         self.log.append("waited")
         return "waited"
