@@ -167,8 +167,8 @@ class Connection:
                 self._welcome.set()
             case c.PeerUp(peer):
                 self.post.peers.up(peer)
-            case c.PeerDown(address, _, name, reason, final):
-                self.post.peers.down(address, name, reason, final=final)
+            case c.PeerDown(address, _, name, reason, final, death):
+                self.post.peers.down(address, name, reason, death, final=final)
             case c.Registered(address):
                 self.post.located(address)
             case c.Subscribers(channel, targets):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
+from pathlib import Path
+
+from gristmill.death import Likelihood
 
 _PR_SET_PDEATHSIG = 1
 # loaded at import, so that a worker's start does not pay for it
@@ -22,6 +26,58 @@ def die_with_parent(parent: int) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def is_stopped(pid: int) -> bool:
+    """Tell whether a signal has stopped a process (state T); False where there is no /proc."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return False
+    return status[status.rindex(b")") + 2 :][:1] == b"T"  # a name may hold anything, also ")"
+
+
+class OomKills:
+    """Counts the kernel's OOM kills: those of this process's cgroup, else the whole machine's."""
+
+    def __init__(self) -> None:
+        self._cgroup = _cgroup_events()
+        self._last = self._count()
+
+    def struck(self) -> Likelihood:
+        """Tell whether there was one since this was asked last.
+
+        Returns:
+            ``perhaps`` where no counter can be read, or it counts for the whole machine.
+        """
+        before, self._last = self._last, self._count()
+        if self._last is None or before is None:
+            return "perhaps"
+        if self._last == before:
+            return "no"
+        return "yes" if self._cgroup is not None else "perhaps"
+
+    def _count(self) -> int | None:
+        path = self._cgroup or Path("/proc/vmstat")
+        try:
+            for line in path.read_text().splitlines():
+                name, _, value = line.partition(" ")
+                if name == "oom_kill":
+                    return int(value)
+        except (OSError, ValueError):
+            pass
+        return None
+
+
+def _cgroup_events() -> Path | None:
+    """Find the file that counts the events of this process's cgroup (version 2)."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            if line.startswith("0::"):
+                group = line.removeprefix("0::").lstrip("/")
+                events = Path("/sys/fs/cgroup", group, "memory.events")
+                return events if events.is_file() else None
+    return None
 
 
 def open_process(pid: int) -> int | None:

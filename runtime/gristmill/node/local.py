@@ -21,6 +21,7 @@ from functools import partial
 from typing import TypeVar
 
 from gristmill.behaviours.context import Timer
+from gristmill.death import Likelihood
 from gristmill.errors import ErrorData
 from gristmill.messages import Request
 from gristmill.metrics import TimeClass, calibrate
@@ -32,6 +33,7 @@ from gristmill.node.supervisor_core import SupervisorCore
 from gristmill.node.supervisor_shell import NodeConfig
 from gristmill.ref import Address
 from gristmill.transport import control as c
+from gristmill.worker.activity import Sight
 from gristmill.worker.process import LoopTimer, WorkerConfig
 
 R = TypeVar("R")
@@ -235,6 +237,20 @@ class LocalWorld:
             return self._last_pages.pop(slot.name, None)
         worker = self.workers.get(slot.address)
         return worker.page() if worker is not None else None
+
+    def look(self, slot: Slot) -> tuple[Sight | None, tuple[str, ...]]:
+        """See nothing: a worker leaves no trace outside this process."""
+        del slot
+        return None, ()
+
+    def out_of_memory(self) -> Likelihood:
+        """Deny it: no worker can die of it alone."""
+        return "no"
+
+    def is_stopped(self, pid: int) -> bool:
+        """Deny it: they stop with this process."""
+        del pid
+        return False
 
     def watch(self, pid: int, address: int) -> None:
         """Do nothing: the only client is this process."""

@@ -17,13 +17,16 @@ from typing import Literal, cast
 
 import msgspec
 
+from gristmill.death import Death
 from gristmill.errors import ErrorData
 from gristmill.node import status as st
 from gristmill.node.accounts import Accounts
+from gristmill.node.deaths import Deaths, with_fates
 from gristmill.node.operations import Operations
 from gristmill.node.roster import ActorRecord, Client, Roster
 from gristmill.node.slots import Slot, Slots, SlotState
 from gristmill.node.supervisor_shell import NodeConfig, SupervisorShell
+from gristmill.node.vitals import Vitals
 from gristmill.supervision import (
     Action,
     ArmTimer,
@@ -35,9 +38,7 @@ from gristmill.supervision import (
     ExitReason,
     KillActor,
     Killed,
-    Normal,
     Report,
-    Shutdown,
     StartActor,
     StopActor,
     SupervisionTree,
@@ -47,7 +48,7 @@ from gristmill.supervision import (
 )
 from gristmill.transport import control as c
 from gristmill.worker.counters import NAMES as COUNTERS
-from gristmill.worker.process import TERMINATED, WorkerConfig
+from gristmill.worker.process import WorkerConfig
 
 _KILL_GRACE = 0.5
 """Seconds that a worker gets to drop an actor before the worker is killed for it."""
@@ -75,6 +76,8 @@ class SupervisorCore:
         self._slots = Slots(config.workers, config.cpus)
         self._roster = Roster(self._slots, shell.send)
         self._accounts = Accounts()
+        self._deaths = Deaths(shell, self._roster)
+        self.vitals = Vitals(shell, self._slots, self._roster.actors)
         self._operations = Operations(self, shell, self._tree, self._roster, self._accounts)
         self._hellos: list[tuple[bytes, c.ClientHello]] = []
         self._hello_awaited = False
@@ -149,24 +152,41 @@ class SupervisorCore:
         slot = self._slots.by_pid(pid)
         if slot is None:
             return
-        reason = _reason(status)
+        reason, death = self._deaths.examine(slot, pid, status)
         was_ready = slot.state is SlotState.READY
         slot.state = SlotState.ENDED
         slot.pid = 0
         slot.identity = b""
         slot.waiting.clear()  # it was for the process that has died
         self._accounts.close(slot, pid, self._shell.read_page(slot, remove=True))
+        exited = self._ended_with(slot)
+        decided: list[Action] = []
+        if not (self._phase == "exiting" or slot.leaving):
+            decided = self._tree.actors_exited(exited, reason, self._shell.now())
+            death = with_fates(death, exited, decided)
         if was_ready:
-            down = c.PeerDown(slot.address, slot.incarnation, slot.name, reason, final=slot.leaving)
+            down = c.PeerDown(
+                slot.address, death.incarnation, slot.name, reason, slot.leaving, death
+            )
             self._roster.broadcast(down, but=slot.address)
         if self._phase == "exiting":
             self._finish_if_empty()
         elif slot.leaving:
             self._slots.remove(slot)
-        else:
-            self._revive(slot, reason, was_ready=was_ready)
+        elif self._revive(slot, reason, death, was_ready=was_ready):
+            self.act(decided)
+            self.settle([key for key, _ in exited])
 
-    def _revive(self, slot: Slot, reason: ExitReason, *, was_ready: bool) -> None:
+    def _ended_with(self, slot: Slot) -> list[tuple[int, int]]:
+        """Note the ends of all actors of a worker that has died; give key and incarnation."""
+        records = ((key, self._roster.actors[key]) for key in sorted(slot.keys))
+        exited = [(key, record.incarnation) for key, record in records if record.alive]
+        for key, _ in exited:
+            self._roster.actors[key].alive = False
+        return exited
+
+    def _revive(self, slot: Slot, reason: ExitReason, death: Death, *, was_ready: bool) -> bool:
+        """Start a new worker in the place of one that has died, unless the run ends of it."""
         # a kill from outside says nothing about the code; the tree's intensity bounds it
         by_others = isinstance(reason, Killed) and reason.signal in _FROM_OUTSIDE
         if not was_ready and not by_others:
@@ -174,20 +194,15 @@ class SupervisorCore:
             if slot.failed_boots >= _MAX_BOOTS:
                 text = f"worker {slot.name} can't boot: {describe(reason)}, {_MAX_BOOTS} times"
                 self.fail(2, text)
-                return
+                return False
         elif not slot.keys and self._storm(slot):
             self.fail(1, f"worker {slot.name} keeps dying: {describe(reason)}")
-            return
+            return False
         self._worker_restarts += 1
-        self._shell.log(f"worker {slot.name} died: {describe(reason)}; starting it again")
-        keys = [key for key in sorted(slot.keys) if self._roster.actors[key].alive]
-        exited = [(key, self._roster.actors[key].incarnation) for key in keys]
-        for key in keys:
-            self._roster.actors[key].alive = False
-        # started first, so that its boot and the tree's decisions overlap
         self._fork(slot)
-        self.act(self._tree.actors_exited(exited, reason, self._shell.now()))
-        self.settle(keys)
+        died = f"worker {slot.name} died: {death.cause}; starting it again"
+        self._shell.log("\n  ".join([died, *death.account()]))
+        return True
 
     def _storm(self, slot: Slot) -> bool:
         now = self._shell.now()
@@ -371,6 +386,7 @@ class SupervisorCore:
             if slot is not None and slot.pid:
                 label = self._roster.label(key)
                 self._shell.log(f"{label} does not stop: killing worker {slot.name}")
+                slot.verdict = f"{label} did not stop"
                 self._shell.signal(slot.pid, 9)
 
         self._shell.call_at(self._shell.now() + _KILL_GRACE, insist)
@@ -522,12 +538,3 @@ class SupervisorCore:
         for identity, _ in self._hellos:
             self._shell.send(identity, stopped)
         self._shell.finish(code, "" if told else message)
-
-
-def _reason(status: int) -> ExitReason:
-    """Say why a worker has ended, from its exit status."""
-    if status < 0:
-        return Killed(-status)
-    if status == TERMINATED:
-        return Shutdown("its worker was terminated")
-    return Exited(status) if status else Normal()

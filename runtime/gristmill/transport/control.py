@@ -13,6 +13,7 @@ from collections.abc import Callable
 import msgspec
 import zmq
 
+from gristmill.death import Death
 from gristmill.errors import ErrorData
 from gristmill.facets.specs import FacetSpec
 from gristmill.metrics import WorkerSnapshot
@@ -41,6 +42,8 @@ class ActorSpec(msgspec.Struct, frozen=True, array_like=True):
     placement: str = "any"
     """``any``, ``io``, ``dedicated`` or a worker's name."""
     on_restart: str = "keep"
+    time_limit: float = 0.0
+    """Seconds that a handler may take before its worker is killed; 0 for no limit."""
 
 
 class DeadLetter(ControlMessage, tag="DeadLetter", frozen=True):
@@ -231,6 +234,8 @@ class PeerDown(ControlMessage, tag="PeerDown", frozen=True):
     reason: ExitReason
     final: bool = False
     """Nobody will have this address again."""
+    death: Death | None = None
+    """How, of a worker."""
 
 
 class Registered(ControlMessage, tag="Registered", frozen=True):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
+from gristmill.death import Death
 from gristmill.errors import (
     ActorDied,
     ActorError,
@@ -118,19 +119,20 @@ class Asks:
             error = to_exception(msgspec.msgpack.decode(body, type=ErrorReply))
             found.future.set_exception(error)
 
-    def process_died(self, address: int, died: str, *, final: bool) -> None:
+    def process_died(self, address: int, died: str, death: Death | None, *, final: bool) -> None:
         """Send idempotent requests to the next incarnation, and fail others, soon.
 
         Args:
             address: the process that has died.
             died: how, as a sentence.
+            death: what else is known of it.
             final: there will be no next incarnation.
         """
         asked = [number for number, found in self._open.items() if found.to.home == address]
         if asked:
-            self._shell.call_later(_GRACE, lambda: self._lost(asked, died, final=final))
+            self._shell.call_later(_GRACE, lambda: self._lost(asked, died, death, final=final))
 
-    def _lost(self, asked: list[int], died: str, *, final: bool) -> None:
+    def _lost(self, asked: list[int], died: str, death: Death | None, *, final: bool) -> None:
         for number in asked:
             found = self._open.get(number)
             if found is None or found.future.done():
@@ -142,8 +144,8 @@ class Asks:
                 self._core.sending.send_again(found.to, found.again)
                 continue
             else:
-                text = f"{found.to.label} was asked {found.request} when {died}"
-                error = ActorDied(f"{text}; it may or may not have been handled")
+                to = found.to
+                error = ActorDied.asked(to.label, to.key, found.request, died, death)
             del self._open[number]
             found.future.set_exception(error)
 

@@ -36,6 +36,7 @@ from gristmill.transport.envelope import (
     FrameReader,
 )
 from gristmill.worker import counters
+from gristmill.worker.activity import Activity
 from gristmill.worker.cell import CONTINUE, STOP, Cell, Entry, State
 from gristmill.worker.failures import Failures
 from gristmill.worker.handling import Handling
@@ -72,6 +73,7 @@ class WorkerCore:
         meter: Meter,
         store: JournalStore | None = None,
         channels: ChannelConfig = _IN_MEMORY,
+        activity: Activity | None = None,
     ) -> None:
         self.shell = shell
         self.meter = meter
@@ -82,7 +84,7 @@ class WorkerCore:
         self.codec = Codec(self.sending)
         self.lifecycle = Lifecycle(self)
         self.failures = Failures(self)
-        self.handling = Handling(self, meter)
+        self.handling = Handling(self, meter, activity or Activity())
         self._handle = self.handling.handle
         self.ready: deque[Cell] = deque()
         self._reader = FrameReader()

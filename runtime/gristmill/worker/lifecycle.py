@@ -64,8 +64,8 @@ class Lifecycle:
                 self.forget(key)
             case c.PeerUp(peer):
                 sending.peer_up(peer)
-            case c.PeerDown(address, _, name, reason, final):
-                sending.peer_down(address, name, reason, final=final)
+            case c.PeerDown(address, _, name, reason, final, death):
+                sending.peer_down(address, name, reason, death, final=final)
             case c.Registered(address):
                 sending.registered(address)
             case c.Unregistered(key, name):
@@ -102,7 +102,7 @@ class Lifecycle:
         meter = self._core.meter
         previous = meter.switch(_STARTUP)
         cell.prepare(spec, path, incarnation)
-        self._core.sending.origin = cell
+        self._core.handling.begin_start(cell)
         try:
             starting = self._construct(cell, spec)
         except Exception as error:  # whatever the user's constructor raises fails this start
@@ -114,7 +114,7 @@ class Lifecycle:
             else:
                 self._started(cell)
         finally:
-            self._core.sending.origin = None
+            self._core.handling.leave()
             meter.switch(previous)
 
     def _construct(self, cell: Cell, spec: c.ActorSpec) -> Any:  # noqa: ANN401 - None or awaitable

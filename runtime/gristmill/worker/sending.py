@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import msgpack
 
+from gristmill.death import Death
 from gristmill.durability import JournalStore
 from gristmill.errors import MailboxFullError, UsageError
 from gristmill.messages import Command, Event, Request
@@ -61,7 +62,15 @@ class Sending:
             cell.owes_nothing_to(peer.address)
         self._shell.connect(peer)
 
-    def peer_down(self, address: int, name: str, reason: ExitReason, *, final: bool) -> None:
+    def peer_down(
+        self,
+        address: int,
+        name: str,
+        reason: ExitReason,
+        death: Death | None = None,
+        *,
+        final: bool,
+    ) -> None:
         """A process has died: its credit is void, and asks to it fail once the pipe is empty."""
         lost = self._shell.disconnect(address)
         self._core.counters[counters.DROPPED] += lost
@@ -73,7 +82,7 @@ class Sending:
         for key in [key for key, waiters in self._starved.items() if waiters]:
             self._feed(key)
         died = f"its worker {name} died ({describe(reason)})"
-        self.asks.process_died(address, died, final=final)
+        self.asks.process_died(address, died, death, final=final)
 
     def registered(self, address: Address) -> None:
         """A name stands for an actor now, whose process has announced itself before."""
