@@ -63,7 +63,7 @@ class Ledger(Volatile):
         ctx.persist(Counted())
 
 
-def restart(ref: Ref[Volatile], expected: int) -> float:
+def restart(ref: Ref[Volatile] | Ref[Ledger], expected: int) -> float:
     """Kill the worker of an actor; give the ms until it answers again."""
     pid, _ = ref.ask(Total())
     begun = time.perf_counter()

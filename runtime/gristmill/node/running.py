@@ -25,7 +25,7 @@ from gristmill.node.mapping import map_batches
 from gristmill.node.pool import Pool
 from gristmill.node.routing import Routing
 from gristmill.node.specs import actor_spec, child_spec, encode_arguments, pool_spec
-from gristmill.node.status import NodeStatus
+from gristmill.node.status import NodeStatus, WorkerActivity
 from gristmill.node.subscription import Subscription
 from gristmill.ref import Address, Mailbox, Ref
 from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
@@ -77,6 +77,7 @@ class RunningNode(ABC):
         facets: Iterable[FacetSpec] | None = None,
         placement: str = "any",
         on_restart: str = "keep",
+        time_limit: float | None = None,
     ) -> Ref[A]:
         """Start an actor and wait until it has.
 
@@ -93,6 +94,9 @@ class RunningNode(ABC):
             facets: what it starts with; the class's own if None.
             placement: ``"any"``, ``"io"``, ``"dedicated"`` or a worker's name.
             on_restart: ``"keep"`` or ``"drop"`` what waits in the mailbox when it is restarted.
+            time_limit: seconds that a handler may take, waiting included, before its worker is
+                killed; the class's own if None. It needs ``placement="dedicated"``, and a node
+                that runs in processes.
 
         Raises:
             StartFailedError: its constructor or ``on_start`` raised; carries the traceback.
@@ -110,6 +114,7 @@ class RunningNode(ABC):
             facets=facets,
             placement=placement,
             on_restart=on_restart,
+            time_limit=time_limit,
         )[0]
 
     def spawn_many(
@@ -126,6 +131,7 @@ class RunningNode(ABC):
         facets: Iterable[FacetSpec] | None = None,
         placement: str = "any",
         on_restart: str = "keep",
+        time_limit: float | None = None,
     ) -> list[Ref[A]]:
         """Start many like actors at once and wait until all of them have; all or none.
 
@@ -142,6 +148,7 @@ class RunningNode(ABC):
             facets: what each starts with.
             placement: ``"any"`` spreads them over the workers.
             on_restart: ``"keep"`` or ``"drop"`` what waits in a mailbox at a restart.
+            time_limit: seconds that a handler of each may take.
 
         Returns:
             Their refs, in the order of ``args``.
@@ -166,6 +173,7 @@ class RunningNode(ABC):
             facets=facets,
             placement=placement,
             on_restart=on_restart,
+            time_limit=time_limit,
         )
 
     def _spawn(
@@ -362,6 +370,11 @@ class RunningNode(ABC):
     def status(self) -> NodeStatus:
         """Describe the node: its workers, its tree, its counters."""
         return self._connected().call(c.GetStatus(), NodeStatus)  # type: ignore[no-any-return]
+
+    def activity(self) -> list[WorkerActivity]:
+        """Say what every worker does now: whose handler runs, for which message, how long."""
+        found: list[WorkerActivity] = self._connected().call(c.GetActivity(), list[WorkerActivity])
+        return found
 
     def dead_letters(self) -> list[c.DeadLetter]:
         """Give the last messages that nobody handled, with the reasons."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -28,6 +29,7 @@ def actor_spec(
     facets: Iterable[FacetSpec] | None = None,
     placement: str = "any",
     on_restart: str = "keep",
+    time_limit: float | None = None,
 ) -> ActorSpec:
     """Describe an actor.
 
@@ -43,6 +45,8 @@ def actor_spec(
         raise ActorTypeError(f"actor {kind.__name__}: {error}") from None
     if on_restart not in ("keep", "drop"):
         raise UsageError(f"on_restart is {on_restart!r}; write 'keep' or 'drop'")
+    limit = kind.time_limit if time_limit is None else time_limit
+    _check_time_limit(path, limit, placement)
     bound = mailbox or kind.mailbox
     if bound.capacity < 1:
         raise UsageError(f"{path}: a mailbox has a capacity of 1 or more, not {bound.capacity}")
@@ -54,7 +58,20 @@ def actor_spec(
         facets=tuple(kind.facets if facets is None else facets),
         placement=placement,
         on_restart=on_restart,
+        time_limit=limit or 0.0,
     )
+
+
+def _check_time_limit(path: str, limit: float | None, placement: str) -> None:
+    if limit is None:
+        return
+    if not 0 < limit < math.inf:
+        raise UsageError(f"{path}: time_limit is {limit}; write seconds above 0, or None")
+    if placement != "dedicated":
+        raise UsageError(
+            f"{path}: a handler can only be ended with its worker, so time_limit={limit:g} needs "
+            f'placement="dedicated" and not {placement!r}'
+        )
 
 
 def child_spec(

@@ -26,6 +26,7 @@ from gristmill.node.operations import Operations
 from gristmill.node.roster import ActorRecord, Client, Roster
 from gristmill.node.slots import Slot, Slots, SlotState
 from gristmill.node.supervisor_shell import NodeConfig, SupervisorShell
+from gristmill.node.views import Views
 from gristmill.node.vitals import Vitals
 from gristmill.supervision import (
     Action,
@@ -78,7 +79,10 @@ class SupervisorCore:
         self._accounts = Accounts()
         self._deaths = Deaths(shell, self._roster)
         self.vitals = Vitals(shell, self._slots, self._roster.actors)
-        self._operations = Operations(self, shell, self._tree, self._roster, self._accounts)
+        self._views = Views(shell, self._tree, self._roster)
+        self._operations = Operations(
+            self, shell, self._tree, self._roster, self._accounts, self._views
+        )
         self._hellos: list[tuple[bytes, c.ClientHello]] = []
         self._hello_awaited = False
         self._tree_timers: dict[int, int] = {}
@@ -268,6 +272,10 @@ class SupervisorCore:
                 slot = self._slots.by_identity(identity)
                 if slot is not None:
                     self._accounts.update(slot.address, snapshot)
+            case c.Mailboxes(lengths):
+                slot = self._slots.by_identity(identity)
+                if slot is not None:
+                    self._views.heard(slot, lengths)
             case c.DeadLetter():
                 self._operations.keep(message)
             case c.Call(number, operation):
@@ -461,6 +469,7 @@ class SupervisorCore:
                     state=slot.state.name.lower(),
                     incarnation=slot.incarnation,
                     actors=len(slot.keys),
+                    last_exit=slot.last_death.cause if slot.last_death is not None else "",
                 )
                 for slot in self._slots.all()
             ),

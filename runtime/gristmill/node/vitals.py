@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from gristmill.node.roster import ActorRecord
 from gristmill.node.slots import Slot, Slots
 from gristmill.node.supervisor_shell import SupervisorShell
+from gristmill.worker.activity import STARTING
 
 _EVERY = 0.25
 """Seconds between two looks at the workers."""
@@ -59,7 +60,7 @@ class Vitals:
 
     def _check(self, slot: Slot, limit: float) -> None:
         sight, _ = self._shell.look(slot)
-        if sight is None or not sight.message:
+        if sight is None or sight.message in ("", STARTING):
             return
         since = sight.waiting_ns or sight.since_ns
         if self._shell.now_ns() - since > limit * 1e9:

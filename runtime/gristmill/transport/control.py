@@ -129,6 +129,12 @@ class Metrics(ControlMessage, tag="Metrics", frozen=True):
     snapshot: WorkerSnapshot
 
 
+class Mailboxes(ControlMessage, tag="Mailboxes", frozen=True):
+    """How many messages wait for a worker's actors, by key; those with none are left out."""
+
+    lengths: dict[int, int]
+
+
 class Instance(msgspec.Struct, frozen=True, array_like=True):
     """What one of several like actors has of its own."""
 
@@ -174,6 +180,16 @@ class GetStatus(msgspec.Struct, frozen=True, array_like=True, tag="GetStatus"):
     """Describe the node: workers, tree, counters."""
 
 
+class GetTree(msgspec.Struct, frozen=True, array_like=True, tag="GetTree"):
+    """Describe the supervision tree, with where its actors are and what waits for them."""
+
+
+class GetActivity(msgspec.Struct, frozen=True, array_like=True, tag="GetActivity"):
+    """Say what every worker does now; with ``stacks`` also have each write its stacks."""
+
+    stacks: bool = False
+
+
 class CollectMetrics(msgspec.Struct, frozen=True, array_like=True, tag="CollectMetrics"):
     """Ask every worker for its accounting."""
 
@@ -194,6 +210,8 @@ Operation = (
     | StopChild
     | Lookup
     | GetStatus
+    | GetTree
+    | GetActivity
     | CollectMetrics
     | GetDeadLetters
     | StopNode
@@ -298,6 +316,10 @@ class ReportMetrics(ControlMessage, tag="ReportMetrics", frozen=True):
     """Send your :class:`Metrics` now."""
 
 
+class ReportMailboxes(ControlMessage, tag="ReportMailboxes", frozen=True):
+    """Send your :class:`Mailboxes` now."""
+
+
 class Exit(ControlMessage, tag="Exit", frozen=True):
     """Flush, send a last :class:`Metrics`, and end the process."""
 
@@ -328,6 +350,7 @@ ToSupervisor = (
     | ActorExited
     | Subscribe
     | Metrics
+    | Mailboxes
     | DeadLetter
     | Call
 )
@@ -343,6 +366,7 @@ FromSupervisor = (
     | KillActor
     | ForgetActor
     | ReportMetrics
+    | ReportMailboxes
     | Exit
     | Result
     | NodeStopped

@@ -15,7 +15,9 @@ ACTOR, MESSAGE, SINCE, WAITING, _NAMED, _PRINTED = range(6)
 """Cells: the actor whose code runs (0: none), the number of the message in hand, since when it has
 run, since when a limited handler awaits (0: none does), and how much of both texts is written."""
 START: Final = 1
-"""The number that stands for the start of an actor."""
+"""The number that stands for the start of an actor ..."""
+STARTING: Final = "the start"
+"""... and what is shown in place of a message type."""
 
 _CELL: Final = 8
 _NAMES_AT: Final = 64
@@ -51,7 +53,7 @@ class Activity:
         self._map = mapped if mapped is not None else mmap.mmap(-1, _LINES_AT + _LINES)
         self.cells = memoryview(self._map)[:_NAMES_AT].cast("q")
         self._numbers: dict[str, int] = {}
-        self.number("its start")
+        self.number(STARTING)
 
     @classmethod
     def create(cls, path: Path) -> Self:

@@ -74,6 +74,10 @@ class Lifecycle:
                 sending.subscribers(channel, targets)
             case c.ReportMetrics():
                 self._shell.report_metrics()
+            case c.ReportMailboxes():
+                cells = self._core.cells.items()
+                lengths = {key: len(cell.queue) for key, cell in cells if cell.has_mail}
+                self._shell.control(c.Mailboxes(lengths))
             case c.Exit():
                 self._shell.exit()
             case other:
