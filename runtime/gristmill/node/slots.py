@@ -43,6 +43,8 @@ class Slot:
     """Its worker was told to exit, and nobody comes after it."""
     verdict: str = ""
     """Why the supervisor process is killing its worker; empty if it is not."""
+    collateral: bool = False
+    """Its actors do nothing wrong: their worker ends because of one that would not stop."""
     last_death: Death | None = None
     """How the worker before died."""
     failed_boots: int = 0

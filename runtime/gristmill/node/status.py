@@ -40,13 +40,13 @@ class NodeTree(msgspec.Struct, frozen=True):
     """A supervision tree, and where its actors are."""
 
     tree: Snapshot
-    homes: dict[int, str]
+    homes: dict[int, str] = {}  # msgspec copies it
     """The worker of each actor, by key."""
-    mailboxes: dict[int, int]
+    mailboxes: dict[int, int] = {}  # msgspec copies it
     """How many messages wait for each actor, where any do; of workers that answer just now."""
-    silent: tuple[str, ...]
+    silent: tuple[str, ...] = ()
     """Workers that did not say, because a handler computes there."""
-    workers: tuple[WorkerActivity, ...]
+    workers: tuple[WorkerActivity, ...] = ()
 
 
 class NodeStatus(msgspec.Struct, frozen=True):

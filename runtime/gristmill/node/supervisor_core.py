@@ -166,7 +166,9 @@ class SupervisorCore:
         exited = self._ended_with(slot)
         decided: list[Action] = []
         if not (self._phase == "exiting" or slot.leaving):
-            decided = self._tree.actors_exited(exited, reason, self._shell.now())
+            innocent, slot.collateral = slot.collateral, False
+            now = self._shell.now()
+            decided = self._tree.actors_exited(exited, reason, now, collateral=innocent)
             death = with_fates(death, exited, decided)
         if was_ready:
             down = c.PeerDown(
@@ -394,7 +396,7 @@ class SupervisorCore:
             if slot is not None and slot.pid:
                 label = self._roster.label(key)
                 self._shell.log(f"{label} does not stop: killing worker {slot.name}")
-                slot.verdict = f"{label} did not stop"
+                slot.verdict, slot.collateral = f"{label} did not stop", True
                 self._shell.signal(slot.pid, 9)
 
         self._shell.call_at(self._shell.now() + _KILL_GRACE, insist)
