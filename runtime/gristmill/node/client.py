@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import zmq
 from gristmill import errors
 from gristmill.errors import GristmillError, NodeConnectError, NodeError, NodeStoppedError
 from gristmill.messages import Event
+from gristmill.node.latch import Latch
 from gristmill.node.post import ClientPost
 from gristmill.ref import Address
 from gristmill.transport import control as c
@@ -62,8 +62,8 @@ class Connection:
         self._link = link
         self._numbers = itertools.count(1)
         self._calls: dict[int, _Pending] = {}
-        self._welcome = threading.Event()
-        self._ended = threading.Event()
+        self._welcome = Latch()
+        self._ended = Latch()
         self._error: GristmillError | None = None
         self.node_id = ""
         self.address = 0
@@ -210,7 +210,7 @@ class Connection:
         self.post.close()
         self._close_wires()
 
-    def _wait(self, event: threading.Event, timeout: float | None) -> bool:
+    def _wait(self, event: Latch, timeout: float | None) -> bool:
         return event.wait(timeout)
 
     def _close_wires(self) -> None:
@@ -221,7 +221,7 @@ class _Pending:
     __slots__ = ("event", "result")
 
     def __init__(self) -> None:
-        self.event = threading.Event()
+        self.event = Latch()
         self.result: c.Result | None = None
 
 

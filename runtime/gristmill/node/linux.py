@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import signal
@@ -38,10 +37,16 @@ def is_stopped(pid: int) -> bool:
 
 
 class OomKills:
-    """Counts the kernel's OOM kills: those of this process's cgroup, else the whole machine's."""
+    """Counts the kernel's OOM kills: those of this process's cgroup, else the whole machine's.
 
-    def __init__(self) -> None:
-        self._cgroup = _cgroup_events()
+    Args:
+        proc: where ``/proc`` is.
+        cgroups: where control groups are mounted.
+    """
+
+    def __init__(self, proc: Path = Path("/proc"), cgroups: Path = Path("/sys/fs/cgroup")) -> None:
+        self._cgroup = _cgroup_counter(proc, cgroups)
+        self._machine = proc / "vmstat"
         self._last = self._count()
 
     def struck(self) -> Likelihood:
@@ -58,7 +63,7 @@ class OomKills:
         return "yes" if self._cgroup is not None else "perhaps"
 
     def _count(self) -> int | None:
-        path = self._cgroup or Path("/proc/vmstat")
+        path = self._cgroup or self._machine
         try:
             for line in path.read_text().splitlines():
                 name, _, value = line.partition(" ")
@@ -69,14 +74,22 @@ class OomKills:
         return None
 
 
-def _cgroup_events() -> Path | None:
-    """Find the file that counts the events of this process's cgroup (version 2)."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            if line.startswith("0::"):
-                group = line.removeprefix("0::").lstrip("/")
-                events = Path("/sys/fs/cgroup", group, "memory.events")
-                return events if events.is_file() else None
+def _cgroup_counter(proc: Path, cgroups: Path) -> Path | None:
+    """Find the file that counts the OOM kills of this process's cgroup, of version 1 or 2."""
+    try:
+        groups = (proc / "self/cgroup").read_text().splitlines()
+    except OSError:
+        return None
+    for line in groups:
+        _, controllers, group = line.split(":", 2)
+        inside = group.lstrip("/")
+        file = cgroups / inside / "memory.events"
+        if "memory" in controllers.split(","):
+            file = cgroups / "memory" / inside / "memory.oom_control"
+        elif controllers:
+            continue
+        if file.is_file():
+            return file
     return None
 
 

@@ -26,6 +26,7 @@ from gristmill.errors import ErrorData
 from gristmill.messages import Request
 from gristmill.metrics import TimeClass, calibrate
 from gristmill.node.client import Connection
+from gristmill.node.latch import Latch
 from gristmill.node.local_worker import LocalWorker, LoopbackPlane
 from gristmill.node.post import ClientPost
 from gristmill.node.slots import Slot
@@ -345,7 +346,7 @@ class LocalConnection(Connection):
         self.world.to_client = self._on_control
         self._join(LocalPost(plane, _NoWake(), self), _LocalLink(self.world), owner=True)
 
-    def _wait(self, event: threading.Event, timeout: float | None) -> bool:
+    def _wait(self, event: Latch, timeout: float | None) -> bool:
         return self.world.run(event.is_set, timeout)
 
     def _close_wires(self) -> None:

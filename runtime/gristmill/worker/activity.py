@@ -91,6 +91,10 @@ class Activity:
         self._map[_LINES_AT : _LINES_AT + len(line) - len(first)] = line[len(first) :]
         self.cells[_PRINTED] = begin + len(line)
 
+    def sight(self) -> Sight:
+        """Look at it from inside."""
+        return _sight(self._map[:])
+
 
 def read_activity(path: Path) -> Sight | None:
     """Look at a worker's activity; None if it has left no such file."""
@@ -98,8 +102,10 @@ def read_activity(path: Path) -> Sight | None:
         data = path.read_bytes()
     except OSError:
         return None
-    if len(data) != _LINES_AT + _LINES:
-        return None
+    return _sight(data) if len(data) == _LINES_AT + _LINES else None
+
+
+def _sight(data: bytes) -> Sight:
     cells = memoryview(data)[:_NAMES_AT].cast("q")
     names = data[_NAMES_AT : _NAMES_AT + cells[_NAMED]].decode(errors="replace").split("\n")
     number = cells[MESSAGE]
