@@ -128,3 +128,27 @@ def test_a_crashed_actor_tells_where(node: Node) -> None:
     assert site.incarnation == 1
     assert os.getpid() != pid
     ref.stop()
+
+
+def test_a_death_of_many_is_told_in_few_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    with Node(workers=1) as node:
+        many = node.spawn_many(Worker, [()] * 200, names=[f"cell-{n}" for n in range(200)])
+        with pytest.raises(ActorDied) as died:
+            many[0].ask(Die("kill"), timeout=None)
+        assert died.value.death is not None
+        (fate,) = died.value.death.fates
+        assert len(fate.actors) == 200
+        assert many[-1].ask(Add(1, 1)) == 2
+    told = capfd.readouterr().err
+    assert told.count("restarting (1 of 3 restarts in 5 s) [incarnation 1]") == 5
+    assert "and 195 more, of the same cause" in told
+
+
+def test_the_supervisor_says_where_a_handler_raised(capfd: pytest.CaptureFixture[str]) -> None:
+    with Node(workers=1) as node:
+        ref = node.spawn(Worker, name="crasher")
+        pid = ref.ask(Pid())
+        with pytest.raises(ActorCrashed):
+            ref.ask(Fail("no"))
+        assert ref.ask(Add(1, 1)) == 2
+    assert f"[incarnation 1, worker w1, pid {pid}]" in capfd.readouterr().err

@@ -14,6 +14,7 @@ from gristmill.node.slots import Slot
 from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.supervision import (
     Action,
+    Crash,
     ErrorRecord,
     Exited,
     ExitReason,
@@ -24,6 +25,9 @@ from gristmill.supervision import (
     describe,
 )
 from gristmill.worker.process import TERMINATED
+
+_TOLD = 5
+"""Decisions of one moment that are told one by one."""
 
 
 class Deaths:
@@ -69,6 +73,22 @@ class Deaths:
         slot.verdict = ""
         slot.last_death = death
         return reason, death
+
+    def lines(self, reports: Iterable[Report]) -> list[str]:
+        """Put what supervisors have decided into lines for people, the first few of many."""
+        records = [report.record for report in reports]
+        lines = [f"{record} [{self._whose(record)}]" for record in records[:_TOLD]]
+        if len(records) > _TOLD:
+            lines.append(f"and {len(records) - _TOLD:,} more, of the same cause")
+        return lines
+
+    def _whose(self, record: ErrorRecord) -> str:
+        actor = self._roster.actors.get(record.key)
+        slot = self._roster.slots.get(actor.home) if actor is not None else None
+        incarnation = f"incarnation {record.incarnation}"
+        if slot is None or not isinstance(record.reason, Crash):
+            return incarnation  # how its worker died has just been told
+        return f"{incarnation}, worker {slot.name}, pid {slot.pid}"
 
 
 def with_fates(death: Death, exited: Iterable[tuple[int, int]], decided: Iterable[Action]) -> Death:

@@ -240,9 +240,9 @@ class LocalWorld:
         return worker.page() if worker is not None else None
 
     def look(self, slot: Slot) -> tuple[Sight | None, tuple[str, ...]]:
-        """See nothing: a worker leaves no trace outside this process."""
-        del slot
-        return None, ()
+        """See what a worker does."""
+        worker = self.workers.get(slot.address)
+        return (worker.core.handling.activity.sight() if worker is not None else None), ()
 
     def out_of_memory(self) -> Likelihood:
         """Deny it: no worker can die of it alone."""

@@ -324,6 +324,9 @@ class SupervisorCore:
         for kind, run in groupby(actions, type):
             if kind is StartActor:
                 self._start_actors(cast("Iterable[StartActor]", run))
+            elif kind is Report:
+                for line in self._deaths.lines(cast("Iterable[Report]", run)):
+                    self._shell.log(line)
             else:
                 for action in run:
                     self._act(action)
@@ -340,8 +343,6 @@ class SupervisorCore:
                 armed = self._tree_timers.pop(timer, None)
                 if armed is not None:
                     self._shell.cancel(armed)
-            case Report(record):
-                self._shell.log(str(record))
             case Completed(operation, outcome):
                 self._operations.completed(operation, outcome)
             case TreeStarted():

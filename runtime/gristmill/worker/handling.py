@@ -44,7 +44,7 @@ class Handling:
 
     def __init__(self, core: WorkerCore, meter: Meter, activity: Activity) -> None:
         self._core = core
-        self._activity = activity
+        self.activity = activity
         self._cells = activity.cells
         self._in_hand: Handler | None = None
         """The handler that the activity shows; None for the start of an actor."""
@@ -275,7 +275,7 @@ class Handling:
         """Let the activity say what kind of message is in hand from now on."""
         self._in_hand = handler
         self._cells[MESSAGE] = (
-            START if handler is None else self._activity.number(handler.message.__qualname__)
+            START if handler is None else self.activity.number(handler.message.__qualname__)
         )
 
     # --- bursts ---
