@@ -16,6 +16,7 @@ test: .venv/installed
 bench: .venv/installed
 	$(BIN)/python bench/messaging.py
 	$(BIN)/python bench/orders.py
+	$(BIN)/python bench/recovery.py
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .
