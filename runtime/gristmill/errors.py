@@ -11,6 +11,8 @@ from typing import ClassVar
 
 import msgspec
 
+from gristmill.death import CrashSite, Death, Fate
+
 
 class ErrorData(msgspec.Struct, frozen=True, array_like=True):
     """A raised exception as data: what it was, what it said, where, and what caused it."""
@@ -115,17 +117,53 @@ class ActorNotFoundError(ActorError):
 
 
 class ActorCrashed(ActorError):  # noqa: N818 - the name says what happened
-    """The handler raised. Carries the remote error as data."""
+    """The handler raised. Carries the remote error, and where it was raised, as data."""
 
-    def __init__(self, message: str, error: ErrorData | None = None) -> None:
+    def __init__(
+        self, message: str, error: ErrorData | None = None, site: CrashSite | None = None
+    ) -> None:
         super().__init__(message)
         self.error = error
+        self.site = site
         if error is not None and error.traceback:
             self.add_note(f"remote traceback:\n{error.traceback.rstrip()}")
+        if site is not None:
+            self.add_note(str(site))
 
 
 class ActorDied(ActorError):  # noqa: N818 - the name says what happened
-    """The actor's worker died while the message was there: it may or may not have been handled."""
+    """The actor's worker died while the message was there: it may or may not have been handled.
+
+    Attributes:
+        actor: the actor's name, or what it is called without one.
+        key: its number on the node; 0 if it is not known.
+        death: how its worker died and what that was doing; None if the actor was killed alone.
+    """
+
+    def __init__(
+        self, message: str, death: Death | None = None, *, actor: str = "", key: int = 0
+    ) -> None:
+        super().__init__(message)
+        self.death = death
+        self.actor = actor
+        self.key = key
+
+    @classmethod
+    def asked(cls, actor: str, key: int, request: str, how: str, death: Death | None) -> ActorDied:
+        """Make it for a request whose callee's worker died; ``how`` is a sentence."""
+        text = f"{actor} was asked {request} when {how}; it may or may not have been handled"
+        told = death.told(key, actor) if death is not None else []
+        return cls("\n  ".join([text, *told]), death, actor=actor, key=key)
+
+    @property
+    def fate(self) -> Fate | None:
+        """What its supervisor decided; None if it decided nothing."""
+        return self.death.fate_of(self.key) if self.death is not None else None
+
+    @property
+    def incarnation(self) -> int:
+        """The incarnation that ended; 0 if it is not known."""
+        return self.fate.actors[self.key] if self.fate is not None else 0
 
 
 class MailboxFullError(ActorError):

@@ -57,7 +57,7 @@ def test_PR05_cycles_of_kill_and_restart_leave_nothing(node: Node) -> None:
 
     cycle()
     before = held()
-    for _ in range(10):
+    for _ in range(100):
         cycle()
     eventually(lambda: all(a <= b for a, b in zip(held(), before, strict=True)), "counts are flat")
     assert len(marked_processes()) == 4

@@ -27,6 +27,9 @@ class Actor:
     """The facets that the actor starts with; ``spawn`` can say otherwise."""
     channels: ClassVar[tuple[str, ...]] = ()
     """The channels that it subscribes to when it starts."""
+    time_limit: ClassVar[float | None] = None
+    """Seconds that a handler may take before its worker is killed; ``spawn`` can say otherwise.
+    It needs an actor with a worker of its own, and a node that runs in processes."""
 
     trap_exits: ClassVar[bool] = False
     """Whether an exit signal comes as an :class:`Exited` message, instead of ending the actor."""

@@ -20,7 +20,7 @@ app = typer.Typer(
     help=(
         "Run actors in worker processes, supervise them, and see where the time goes.\n\n"
         "Start an application with **gristmill up MODULE:APP**, look at it from another "
-        "terminal with **status** and **tree**, end it with **stop** "
+        "terminal with **status**, **tree** and **stack**, end it with **stop** "
         "or Ctrl-C."
     ),
     epilog=(
@@ -126,12 +126,43 @@ def status(node: NodeId = None, json: Json = False) -> None:
     nodes.show_status(node, as_json=json)
 
 
-@app.command(epilog=examples("gristmill tree", "gristmill tree --node order-node-1 --json"))
-def tree(node: NodeId = None, json: Json = False) -> None:
-    """Show the supervision tree of a running node, with states and restarts."""
-    from gristmill.cli import nodes  # noqa: PLC0415 - imported when it runs
+@app.command(
+    epilog=examples(
+        "gristmill tree", "gristmill tree --watch", "gristmill tree --node order-node-1 --json"
+    )
+)
+def tree(
+    node: NodeId = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it again every second, until Ctrl-C.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Show the supervision tree of a running node.
 
-    nodes.show_tree(node, as_json=json)
+    Of each actor: its state, its worker, what waits in its mailbox, what it handles just now, its
+    restarts and how it ended last. A mailbox is unknown (?) while its worker computes.
+    """
+    from gristmill.cli import tree as command  # noqa: PLC0415 - imported when it runs
+
+    command.show(node, watch=watch, as_json=json)
+
+
+@app.command(epilog=examples("gristmill stack", "gristmill stack --worker w1"))
+def stack(
+    node: NodeId = None,
+    worker: Annotated[
+        str | None, typer.Option(help="Only this worker.", show_default=False)
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show what every worker does right now, with the stacks of its threads.
+
+    It works also while a computation in C holds the interpreter. It changes nothing.
+    """
+    from gristmill.cli import stack as command  # noqa: PLC0415 - imported when it runs
+
+    command.show(node, worker, as_json=json)
 
 
 @app.command(epilog=examples("gristmill stop", "gristmill stop --node order-node-1 --now"))

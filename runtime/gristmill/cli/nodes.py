@@ -1,4 +1,4 @@
-"""``gristmill status``, ``tree`` and ``stop``: clients of a node that somebody else owns."""
+"""``gristmill status`` and ``stop``: clients of a node that somebody else owns."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from pathlib import Path
 import psutil
 from rich.table import Table
 from rich.text import Text
-from rich.tree import Tree
 
 from gristmill.cli.output import console, print_json
 from gristmill.errors import NodeConnectError
 from gristmill.node.client import Connection
 from gristmill.node.rundir import find_node
 from gristmill.node.status import NodeStatus
-from gristmill.supervision import Snapshot
 from gristmill.transport import control as c
 
-_ANSWER = 5.0
+ANSWER = 5.0
 """Seconds that a node has to answer."""
 _GONE = 5.0
 """Seconds, beyond the timeout of the stop itself, for a node's processes to leave."""
-_COLOURS = {"running": "green", "ready": "green"}
+COLOURS = {"running": "green", "ready": "green"}
 
 
 @contextmanager
@@ -38,7 +36,7 @@ def attached(node_id: str | None) -> Iterator[tuple[Connection, int]]:
         Path(facts.control.removeprefix("ipc://")).parent, facts.control, owner=False
     )
     try:
-        connection.wait_until_welcome(_ANSWER, lambda: psutil.pid_exists(facts.supervisor))
+        connection.wait_until_welcome(ANSWER, lambda: psutil.pid_exists(facts.supervisor))
         yield connection, facts.supervisor
     finally:
         connection.close()
@@ -46,7 +44,7 @@ def attached(node_id: str | None) -> Iterator[tuple[Connection, int]]:
 
 def _status(node_id: str | None) -> NodeStatus:
     with attached(node_id) as (connection, _):
-        found: NodeStatus = connection.call(c.GetStatus(), NodeStatus, timeout=_ANSWER)
+        found: NodeStatus = connection.call(c.GetStatus(), NodeStatus, timeout=ANSWER)
     return found
 
 
@@ -74,15 +72,6 @@ def show_status(node_id: str | None, *, as_json: bool) -> None:
         out.print(f"names: {', '.join(status.names)}")
 
 
-def show_tree(node_id: str | None, *, as_json: bool) -> None:
-    """Print a node's supervision tree."""
-    status = _status(node_id)
-    if as_json:
-        print_json(status.tree)
-    else:
-        console().print(tree_of(status.tree))
-
-
 def stop(node_id: str | None, timeout: float) -> None:
     """Stop a node and wait until its supervisor process is gone.
 
@@ -92,7 +81,7 @@ def stop(node_id: str | None, timeout: float) -> None:
     with attached(node_id) as (connection, pid):
         name = connection.node_id
         process = psutil.Process(pid)
-        connection.call(c.StopNode(timeout), type(None), timeout=_ANSWER)
+        connection.call(c.StopNode(timeout), type(None), timeout=ANSWER)
         try:
             process.wait(timeout + _GONE)
         except psutil.TimeoutExpired:
@@ -107,45 +96,18 @@ def workers_table(status: NodeStatus) -> Table:
     """Lay the workers of a node out as a table."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("worker")
-    for name in ("pid", "state", "actors", "starts"):
-        table.add_column(name, justify="left" if name == "state" else "right")
+    for name in ("pid", "state", "actors", "starts", "last exit"):
+        table.add_column(name, justify="left" if name in ("state", "last exit") else "right")
     for worker in status.workers:
         table.add_row(
             worker.name,
             str(worker.pid),
-            Text(worker.state, style=_COLOURS.get(worker.state, "yellow")),
+            Text(worker.state, style=COLOURS.get(worker.state, "yellow")),
             str(worker.actors),
             str(worker.incarnation),
+            worker.last_exit,
         )
     return table
-
-
-def tree_of(root: Snapshot) -> Tree:
-    """Lay a supervision tree out."""
-    drawn = Tree(_label(root), guide_style="dim")
-    _grow(drawn, root)
-    return drawn
-
-
-def _grow(branch: Tree, member: Snapshot) -> None:
-    for child in member.children:
-        _grow(branch.add(_label(child)), child)
-
-
-def _label(member: Snapshot) -> Text:
-    state = member.state.value
-    label = Text.assemble((member.id, "bold"), "  ", (state, _COLOURS.get(state, "yellow")))
-    if member.strategy is not None:
-        label.append(f"  {member.strategy.value}, ", style="dim")
-        label.append(
-            f"{member.restarts_in_window} of {member.max_restarts} restarts in {member.within:g} s",
-            style="dim",
-        )
-    if member.restarts:
-        label.append(f"  restarted {counted(member.restarts, 'time')}", style="yellow")
-    if member.last_exit:
-        label.append(f" ({member.last_exit})", style="dim")
-    return label
 
 
 def counted(number: int, noun: str) -> str:

@@ -11,11 +11,13 @@ from rich.text import Text
 
 from gristmill.cli.group import INTERRUPTED
 from gristmill.cli.importing import load_target
-from gristmill.cli.nodes import counted, tree_of, workers_table
+from gristmill.cli.nodes import counted, workers_table
 from gristmill.cli.output import console, show_notice
+from gristmill.cli.tree import draw
 from gristmill.errors import UsageError
 from gristmill.node.application import Application
 from gristmill.node.node import DRAIN, Node
+from gristmill.node.status import NodeTree
 
 
 class _Terminated(BaseException):
@@ -99,8 +101,9 @@ def _show(node: Node) -> None:
         )
     )
     out.print(workers_table(status))
-    out.print(tree_of(status.tree))
+    out.print(draw(NodeTree(status.tree)))
     out.print(
-        "Ctrl-C drains and stops. From another terminal: gristmill status, tree, stop", style="dim"
+        "Ctrl-C drains and stops. From another terminal: gristmill status, tree, stack, stop",
+        style="dim",
     )
     out.file.flush()

@@ -86,6 +86,10 @@ class ActorBuilder(Generic[A]):
         """``"keep"`` or ``"drop"`` what waits in the mailbox when it is restarted."""
         return self._for_actor(on_restart=what)
 
+    def time_limit(self, seconds: float) -> ActorBuilder[A]:
+        """Kill its worker when a handler takes longer; needs the placement ``"dedicated"``."""
+        return self._for_actor(time_limit=seconds)
+
     def restart(self, restart: Restart | str) -> ActorBuilder[A]:
         """Say when it is restarted: ``"permanent"``, ``"transient"`` or ``"temporary"``."""
         return self._for_child(restart=restart)

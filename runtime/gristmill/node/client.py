@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ from gristmill.errors import (
     NodeStoppedError,
 )
 from gristmill.messages import Event
+from gristmill.node.latch import Latch
 from gristmill.node.post import ClientPost
 from gristmill.ref import Address
 from gristmill.supervision import ExitReason
@@ -70,8 +70,8 @@ class Connection:
         self._link = link
         self._numbers = itertools.count(1)
         self._calls: dict[int, _Pending] = {}
-        self._welcome = threading.Event()
-        self._ended = threading.Event()
+        self._welcome = Latch()
+        self._ended = Latch()
         self._error: GristmillError | None = None
         self.node_id = ""
         self.address = 0
@@ -183,8 +183,8 @@ class Connection:
                 self._welcome.set()
             case c.PeerUp(peer):
                 self.post.peers.up(peer)
-            case c.PeerDown(address, _, name, reason, final):
-                self.post.peers.down(address, name, reason, final=final)
+            case c.PeerDown(address, _, name, reason, final, death):
+                self.post.peers.down(address, name, reason, death, final=final)
             case c.Registered(address):
                 self.post.located(address)
             case c.Subscribers(channel, targets):
@@ -226,7 +226,7 @@ class Connection:
         self.post.close()
         self._close_wires()
 
-    def _wait(self, event: threading.Event, timeout: float | None) -> bool:
+    def _wait(self, event: Latch, timeout: float | None) -> bool:
         return event.wait(timeout)
 
     def _close_wires(self) -> None:
@@ -237,5 +237,5 @@ class _Pending:
     __slots__ = ("event", "result")
 
     def __init__(self) -> None:
-        self.event = threading.Event()
+        self.event = Latch()
         self.result: c.Result | None = None

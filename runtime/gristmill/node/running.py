@@ -25,7 +25,7 @@ from gristmill.node.pool import Pool
 from gristmill.node.questions import Questions
 from gristmill.node.routing import Routing
 from gristmill.node.specs import check_tree, pool_spec
-from gristmill.node.status import NodeStatus
+from gristmill.node.status import NodeStatus, WorkerActivity
 from gristmill.node.subscription import Subscription
 from gristmill.ref import Address, Mailbox, Ref
 from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
@@ -75,6 +75,7 @@ class RunningNode(Questions):
         placement: str = "any",
         on_restart: str = "keep",
         start_timeout: float | None = None,
+        time_limit: float | None = None,
     ) -> Ref[A]:
         """Start an actor and wait until it has.
 
@@ -92,6 +93,9 @@ class RunningNode(Questions):
             placement: ``"any"``, ``"io"``, ``"dedicated"`` or a worker's name.
             on_restart: ``"keep"`` or ``"drop"`` what waits in the mailbox when it is restarted.
             start_timeout: seconds that each of its starts may take; None for any.
+            time_limit: seconds that a handler may take, waiting included, before its worker is
+                killed; the class's own if None. It needs ``placement="dedicated"``, and a node
+                that runs in processes.
 
         Raises:
             StartTimeoutError: it did not start in ``start_timeout``, and was killed.
@@ -112,6 +116,7 @@ class RunningNode(Questions):
             placement=placement,
             on_restart=on_restart,
             start_timeout=start_timeout,
+            time_limit=time_limit,
         )[0]
 
     def spawn_many(
@@ -129,6 +134,7 @@ class RunningNode(Questions):
         placement: str = "any",
         on_restart: str = "keep",
         start_timeout: float | None = None,
+        time_limit: float | None = None,
     ) -> list[Ref[A]]:
         """Start many like actors at once and wait until all of them have; all or none.
 
@@ -146,6 +152,7 @@ class RunningNode(Questions):
             placement: ``"any"`` spreads them over the workers.
             on_restart: ``"keep"`` or ``"drop"`` what waits in a mailbox at a restart.
             start_timeout: seconds that each start may take.
+            time_limit: seconds that a handler of each may take.
 
         Returns:
             Their refs, in the order of ``args``.
@@ -171,6 +178,7 @@ class RunningNode(Questions):
             placement=placement,
             on_restart=on_restart,
             start_timeout=start_timeout,
+            time_limit=time_limit,
         )
 
     def _spawn(
@@ -378,6 +386,11 @@ class RunningNode(Questions):
     def status(self) -> NodeStatus:
         """Describe the node: its workers, its tree, its counters."""
         return self._connected().call(c.GetStatus(), NodeStatus)  # type: ignore[no-any-return]
+
+    def activity(self) -> list[WorkerActivity]:
+        """Say what every worker does now: whose handler runs, for which message, how long."""
+        found: list[WorkerActivity] = self._connected().call(c.GetActivity(), list[WorkerActivity])
+        return found
 
     def dead_letters(self) -> list[c.DeadLetter]:
         """Give the last messages that nobody handled, with the reasons."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from gristmill.death import Death
 from gristmill.errors import UsageError
 from gristmill.transport.control import ControlMessage, PeerInfo
 
@@ -40,6 +41,12 @@ class Slot:
     """What to tell the worker once it is ready."""
     leaving: bool = False
     """Its worker was told to exit, and nobody comes after it."""
+    verdict: str = ""
+    """Why the supervisor process is killing its worker; empty if it is not."""
+    collateral: bool = False
+    """Its actors do nothing wrong: their worker ends because of one that would not stop."""
+    last_death: Death | None = None
+    """How the worker before died."""
     failed_boots: int = 0
     deaths: list[float] = field(default_factory=list)
     """When processes died here, for a slot without actors."""

@@ -15,6 +15,38 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     state: str
     incarnation: int
     actors: int
+    last_exit: str = ""
+    """How the process before it died; empty if none did."""
+
+
+class WorkerActivity(msgspec.Struct, frozen=True):
+    """What one worker does at this moment."""
+
+    worker: str
+    pid: int
+    incarnation: int
+    state: str
+    """``booting``, ``ready``, ``ended``, or ``stopped`` by a signal."""
+    actor: str = ""
+    """Whose code runs; empty if none does."""
+    key: int = 0
+    message: str = ""
+    """The type of the message in hand."""
+    seconds: float = 0.0
+    """How long the handler has run."""
+
+
+class NodeTree(msgspec.Struct, frozen=True):
+    """A supervision tree, and where its actors are."""
+
+    tree: Snapshot
+    homes: dict[int, str] = {}  # msgspec copies it
+    """The worker of each actor, by key."""
+    mailboxes: dict[int, int] = {}  # msgspec copies it
+    """How many messages wait for each actor, where any do; of workers that answer just now."""
+    silent: tuple[str, ...] = ()
+    """Workers that did not say, because a handler computes there."""
+    workers: tuple[WorkerActivity, ...] = ()
 
 
 class NodeStatus(msgspec.Struct, frozen=True):

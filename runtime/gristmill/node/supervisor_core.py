@@ -16,9 +16,11 @@ from typing import Literal, cast
 
 import msgspec
 
+from gristmill.death import Death
 from gristmill.errors import ErrorData
 from gristmill.node import status as st
 from gristmill.node.accounts import Accounts
+from gristmill.node.deaths import Deaths, with_fates
 from gristmill.node.endings import Endings
 from gristmill.node.families import Families
 from gristmill.node.operations import Operations
@@ -26,6 +28,8 @@ from gristmill.node.roster import ActorRecord, Client, Roster
 from gristmill.node.slots import Slot, Slots, SlotState
 from gristmill.node.start_limits import StartLimits
 from gristmill.node.supervisor_shell import NodeConfig, SupervisorShell
+from gristmill.node.views import Views
+from gristmill.node.vitals import Vitals
 from gristmill.supervision import (
     Action,
     ArmTimer,
@@ -36,8 +40,6 @@ from gristmill.supervision import (
     ExitReason,
     KillActor,
     Killed,
-    Normal,
-    Report,
     Shutdown,
     StartActor,
     StopActor,
@@ -49,7 +51,7 @@ from gristmill.supervision import (
 from gristmill.transport import control as c
 from gristmill.transport.arrays import Process
 from gristmill.worker.counters import NAMES as COUNTERS
-from gristmill.worker.process import TERMINATED, WorkerConfig
+from gristmill.worker.process import WorkerConfig
 
 _KILL_GRACE = 0.5
 """Seconds that a worker gets to drop an actor before the worker is killed for it."""
@@ -81,8 +83,11 @@ class SupervisorCore:
         self._accounts = Accounts()
         self._families = Families(self._tree, self.act, shell.now)
         self._limits = StartLimits(shell, self._kill_actor)
+        self._deaths = Deaths(shell, self._roster)
+        self.vitals = Vitals(shell, self._slots, self._roster.actors)
+        self._views = Views(shell, self._tree, self._roster)
         self._operations = Operations(
-            self, shell, self._tree, self._roster, self._accounts, self._families
+            self, shell, self._tree, self._roster, self._accounts, self._families, self._views
         )
         self._endings = Endings(
             self, self._tree, self._roster, self._families, self._limits, shell.now
@@ -160,7 +165,7 @@ class SupervisorCore:
         slot = self._slots.by_pid(pid)
         if slot is None:
             return
-        reason = _reason(status)
+        reason, death = self._deaths.examine(slot, pid, status)
         was_ready = slot.state is SlotState.READY
         slot.state = SlotState.ENDED
         slot.pid = 0
@@ -168,21 +173,40 @@ class SupervisorCore:
         slot.waiting.clear()  # it was for the process that has died
         self._accounts.close(slot, pid, self._shell.read_page(slot, remove=True))
         self._remove_arrays_of(slot.address, slot.incarnation)
+        exited = self._ended_with(slot)
+        told: list[int] = []
+        decided: list[Action] = []
+        if not (self._phase == "exiting" or slot.leaving):
+            innocent, slot.collateral = slot.collateral, False
+            told, decided = self._endings.decide(exited, reason, collateral=innocent)
+            death = with_fates(death, exited, decided)
         if was_ready:
-            down = c.PeerDown(slot.address, slot.incarnation, slot.name, reason, final=slot.leaving)
+            down = c.PeerDown(
+                slot.address, death.incarnation, slot.name, reason, slot.leaving, death
+            )
             self._roster.broadcast(down, but=slot.address)
         if self._phase == "exiting":
             self._finish_if_empty()
         elif slot.leaving:
             self._slots.remove(slot)
-        else:
-            self._revive(slot, reason, was_ready=was_ready)
+        elif self._revive(slot, reason, death, was_ready=was_ready):
+            self.act(decided)
+            self.settle(told)
 
     def _remove_arrays_of(self, address: int, incarnation: int) -> None:
         remove = partial(self._shell.remove_segments, Process(address, incarnation))
         self._shell.call_at(self._shell.now() + _ARRAYS_GRACE, remove)
 
-    def _revive(self, slot: Slot, reason: ExitReason, *, was_ready: bool) -> None:
+    def _ended_with(self, slot: Slot) -> list[tuple[int, int]]:
+        """Note the ends of all actors of a worker that has died; give key and incarnation."""
+        records = ((key, self._roster.actors[key]) for key in sorted(slot.keys))
+        exited = [(key, record.incarnation) for key, record in records if record.alive]
+        for key, _ in exited:
+            self._roster.actors[key].alive = False
+        return exited
+
+    def _revive(self, slot: Slot, reason: ExitReason, death: Death, *, was_ready: bool) -> bool:
+        """Start a new worker in the place of one that has died, unless the run ends of it."""
         # a kill from outside says nothing about the code; the tree's intensity bounds it
         by_others = isinstance(reason, Killed) and reason.signal in _FROM_OUTSIDE
         if not was_ready and not by_others:
@@ -190,17 +214,15 @@ class SupervisorCore:
             if slot.failed_boots >= _MAX_BOOTS:
                 text = f"worker {slot.name} can't boot: {describe(reason)}, {_MAX_BOOTS} times"
                 self.fail(2, text)
-                return
+                return False
         elif not slot.keys and self._storm(slot):
             self.fail(1, f"worker {slot.name} keeps dying: {describe(reason)}")
-            return
+            return False
         self._worker_restarts += 1
-        self._shell.log(f"worker {slot.name} died: {describe(reason)}; starting it again")
-        keys = [key for key in sorted(slot.keys) if self._roster.actors[key].alive]
-        exited = [(key, self._roster.actors[key].incarnation) for key in keys]
-        # started first, so that its boot and the tree's decisions overlap
         self._fork(slot)
-        self._endings.exited(exited, reason)
+        died = f"worker {slot.name} died: {death.cause}; starting it again"
+        self._shell.log("\n  ".join([died, *death.account()]))
+        return True
 
     def _storm(self, slot: Slot) -> bool:
         now = self._shell.now()
@@ -264,6 +286,10 @@ class SupervisorCore:
                 slot = self._slots.by_identity(identity)
                 if slot is not None:
                     self._accounts.update(slot.address, snapshot)
+            case c.Mailboxes(lengths):
+                slot = self._slots.by_identity(identity)
+                if slot is not None:
+                    self._views.heard(slot, lengths)
             case c.DeadLetter():
                 self._operations.keep(message)
             case c.Call(number, operation):
@@ -312,6 +338,9 @@ class SupervisorCore:
         for kind, run in groupby(actions, type):
             if kind is StartActor:
                 self._start_actors(cast("Iterable[StartActor]", run))
+            elif kind is Report:
+                for line in self._deaths.lines(cast("Iterable[Report]", run)):
+                    self._shell.log(line)
             else:
                 for action in run:
                     self._act(action)
@@ -329,8 +358,6 @@ class SupervisorCore:
                 armed = self._tree_timers.pop(timer, None)
                 if armed is not None:
                     self._shell.cancel(armed)
-            case Report(record):
-                self._shell.log(str(record))
             case Completed(operation, outcome):
                 if not self._families.completed(operation):
                     self._operations.completed(operation, outcome)
@@ -388,6 +415,7 @@ class SupervisorCore:
             if slot is not None and slot.pid:
                 label = self._roster.label(key)
                 self._shell.log(f"{label} does not stop: killing worker {slot.name}")
+                slot.verdict, slot.collateral = f"{label} did not stop", True
                 self._shell.signal(slot.pid, 9)
 
         self._shell.call_at(self._shell.now() + _KILL_GRACE, insist)
@@ -463,6 +491,7 @@ class SupervisorCore:
                     state=slot.state.name.lower(),
                     incarnation=slot.incarnation,
                     actors=len(slot.keys),
+                    last_exit=slot.last_death.cause if slot.last_death is not None else "",
                 )
                 for slot in self._slots.all()
             ),
@@ -540,12 +569,3 @@ class SupervisorCore:
         for identity, _ in self._hellos:
             self._shell.send(identity, stopped)
         self._shell.finish(code, "" if told else message)
-
-
-def _reason(status: int) -> ExitReason:
-    """Say why a worker has ended, from its exit status."""
-    if status < 0:
-        return Killed(-status)
-    if status == TERMINATED:
-        return Shutdown("its worker was terminated")
-    return Exited(status) if status else Normal()

@@ -18,9 +18,10 @@ from random import Random
 import msgspec
 import zmq
 
+from gristmill.death import Likelihood
 from gristmill.metrics import CounterPage, CounterPageError
 from gristmill.node import forkserver as f
-from gristmill.node.linux import open_process
+from gristmill.node.linux import OomKills, is_stopped, open_process
 from gristmill.node.rundir import NodeFacts, remove, write_facts
 from gristmill.node.slots import Slot
 from gristmill.node.supervisor_core import SupervisorCore
@@ -28,6 +29,8 @@ from gristmill.node.supervisor_shell import NodeConfig
 from gristmill.transport import control as c
 from gristmill.transport.arrays import Process, remove_segments, segment_directory
 from gristmill.transport.wakeup import Wakeup
+from gristmill.worker import traces
+from gristmill.worker.activity import Sight
 from gristmill.worker.process import WorkerConfig
 
 _log = logging.getLogger("gristmill.supervisor")
@@ -70,6 +73,7 @@ class SupervisorProcess:
         self._router.bind(control)
         facts = NodeFacts(config.node_id, os.getpid(), config.client_pid, control, time.time())
         write_facts(run_dir, facts)
+        self._oom_kills = OomKills()
         self._core = SupervisorCore(self, config, control)
 
     def run(self) -> int:
@@ -81,6 +85,7 @@ class SupervisorProcess:
         poller.register(self._fork_server.fileno(), zmq.POLLIN)
         poller.register(self._wakeup.fd, zmq.POLLIN)
         poller.register(self._client_fd, zmq.POLLIN)
+        self._look_after_workers()
         while self._finished is None:
             ready = dict(poller.poll(self._wait_ms()))
             self._wakeup.clear()
@@ -96,6 +101,10 @@ class SupervisorProcess:
             self._receive()
             self._run_timers()
         return self._close()
+
+    def _look_after_workers(self) -> None:
+        wait = self._core.vitals.look()
+        self.call_at(self.now() + wait, self._look_after_workers)
 
     def _on_signals(self) -> None:
         signals, self._signals = self._signals, []
@@ -195,15 +204,14 @@ class SupervisorProcess:
 
     def read_page(self, slot: Slot, *, remove: bool) -> dict[str, int] | None:
         """Read a worker's counter page, the class that it was in counted up to now."""
-        path = Path(self._config.run_dir) / f"{slot.name}.{slot.incarnation}.page"
+        path = self._page_of(slot)
         try:
             with CounterPage.open(path) as page:
                 values = page.read()
         except (OSError, CounterPageError):
             return None
         if remove:
-            path.unlink(missing_ok=True)
-            path.with_suffix("").unlink(missing_ok=True)  # its socket
+            traces.remove(path)
         names = list(values)
         since = self.now_ns() - values["last"]
         values[names[values["current"]]] += since
@@ -213,6 +221,21 @@ class SupervisorProcess:
     def remove_segments(self, owner: Process) -> None:
         """Remove the arrays that a dead process has left in shared memory."""
         remove_segments(segment_directory(Path(self._config.run_dir)), owner)
+
+    def _page_of(self, slot: Slot) -> Path:
+        return Path(self._config.run_dir) / f"{slot.name}.{slot.incarnation}{traces.PAGE}"
+
+    def look(self, slot: Slot) -> tuple[Sight | None, tuple[str, ...]]:
+        """See what a worker does, or did last, and where it has crashed."""
+        return traces.look(self._page_of(slot))
+
+    def out_of_memory(self) -> Likelihood:
+        """Tell whether the OOM killer has struck since this was asked last."""
+        return self._oom_kills.struck()
+
+    def is_stopped(self, pid: int) -> bool:
+        """Tell whether a signal has stopped a process (state T)."""
+        return is_stopped(pid)
 
     def watch(self, pid: int, address: int) -> None:
         """Notice the end of a client."""

@@ -9,11 +9,13 @@ from typing import Protocol
 import msgspec
 
 from gristmill.config import ChannelConfig
+from gristmill.death import Likelihood
 from gristmill.durability import Durability
 from gristmill.node.slots import Slot
 from gristmill.supervision import SupervisorSpec
 from gristmill.transport.arrays import Process
 from gristmill.transport.control import ControlMessage
+from gristmill.worker.activity import Sight
 from gristmill.worker.process import WorkerConfig
 
 
@@ -69,6 +71,15 @@ class SupervisorShell(Protocol):
 
     def remove_segments(self, owner: Process) -> None:
         """Remove the arrays that a dead process has left in shared memory."""
+
+    def look(self, slot: Slot) -> tuple[Sight | None, tuple[str, ...]]:
+        """See what a worker does, or did last, and the frames where it has crashed."""
+
+    def out_of_memory(self) -> Likelihood:
+        """Tell whether the OOM killer has struck since this was asked last."""
+
+    def is_stopped(self, pid: int) -> bool:
+        """Tell whether a signal has stopped a process."""
 
     def watch(self, pid: int, address: int) -> None:
         """Tell :meth:`SupervisorCore.client_gone` when a client's process ends."""

@@ -30,6 +30,8 @@ class Killed(msgspec.Struct, frozen=True, tag="killed"):
     """Its worker was ended by a signal, or it was killed unconditionally (SIGKILL)."""
 
     signal: int
+    detail: str = ""
+    """What is known beyond the signal: who sent it, and why."""
 
 
 class Exited(msgspec.Struct, frozen=True, tag="exited"):
@@ -65,8 +67,8 @@ def describe(reason: ExitReason) -> str:
             return f"shutdown: {detail}" if detail else "shutdown"
         case Crash(error):
             return f"crash: {error}"
-        case Killed(number):
-            return f"killed by {_signal_name(number)}"
+        case Killed(number, detail):
+            return f"killed by {_signal_name(number)}{detail and f': {detail}'}"
         case Exited(code):
             return f"exited with code {code}"
         case Lost(node):

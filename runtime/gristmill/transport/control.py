@@ -13,6 +13,7 @@ from collections.abc import Callable
 import msgspec
 import zmq
 
+from gristmill.death import Death
 from gristmill.errors import ErrorData
 from gristmill.facets.specs import FacetSpec
 from gristmill.metrics import WorkerSnapshot
@@ -43,6 +44,8 @@ class ActorSpec(msgspec.Struct, frozen=True, array_like=True):
     on_restart: str = "keep"
     start_timeout: float = 0.0
     """Seconds that each of its starts may take; 0 for any."""
+    time_limit: float = 0.0
+    """Seconds that a handler may take before its worker is killed; 0 for no limit."""
 
 
 class DeadLetter(ControlMessage, tag="DeadLetter", frozen=True):
@@ -129,6 +132,12 @@ class Metrics(ControlMessage, tag="Metrics", frozen=True):
     snapshot: WorkerSnapshot
 
 
+class Mailboxes(ControlMessage, tag="Mailboxes", frozen=True):
+    """How many messages wait for a worker's actors, by key; those with none are left out."""
+
+    lengths: dict[int, int]
+
+
 class Instance(msgspec.Struct, frozen=True, array_like=True):
     """What one of several like actors has of its own."""
 
@@ -186,6 +195,16 @@ class GetStatus(msgspec.Struct, frozen=True, array_like=True, tag="GetStatus"):
     """Describe the node: workers, tree, counters."""
 
 
+class GetTree(msgspec.Struct, frozen=True, array_like=True, tag="GetTree"):
+    """Describe the supervision tree, with where its actors are and what waits for them."""
+
+
+class GetActivity(msgspec.Struct, frozen=True, array_like=True, tag="GetActivity"):
+    """Say what every worker does now; with ``stacks`` also have each write its stacks."""
+
+    stacks: bool = False
+
+
 class CollectMetrics(msgspec.Struct, frozen=True, array_like=True, tag="CollectMetrics"):
     """Ask every worker for its accounting."""
 
@@ -206,6 +225,8 @@ Operation = (
     | StopChild
     | Lookup
     | GetStatus
+    | GetTree
+    | GetActivity
     | CollectMetrics
     | GetDeadLetters
     | StopNode
@@ -246,6 +267,8 @@ class PeerDown(ControlMessage, tag="PeerDown", frozen=True):
     reason: ExitReason
     final: bool = False
     """Nobody will have this address again."""
+    death: Death | None = None
+    """How, of a worker."""
 
 
 class Gone(ControlMessage, tag="Gone", frozen=True):
@@ -314,6 +337,10 @@ class ReportMetrics(ControlMessage, tag="ReportMetrics", frozen=True):
     """Send your :class:`Metrics` now."""
 
 
+class ReportMailboxes(ControlMessage, tag="ReportMailboxes", frozen=True):
+    """Send your :class:`Mailboxes` now."""
+
+
 class Exit(ControlMessage, tag="Exit", frozen=True):
     """Flush, send a last :class:`Metrics`, and end the process."""
 
@@ -344,6 +371,7 @@ ToSupervisor = (
     | ActorExited
     | Subscribe
     | Metrics
+    | Mailboxes
     | DeadLetter
     | Call
 )
@@ -360,6 +388,7 @@ FromSupervisor = (
     | KillActor
     | ForgetActor
     | ReportMetrics
+    | ReportMailboxes
     | Exit
     | Result
     | NodeStopped

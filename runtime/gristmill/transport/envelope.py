@@ -27,6 +27,7 @@ from typing import Any
 
 import msgspec
 
+from gristmill.death import CrashSite
 from gristmill.errors import (
     ActorCrashed,
     ActorDied,
@@ -99,6 +100,8 @@ class ErrorReply(msgspec.Struct, frozen=True, array_like=True):
     error: ErrorData | None = None
     transition: tuple[str, str, str] | None = None
     """Source, target and detail of a transition that was refused."""
+    site: CrashSite | None = None
+    """Where a handler raised."""
 
 
 _KINDS: dict[str, type[GristmillError]] = {
@@ -124,6 +127,8 @@ def error_reply(error: GristmillError) -> ErrorReply:
         return ErrorReply("Reject", error.reason, error.code, transition=transition)
     if isinstance(error, Reject):
         return ErrorReply("Reject", error.reason, error.code)
+    if isinstance(error, ActorCrashed):
+        return ErrorReply("ActorCrashed", str(error), error=error.error, site=error.site)
     return ErrorReply(type(error).__name__, str(error), error=getattr(error, "error", None))
 
 
@@ -136,5 +141,5 @@ def to_exception(reply: ErrorReply) -> GristmillError:
         return Reject(reply.message, code=reply.code)
     kind = _KINDS.get(reply.kind, ActorError)
     if kind is ActorCrashed:
-        return ActorCrashed(reply.message, reply.error)
+        return ActorCrashed(reply.message, reply.error, reply.site)
     return kind(reply.message)

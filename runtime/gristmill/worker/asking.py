@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
+from gristmill.death import Death
 from gristmill.errors import (
     ActorDied,
     ActorError,
@@ -194,21 +195,30 @@ class Asks:
             error = to_exception(msgspec.msgpack.decode(body, type=ErrorReply))
             found.future.set_exception(error)
 
-    def process_died(self, address: int, died: str, *, final: bool) -> None:
+    def process_died(self, address: int, died: str, death: Death | None, *, final: bool) -> None:
         """Send idempotent requests to the next incarnation, and fail others, soon.
 
         Args:
             address: the process that has died.
             died: how, as a sentence.
+            death: what else is known of it.
             final: there will be no next incarnation.
         """
         for opened in (self._open, self._background):
             asked = [number for number, found in opened.items() if found.to.home == address]
             if asked:
-                lost = partial(self._lost, opened, asked, died, final=final)
+                lost = partial(self._lost, opened, asked, died, death, final=final)
                 self._shell.call_later(_GRACE, lost)
 
-    def _lost(self, opened: dict[int, _Open], asked: list[int], died: str, *, final: bool) -> None:
+    def _lost(
+        self,
+        opened: dict[int, _Open],
+        asked: list[int],
+        died: str,
+        death: Death | None,
+        *,
+        final: bool,
+    ) -> None:
         for number in asked:
             found = opened.get(number)
             if found is None or found.future.done():
@@ -220,8 +230,8 @@ class Asks:
                 self._core.sending.send_again(found.to, found.again)
                 continue
             else:
-                text = f"{found.to.label} was asked {found.request} when {died}"
-                error = ActorDied(f"{text}; it may or may not have been handled")
+                to = found.to
+                error = ActorDied.asked(to.label, to.key, found.request, died, death)
             del opened[number]
             found.future.set_exception(error)
 

@@ -40,6 +40,7 @@ from gristmill.transport.envelope import (
     read_frame,
 )
 from gristmill.worker import counters
+from gristmill.worker.activity import Activity
 from gristmill.worker.bonds import Bonds
 from gristmill.worker.cell import CONTINUE, INSPECTION, STOP, Cell, Entry, State
 from gristmill.worker.failures import Failures
@@ -79,6 +80,7 @@ class WorkerCore:
         meter: Meter,
         store: JournalStore | None = None,
         channels: ChannelConfig = _IN_MEMORY,
+        activity: Activity | None = None,
     ) -> None:
         self.shell = shell
         self.meter = meter
@@ -93,7 +95,7 @@ class WorkerCore:
         self.spawns = Spawns(self)
         self.failures = Failures(self)
         self.inspecting = Inspecting(self)
-        self.handling = Handling(self, meter)
+        self.handling = Handling(self, meter, activity or Activity())
         self._handle = self.handling.handle
         self.ready: deque[Cell] = deque()
         self._now = shell.now

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gristmill.behaviours.context import Postponed
+from gristmill.death import CrashSite
 from gristmill.errors import (
     ActorCrashed,
     DecodeError,
@@ -62,7 +63,10 @@ class Failures:
             return
         data = ErrorData.of(error)
         name = type(message).__qualname__
-        crash = ActorCrashed(f"{cell.label} crashed while handling {name}: {data}", data)
+        text = f"{cell.label} crashed while handling {name}: {data}"
+        shell = core.shell
+        site = CrashSite(cell.label, cell.incarnation, shell.name, shell.pid, name)
+        crash = ActorCrashed(text, data, site)
         _log.error("%s", crash, extra={"actor": cell.label})
         if entry.kind == ASK:
             self.answer(entry, crash)

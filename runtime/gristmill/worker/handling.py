@@ -23,6 +23,7 @@ from gristmill.messages import Message
 from gristmill.metrics import Meter, Sampling, TimeClass, TypeStats
 from gristmill.transport.envelope import ASK, REPLY, TELL
 from gristmill.worker import counters
+from gristmill.worker.activity import ACTOR, MESSAGE, SINCE, START, WAITING, Activity
 from gristmill.worker.cell import Cell, Entry, State
 from gristmill.worker.eager import Eager, Suspended
 from gristmill.worker.metered import metered
@@ -41,8 +42,13 @@ _RUNNING = State.RUNNING
 class Handling:
     """Calls the handlers of a worker's actors."""
 
-    def __init__(self, core: WorkerCore, meter: Meter) -> None:
+    def __init__(self, core: WorkerCore, meter: Meter, activity: Activity) -> None:
         self._core = core
+        self.activity = activity
+        self._cells = activity.cells
+        self._in_hand: Handler | None = None
+        """The handler that the activity shows; None for the start of an actor."""
+        self._cells[MESSAGE] = START
         self._meter = meter
         self._shell = core.shell
         self._begin = Eager(core.shell.create_task, core.shell.create_future).begin
@@ -66,6 +72,8 @@ class Handling:
         if found is None:
             return
         message, handler = found
+        if handler is not self._in_hand:
+            self._show(handler)
         cell.current = entry
         cell.inserted = 0
         try:
@@ -101,6 +109,8 @@ class Handling:
             meter.switch(_DISPATCH)
             return
         message, handler = found
+        if handler is not self._in_hand:
+            self._show(handler)
         cell.current = entry
         cell.inserted = 0
         before = classes[_COMPUTE]
@@ -178,7 +188,9 @@ class Handling:
         self._meter.switch(_DISPATCH)
         self.waiting += 1
         cell.busy = True
-        work = self.metered(cell, suspended)
+        if cell.spec is not None and cell.spec.time_limit:
+            self._cells[WAITING] = self._meter.last
+        work = self.metered(cell, suspended, handler)
         task = suspended.go_on(self._rest(cell, entry, handler, message, work, spent))
         task.add_done_callback(self._no_longer_waiting)
         cell.task = task
@@ -218,6 +230,7 @@ class Handling:
                     wait = max(0, begun - entry.arrived)
                     stats.record(compute, deser, dispatch, ser, len(entry.body), wait)
         finally:
+            self._cells[WAITING] = 0
             if cell.task is task:
                 cell.task = None
                 cell.busy = bool(cell.blocked)
@@ -225,29 +238,60 @@ class Handling:
             self._core.sending.acknowledge(cell)
             self._shell.request_turn()
 
-    def metered(self, cell: Cell, work: Coroutine[Any, Any, Any] | Suspended) -> metered:
-        """Account for an actor's coroutine, and let it send as that actor."""
-        return metered(work, self._meter, partial(self._enter, cell), self._leave)
+    def metered(
+        self, cell: Cell, work: Coroutine[Any, Any, Any] | Suspended, handler: Handler | None = None
+    ) -> metered:
+        """Account for an actor's coroutine, and let it send as that actor.
 
-    def _enter(self, cell: Cell) -> None:
+        ``handler``: whose coroutine it is; None for the start of the actor.
+        """
+        return metered(work, self._meter, partial(self._enter, cell, handler), self._leave)
+
+    def _enter(self, cell: Cell, handler: Handler | None) -> None:
         self._core.sending.origin = cell
+        if handler is not self._in_hand:
+            self._show(handler)
+        self._cells[SINCE] = self._meter.last
+        self._cells[ACTOR] = cell.key
 
     def _leave(self) -> None:
         """Let what an async handler has sent so far leave while it waits."""
-        self._core.sending.origin = None
+        self.leave()
         self._shell.request_turn()
+
+    # --- what the worker does now ---
+
+    def begin_start(self, cell: Cell) -> None:
+        """From now on an actor is made."""
+        self._enter(cell, None)
+
+    def leave(self) -> None:
+        """From now on no actor's code runs."""
+        self._core.sending.origin = None
+        self._cells[ACTOR] = 0
+
+    def _show(self, handler: Handler | None) -> None:
+        """Let the activity say what kind of message is in hand from now on."""
+        self._in_hand = handler
+        self._cells[MESSAGE] = (
+            START if handler is None else self.activity.number(handler.message.__qualname__)
+        )
 
     # --- bursts ---
 
     def begin_burst(self, cell: Cell) -> None:
         """From now on messages of one actor are handled."""
         self._core.sending.origin = cell
+        cells = self._cells
+        cells[SINCE] = self._meter.last
+        cells[ACTOR] = cell.key
         if self._unstamped:
             self._meter.pause()
 
     def end_burst(self) -> None:
         """From now on no actor's code runs."""
         self._core.sending.origin = None
+        self._cells[ACTOR] = 0
         if self._meter.paused:
             self._meter.resume(_DISPATCH)
 

@@ -63,8 +63,8 @@ class Lifecycle:
                 self.forget(key)
             case c.PeerUp(peer):
                 sending.peer_up(peer)
-            case c.PeerDown(address, incarnation, name, reason, final):
-                sending.peer_down(address, name, reason, final=final)
+            case c.PeerDown(address, incarnation, name, reason, final, death):
+                sending.peer_down(address, name, reason, death, final=final)
                 self._core.bonds.process_died(address, incarnation, reason, final=final)
             case c.Gone(addresses):
                 sending.directory.gone.update(addresses)
@@ -76,6 +76,10 @@ class Lifecycle:
                 sending.subscribers(channel, targets)
             case c.ReportMetrics():
                 self._shell.report_metrics()
+            case c.ReportMailboxes():
+                cells = self._core.cells.items()
+                lengths = {key: len(cell.queue) for key, cell in cells if cell.has_mail}
+                self._shell.control(c.Mailboxes(lengths))
             case c.Exit():
                 self._shell.exit()
             case c.Result() as result:
@@ -106,7 +110,7 @@ class Lifecycle:
         meter = self._core.meter
         previous = meter.switch(_STARTUP)
         cell.prepare(spec, path, incarnation)
-        self._core.sending.origin = cell
+        self._core.handling.begin_start(cell)
         try:
             starting = self._construct(cell, spec)
             if not inspect.iscoroutine(starting):
@@ -121,7 +125,7 @@ class Lifecycle:
             else:
                 self._started(cell)
         finally:
-            self._core.sending.origin = None
+            self._core.handling.leave()
             meter.switch(previous)
 
     def _construct(self, cell: Cell, spec: c.ActorSpec) -> Any:  # noqa: ANN401 - None or awaitable

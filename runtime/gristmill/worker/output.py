@@ -19,10 +19,18 @@ class LabelledLines(io.TextIOBase):
         descriptor: where lines go.
         worker: the worker's name.
         speaker: names the actor whose code runs; empty for none.
+        keep: keeps each line for those who ask how the worker died.
     """
 
-    def __init__(self, descriptor: int, worker: str, speaker: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        worker: str,
+        speaker: Callable[[], str],
+        keep: Callable[[bytes], None],
+    ) -> None:
         self._descriptor = descriptor
+        self._keep = keep
         self._worker = worker
         self._speaker = speaker
         self._actor = ""
@@ -67,6 +75,7 @@ class LabelledLines(io.TextIOBase):
     def _emit(self, line: str) -> None:
         label = f"{self._worker} {self._actor}" if self._actor else self._worker
         data = f"[{label}] {line}\n".encode(errors="backslashreplace")
+        self._keep(data)
         with contextlib.suppress(OSError):  # the terminal is gone; the worker is not
             os.write(self._descriptor, data)
 
@@ -77,10 +86,15 @@ class WorkerOutput:
     Args:
         worker: the worker's name.
         speaker: names the actor whose code runs; empty for none.
+        keep: keeps each line for those who ask how the worker died.
     """
 
-    def __init__(self, worker: str, speaker: Callable[[], str]) -> None:
-        self._streams = tuple(LabelledLines(descriptor, worker, speaker) for descriptor in (1, 2))
+    def __init__(
+        self, worker: str, speaker: Callable[[], str], keep: Callable[[bytes], None]
+    ) -> None:
+        self._streams = tuple(
+            LabelledLines(descriptor, worker, speaker, keep) for descriptor in (1, 2)
+        )
         sys.stdout, sys.stderr = self._streams
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))

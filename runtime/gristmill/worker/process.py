@@ -41,8 +41,10 @@ from gristmill.transport.data import DataPlane, NoticeSender
 from gristmill.transport.envelope import NOTICE, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.worker import counters
+from gristmill.worker.activity import Activity
 from gristmill.worker.core import WorkerCore
 from gristmill.worker.output import WorkerOutput
+from gristmill.worker.traces import ACTIVITY, STACKS, write_stacks
 
 _IDLE, _ASK_WAIT, _IO_WAIT, _POLL, _RECV, _DISPATCH, _SEND = map(
     int,
@@ -113,7 +115,11 @@ class WorkerProcess:
         self.sleep = asyncio.sleep
         self._probe_ns = calibration.probe_ns or 0
         self.meter = Meter(start_ns=config.asked_ns)
-        self._page = CounterPage.create(page_path(config), counters.NAMES)
+        self.pid = os.getpid()
+        page = page_path(config)
+        self._page = CounterPage.create(page, counters.NAMES)
+        activity = Activity.create(page.with_suffix(ACTIVITY))
+        self._stacks = write_stacks(page.with_suffix(STACKS))
         self._page_at = 0
         self._adapted_at = time.perf_counter_ns()
         self._cpu_start = 0
@@ -139,10 +145,10 @@ class WorkerProcess:
             if config.journal
             else None
         )
-        self.core = WorkerCore(self, self.meter, self._store, config.channels)
+        self.core = WorkerCore(self, self.meter, self._store, config.channels, activity)
         for key in config.expected:
             self.core.lifecycle.expect(key)
-        self._output = WorkerOutput(config.name, self._speaker)
+        self._output = WorkerOutput(config.name, self._speaker, activity.keep)
 
     def _speaker(self) -> str:
         origin = self.core.sending.origin
@@ -161,7 +167,7 @@ class WorkerProcess:
         peer = PeerInfo(self.address, self.incarnation, self.plane.endpoint, self.name)
         self._cpu_start = time.process_time_ns()
         self.meter.switch(_POLL)
-        self.control(WorkerReady(peer, os.getpid()))
+        self.control(WorkerReady(peer, self.pid))
         try:
             self.loop.run_forever()
         finally:
@@ -357,7 +363,7 @@ class WorkerProcess:
         classes = meter.read()
         snapshot = WorkerSnapshot(
             id=self.name,
-            pid=os.getpid(),
+            pid=self.pid,
             kind="worker",
             wall_ns=time.perf_counter_ns() - meter.start,
             cpu_ns=time.process_time_ns() - self._cpu_start,

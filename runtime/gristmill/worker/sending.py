@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import msgspec
 
+from gristmill.death import Death
 from gristmill.deferred import Ticket
 from gristmill.durability import JournalStore
 from gristmill.errors import MailboxFullError, UsageError
@@ -64,7 +65,15 @@ class Sending:
             cell.owes_nothing_to(peer.address)
         self._shell.connect(peer)
 
-    def peer_down(self, address: int, name: str, reason: ExitReason, *, final: bool) -> None:
+    def peer_down(
+        self,
+        address: int,
+        name: str,
+        reason: ExitReason,
+        death: Death | None = None,
+        *,
+        final: bool,
+    ) -> None:
         """A process has died: its credit is void, and asks to it fail once the pipe is empty."""
         lost = self._shell.disconnect(address)
         incarnation = self.directory.incarnation(address)
@@ -78,7 +87,7 @@ class Sending:
         for key in [key for key, waiters in self._starved.items() if waiters]:
             self._feed(key)
         died = f"its worker {name} died ({describe(reason)})"
-        self.asks.process_died(address, died, final=final)
+        self.asks.process_died(address, died, death, final=final)
 
     def registered(self, address: Address) -> None:
         """A name stands for an actor now, whose process has announced itself before."""

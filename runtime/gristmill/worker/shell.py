@@ -17,6 +17,7 @@ class Shell(Protocol):
 
     address: int
     incarnation: int
+    pid: int
     name: str
     node_id: str
     random: Random

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,7 @@ def actor_spec(
     placement: str = "any",
     on_restart: str = "keep",
     start_timeout: float | None = None,
+    time_limit: float | None = None,
 ) -> ActorSpec:
     """Describe an actor.
 
@@ -49,6 +51,8 @@ def actor_spec(
         raise UsageError(f"{path}: a mailbox has a capacity of 1 or more, not {bound.capacity}")
     if start_timeout is not None and not start_timeout > 0:
         raise UsageError(f"start_timeout is {start_timeout!r}; write seconds > 0, or None")
+    limit = kind.time_limit if time_limit is None else time_limit
+    _check_time_limit(path, limit, placement)
     return ActorSpec(
         type=path,
         args=encode_arguments(codec, args, kwargs),
@@ -58,7 +62,20 @@ def actor_spec(
         placement=placement,
         on_restart=on_restart,
         start_timeout=start_timeout or 0.0,
+        time_limit=limit or 0.0,
     )
+
+
+def _check_time_limit(path: str, limit: float | None, placement: str) -> None:
+    if limit is None:
+        return
+    if not 0 < limit < math.inf:
+        raise UsageError(f"{path}: time_limit is {limit}; write seconds above 0, or None")
+    if placement != "dedicated":
+        raise UsageError(
+            f"{path}: a handler can only be ended with its worker, so time_limit={limit:g} needs "
+            f'placement="dedicated" and not {placement!r}'
+        )
 
 
 def child_spec(
