@@ -40,6 +40,7 @@ from gristmill.supervision import (
     ExitReason,
     KillActor,
     Killed,
+    Report,
     Shutdown,
     StartActor,
     StopActor,
