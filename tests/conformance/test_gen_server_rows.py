@@ -75,7 +75,7 @@ def test_GS02_a_start_that_raises_is_an_error_with_the_exception(either: Node, s
 
 
 def test_GS02_a_start_that_gives_something_is_an_error(either: Node) -> None:
-    with pytest.raises(StartFailedError, match="gave 17; it gives nothing"):
+    with pytest.raises(StartFailedError, match="returned 17; it returns nothing"):
         either.spawn(s.Server, args=("junk",))
 
 

@@ -390,7 +390,7 @@ def test_SM25_a_call_that_times_out_is_late_or_for_nobody(either: Node) -> None:
 
 @pytest.mark.parametrize(
     ("how", "why"),
-    [("raise", "OSError: no disk"), ("stop", "shutdown: not today"), ("junk", "gave 17")],
+    [("raise", "OSError: no disk"), ("stop", "shutdown: not today"), ("junk", "returned 17")],
 )
 def test_SM26_a_start_that_fails(either: Node, how: str, why: str) -> None:
     with pytest.raises(StartFailedError, match=why):
