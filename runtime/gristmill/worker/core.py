@@ -115,13 +115,20 @@ class WorkerCore:
         leaves, for who asks one thing after another.
         """
         envelopes = self._read(frame)
-        if len(envelopes) != 2 or self.ready or not self._answer_at_once(*envelopes):
+        try:
+            answered = len(envelopes) == 2 and not self.ready and self._answer_at_once(*envelopes)
+        except (TypeError, ValueError) as error:  # a field of the envelope has a wrong type
+            self._malformed(None, error)
+            self.handling.at_once = False
+            self.handling.end_burst()
+            answered = True
+        if not answered:
             self._deliver_all(envelopes)
         self.turn()
 
     def _answer_at_once(self, header: Envelope, envelope: Envelope) -> bool:
         """Handle an ask without a mailbox in between, if its actor has nothing else to do."""
-        if envelope[0] != ASK or len(envelope) != _ASK_ITEMS:
+        if len(envelope) != _ASK_ITEMS or envelope[0] != ASK:
             return False
         _, target, sender, request, deadline, body = envelope
         cell = self.cells.get(target)
@@ -165,7 +172,7 @@ class WorkerCore:
                 else:
                     self._on_other(envelope, envelopes[0], arrived)
             except (ValueError, IndexError, TypeError, msgspec.MsgspecError) as error:
-                self.failures.dead_letter(None, "", b"", f"malformed envelope: {error}")
+                self._malformed(None, error)
 
     def _on_other(self, envelope: Envelope, header: Envelope, arrived: int) -> None:
         kind = envelope[0]
@@ -299,8 +306,11 @@ class WorkerCore:
             elif not numbered or self._is_next(cell, entry):
                 self._handle(cell, entry)
         except (TypeError, ValueError) as error:  # a field of the envelope has a wrong type
-            self.meter.switch(_DISPATCH)
-            self.failures.dead_letter(cell, "", b"", f"malformed envelope: {error!r}")
+            self._malformed(cell, error)
+
+    def _malformed(self, cell: Cell | None, error: Exception) -> None:
+        self.meter.switch(_DISPATCH)
+        self.failures.dead_letter(cell, "", b"", f"malformed envelope: {error!r}")
 
     def _is_next(self, cell: Cell, entry: Entry) -> bool:
         """Tell whether an at-least-once message is new; a durable actor knows by its marks."""
