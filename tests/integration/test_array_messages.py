@@ -71,7 +71,12 @@ def all_given_back(*refs: Ref[Artist]) -> None:
     """Wait until nobody holds an array of the client's, nor of the workers'."""
     gc.collect()
     pool = post_of(refs[0]).arrays.pool
-    eventually(lambda: not pool.holding, "the client holds nothing")
+
+    def nothing_held() -> bool:
+        refs[0].ask(Lent())  # in one process what is given back goes with the next message
+        return not pool.holding
+
+    eventually(nothing_held, "the client holds nothing")
 
     def nothing_lent() -> bool:
         lent = [ref.ask(Lent()) for ref in refs]  # the reply brings what the worker gives back

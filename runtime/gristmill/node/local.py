@@ -20,7 +20,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from gristmill.behaviours.context import Timer
 from gristmill.death import Likelihood
@@ -31,6 +31,7 @@ from gristmill.node.client import Connection
 from gristmill.node.latch import Latch
 from gristmill.node.local_worker import LocalWorker, LoopbackPlane
 from gristmill.node.post import ClientPost
+from gristmill.node.requests import Waiter
 from gristmill.node.sending import ControlSide
 from gristmill.node.slots import Slot
 from gristmill.node.supervisor_core import SupervisorCore
@@ -355,6 +356,19 @@ class LocalPost(ClientPost):
     def __init__(self, plane: LoopbackPlane, control: ControlSide, run_dir: Path) -> None:
         super().__init__(plane, _NoWake(), control, run_dir)
         self._outgoing.stragglers = _NoStragglers()
+
+    def send_request(
+        self,
+        to: Address,
+        request: Request[Any],
+        deadline: float | None,
+        *,
+        wait: bool = True,
+        notify: Callable[[], None] | None = None,
+    ) -> Waiter:
+        """Send a request, and what is given back of others' arrays: nobody else would."""
+        self._outgoing.give_back()
+        return super().send_request(to, request, deadline, wait=wait, notify=notify)
 
     async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""
