@@ -11,7 +11,7 @@ import pytest
 from gristmill import Node, Ref
 from gristmill.node.hosting import LocalHost
 from gristmill.supervision import Killed, Normal
-from gristmill.transport.envelope import HEADER, pack
+from gristmill.transport.envelope import SIGNAL, pack, pack_frame
 from gristmill.transport.signals import Ended, Exit, Join, Signal, Watch, signal_envelope
 from gristmill.worker.core import WorkerCore
 from support.bonding import heard, peer
@@ -41,9 +41,7 @@ def core_of(node: Node, worker: int) -> WorkerCore:
 def receive(node: Node, ref: Ref[Any], source: int, incarnation: int, signal: Signal) -> None:
     """Have the actor's worker take in a signal from a process, and let it act on it."""
     envelope = signal_envelope(ref.address.key, signal)
-    core_of(node, ref.address.home).on_frame(
-        pack((HEADER, source, incarnation, 1, 1, 0)) + envelope
-    )
+    core_of(node, ref.address.home).on_frame(pack_frame(source, incarnation, 1, [envelope], 0))
     ref.ask(Ping())
 
 
@@ -103,7 +101,7 @@ def test_an_exit_of_a_link_that_is_not_there_is_nothing(node: Node, log: Path) -
 
 def test_a_malformed_signal_is_a_dead_letter(node: Node, log: Path) -> None:
     one = peer(node, log, "one", "w1", Trapper)
-    frame = pack((HEADER, 2, 1, 1, 1, 0)) + pack((9, one.address.key, b"junk"))
+    frame = pack_frame(2, 1, 1, [pack((SIGNAL, one.address.key, b"junk"))], 0)
     core_of(node, 1).on_frame(frame)
     one.ask(Ping())
     (letter,) = node.dead_letters()
