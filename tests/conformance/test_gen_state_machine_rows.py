@@ -267,7 +267,7 @@ def test_SM16_staying_enters_nothing_and_repeating_does(machine: Ref[m.Machine])
 
 def test_SM17_enter_changes_data_replies_and_arms(either: Node) -> None:
     machine = either.spawn(m.Machine)
-    either.replace_state(machine, arms_on_entry)
+    either.replace_state(machine, m.arms_on_entry)
     pending = machine.request(m.Later())
     machine.ask(m.Go("b"))
     machine.ask(m.Go("c"))
@@ -275,10 +275,6 @@ def test_SM17_enter_changes_data_replies_and_arms(either: Node) -> None:
     log = noted(either, machine, "due state in c")
     assert log == ["a>b", "b>c", "due state in c"]
     machine.stop()
-
-
-def arms_on_entry(state: dict[str, Any]) -> dict[str, Any]:
-    return state | {"on_entry": {"state": 0.05}}
 
 
 @pytest.mark.parametrize(
@@ -436,7 +432,7 @@ def test_SM28_the_replies_leave_before_enter_runs(either: Node) -> None:
 
 def test_SM28_timeouts_are_armed_before_enter_which_may_arm_them_otherwise(either: Node) -> None:
     machine = either.spawn(m.Machine)
-    either.replace_state(machine, arms_on_entry)
+    either.replace_state(machine, m.arms_on_entry)
     machine.ask(m.Go("b", arm={"state": 60, "x": 0.2}))
     assert noted(either, machine, "due x in b") == ["a>b", "due state in b", "due x in b"]
     machine.stop()

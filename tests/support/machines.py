@@ -284,3 +284,8 @@ class Stopper(Machine):
             case "junk":
                 return 17
         return None
+
+
+def arms_on_entry(state: dict[str, Any]) -> dict[str, Any]:
+    """For replace_state: a Machine that arms a timeout whenever it enters a state."""
+    return state | {"on_entry": {"state": 0.05}}
