@@ -264,19 +264,27 @@ class Talker(Command):
 class Meddler(Machine):
     """Changes its state on entering b, or gives something, or raises."""
 
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
     def on_enter(self, old: At, ctx: Context) -> Any:
-        if self.file == "become" and self.state is At.B:
+        if self.how == "become" and self.state is At.B:
             self.become(At.C)
-        if self.file == "raise" and self.state is At.B:
+        if self.how == "raise" and self.state is At.B:
             raise RuntimeError("no entry")
-        return 17 if self.file == "give" and self.state is At.B else None
+        return 17 if self.how == "give" and self.state is At.B else None
 
 
 class Stopper(Machine):
     """Its start fails in some way."""
 
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how = how
+
     def on_start(self, ctx: Context) -> Any:
-        match self.file:
+        match self.how:
             case "raise":
                 raise OSError("no disk")
             case "stop":
