@@ -20,6 +20,7 @@ from gristmill.errors import (
     NodeStoppedError,
 )
 from gristmill.messages import Event
+from gristmill.node import tallies
 from gristmill.node.latch import Latch
 from gristmill.node.post import ClientPost
 from gristmill.ref import Address
@@ -61,8 +62,9 @@ class Connection:
         self._context = context
         name = "client" if owner else f"client-{os.getpid()}-{os.urandom(2).hex()}"
         endpoint = f"ipc://{run_dir}/{name}"
-        plane = DataPlane(context, endpoint, 0, 1)
-        post = ClientPost(plane, NoticeSender(context, plane), self, run_dir)
+        counted, wires = tallies.create(run_dir / name)
+        plane = DataPlane(context, endpoint, 0, 1, wires)
+        post = ClientPost(plane, NoticeSender(context, plane), self, run_dir, counted)
         self._join(post, c.ControlLink(context, control, self._on_control), owner=owner)
 
     def _join(self, post: ClientPost, link: Link, *, owner: bool) -> None:

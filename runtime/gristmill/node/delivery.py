@@ -10,6 +10,7 @@ from gristmill.errors import UsageError
 from gristmill.node.outgoing import Outgoing
 from gristmill.ref import Address
 from gristmill.transport.envelope import TELL, pack
+from gristmill.worker import counters
 from gristmill.worker.outbox import Outbox
 
 
@@ -91,8 +92,9 @@ class Delivery:
             self._store.commit()
             self._outgoing.plane.flush()
 
-    def _transmit(self, to: Address, sender: str, number: int, body: bytes) -> None:
+    def _transmit(self, to: Address, sender: str, number: int, body: bytes, *, again: bool) -> None:
         del sender  # a client's messages come from no actor
+        self._outgoing.counters[counters.RESENT] += again
         self._outgoing.plane.post(to.home, pack((TELL, to.key, 0, number, body)))
 
     @property

@@ -27,7 +27,9 @@ from gristmill.death import Likelihood
 from gristmill.errors import ErrorData
 from gristmill.messages import Request
 from gristmill.metrics import Calibration, TimeClass, calibrate
+from gristmill.metrics.wires import Wires
 from gristmill.node.client import Connection
+from gristmill.node.deliveries import Tally
 from gristmill.node.latch import Latch
 from gristmill.node.local_worker import LocalWorker, LoopbackPlane
 from gristmill.node.post import ClientPost
@@ -36,9 +38,11 @@ from gristmill.node.sending import ControlSide
 from gristmill.node.slots import Slot
 from gristmill.node.supervisor_core import SupervisorCore
 from gristmill.node.supervisor_shell import NodeConfig
+from gristmill.node.tallies import tally_of
 from gristmill.ref import Address
 from gristmill.transport import control as c
 from gristmill.transport.arrays import Process, remove_segments, segment_directory
+from gristmill.worker import counters
 from gristmill.worker.activity import Sight
 from gristmill.worker.process import LoopTimer, WorkerConfig
 
@@ -90,6 +94,8 @@ class LocalWorld:
         self._timers: dict[int, Timer] = {}
         self._numbers = itertools.count(1)
         self._last_pages: dict[str, dict[str, int]] = {}
+        self._last_tallies: dict[int, tuple[dict[str, int], Wires]] = {}
+        self._post: LocalPost | None = None
         self.now, self.now_ns, self.wall_time, self.random, self.calibration = sources
         self.loop = self._new_loop()
         self.workers: dict[int, LocalWorker] = {}
@@ -111,7 +117,8 @@ class LocalWorld:
 
     def new_post(self, plane: LoopbackPlane, control: ControlSide) -> LocalPost:
         """Make the post of the client."""
-        return LocalPost(plane, control, Path(self._config.run_dir))
+        self._post = LocalPost(plane, control, Path(self._config.run_dir))
+        return self._post
 
     def begin(self) -> None:
         """Import what is to be preloaded, and start the workers."""
@@ -212,6 +219,7 @@ class LocalWorld:
         if self.workers.get(worker.address) is worker:
             del self.workers[worker.address]
             self._last_pages[worker.name] = worker.page()
+            self._last_tallies[worker.address] = (worker.counted(), worker.wires)
             worker.close()
             self.submit(partial(self.core.reaped, worker.pid, status))
 
@@ -284,6 +292,21 @@ class LocalWorld:
             return self._last_pages.pop(slot.name, None)
         worker = self.workers.get(slot.address)
         return worker.page() if worker is not None else None
+
+    def read_tally(self, peer: c.PeerInfo, *, remove: bool) -> Tally | None:
+        """Give what a party has counted, or counted last."""
+        worker = self.workers.get(peer.address)
+        if worker is not None and not remove:
+            counted, wires = worker.counted(), worker.wires
+        elif peer.address in self._last_tallies:
+            take = self._last_tallies.pop if remove else self._last_tallies.__getitem__
+            counted, wires = take(peer.address)
+        elif self._post is not None and peer.address >= c.FIRST_CLIENT:
+            counted = counters.by_name(self._post.counters)
+            wires = self._post.plane.wires
+        else:
+            return None
+        return tally_of(peer, counted, wires.read())
 
     def remove_segments(self, owner: Process) -> None:
         """Remove the arrays that a worker has left in shared memory."""

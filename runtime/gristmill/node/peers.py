@@ -12,6 +12,7 @@ from gristmill.node.requests import OpenRequests, Waiter
 from gristmill.supervision import ExitReason, NoProc, describe
 from gristmill.transport.arrays import Process
 from gristmill.transport.control import PeerInfo
+from gristmill.worker import counters
 
 _GRACE = 0.005
 """Seconds for replies of a dead process that are still in the pipe."""
@@ -95,6 +96,7 @@ class Peers:
         if waiter.again is not None and waiter.tries < _MAX_TRIES:
             waiter.tries += 1
             with self._outgoing.lock:
+                self._outgoing.counters[counters.RESENT] += 1
                 self._outgoing.credit.take(waiter.to)
                 self._outgoing.post(waiter.to.home, waiter.again)
                 self._outgoing.plane.flush()

@@ -24,6 +24,7 @@ from gristmill.transport.codec import Codec
 from gristmill.transport.envelope import ASK, INSPECT, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.signals import INCARNATION_SHIFT, Unwatch, Watch, signal_envelope
+from gristmill.worker.counters import Cells
 
 R = TypeVar("R")
 
@@ -31,8 +32,15 @@ R = TypeVar("R")
 class ClientPost(ClientSending):
     """Implements :class:`~gristmill.ref.Post` for a client."""
 
-    def __init__(self, plane: Plane, wake: Wake, control: ControlSide, run_dir: Path) -> None:
-        super().__init__(plane, wake, control, ArrayExchange.of(run_dir, 0, 0))
+    def __init__(
+        self,
+        plane: Plane,
+        wake: Wake,
+        control: ControlSide,
+        run_dir: Path,
+        counted: Cells | None = None,
+    ) -> None:
+        super().__init__(plane, wake, control, ArrayExchange.of(run_dir, 0, 0), counted)
         self.codec = Codec(self, ClientExporter(self))
         self._kinds: dict[type, RequestKind] = {}
         self._next_request = 1

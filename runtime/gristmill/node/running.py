@@ -18,6 +18,7 @@ from gristmill.errors import ActorNotFoundError, GristmillError, NodeError, Usag
 from gristmill.facets.specs import FacetSpec
 from gristmill.messages import Event
 from gristmill.metrics import Report, RunInfo, WorkerSnapshot, build_report
+from gristmill.node.deliveries import Deliveries
 from gristmill.node.executor import NodeExecutor
 from gristmill.node.mapping import map_batches
 from gristmill.node.monitor import Monitor
@@ -386,6 +387,14 @@ class RunningNode(Questions):
     def status(self) -> NodeStatus:
         """Describe the node: its workers, its tree, its counters."""
         return self._connected().call(c.GetStatus(), NodeStatus)  # type: ignore[no-any-return]
+
+    def counters(self) -> Deliveries:
+        """Count all messages since the node's start by what became of them.
+
+        Exact, also for processes that were killed. When nothing is left to do, ``sent`` is
+        handled, rejected, dead-lettered, dropped and in doubt together (``counters().balanced``).
+        """
+        return self.status().messages
 
     def activity(self) -> list[WorkerActivity]:
         """Say what every worker does now: whose handler runs, for which message, how long."""

@@ -31,6 +31,7 @@ from gristmill.transport.arrays import Array, SharedArray
 from gristmill.transport.codec import Codec
 from gristmill.transport.envelope import ANSWER, EVENT, TELL, pack
 from gristmill.transport.exchange import ArrayExchange
+from gristmill.worker import counters
 
 _SEND_TIMEOUT = 30.0
 """Seconds that a tell without a timeout of its own waits for room."""
@@ -54,7 +55,12 @@ class ClientSending:
     codec: Codec
 
     def __init__(
-        self, plane: Plane, wake: Wake, control: ControlSide, arrays: ArrayExchange
+        self,
+        plane: Plane,
+        wake: Wake,
+        control: ControlSide,
+        arrays: ArrayExchange,
+        counted: counters.Cells | None = None,
     ) -> None:
         self._control = control
         self.plane = plane
@@ -62,7 +68,7 @@ class ClientSending:
         self._seal = arrays.seal
         self._now = plane.now
         self._pending: OpenRequests = {}
-        self._outgoing = Outgoing(plane, wake, arrays)
+        self._outgoing = Outgoing(plane, wake, arrays, counted)
         self._delivery = Delivery(self._outgoing)
         self._incoming = Incoming(self._pending, self._outgoing, self._delivery)
         self._reading = Reading(self._outgoing, self._incoming.take)
@@ -75,6 +81,7 @@ class ClientSending:
         self._gone = self.peers.gone
         self._barred: GristmillError | None = None
         """Why nothing can be sent any more."""
+        self.counters = self._outgoing.counters
         self.flush = self._outgoing.flush
         self.read_available = self._reading.available
         self.wait_for = self._reading.until
@@ -94,6 +101,9 @@ class ClientSending:
             return
         body = self.codec.encode(message)
         if to.home in self._gone:
+            with self._send_lock:
+                self.counters[counters.SENT] += 1
+                self.counters[counters.DEAD_LETTERED] += 1
             self._control.bury(to, body)
             return
         out = self._outgoing
@@ -119,7 +129,10 @@ class ClientSending:
         self._check()
         body = self.codec.encode(event)
         with self._send_lock:
+            self.counters[counters.PUBLISHED] += 1
             if heard_here:
+                self.counters[counters.SENT] += 1
+                self.counters[counters.HANDLED] += 1
                 for deliver in self.subscriptions.get(channel, ()):
                     deliver(body)
                 self._outgoing.wake_reader()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from gristmill.node.deliveries import Deliveries
 from gristmill.supervision import Snapshot
 
 
@@ -61,6 +62,6 @@ class NodeStatus(msgspec.Struct, frozen=True):
     worker_restarts: int
     actor_restarts: int
     dead_letters: int
-    messages: dict[str, int]
-    """The workers' delivery counters, of those that have died too."""
+    messages: Deliveries
+    """What became of all messages, of processes that have died too."""
     tree: Snapshot

@@ -11,10 +11,11 @@ import msgspec
 from gristmill.config import ChannelConfig
 from gristmill.death import Likelihood
 from gristmill.durability import Durability
+from gristmill.node.deliveries import Tally
 from gristmill.node.slots import Slot
 from gristmill.supervision import SupervisorSpec
 from gristmill.transport.arrays import Process
-from gristmill.transport.control import ControlMessage
+from gristmill.transport.control import ControlMessage, PeerInfo
 from gristmill.worker.activity import Sight
 from gristmill.worker.process import WorkerConfig
 
@@ -68,6 +69,9 @@ class SupervisorShell(Protocol):
 
     def read_page(self, slot: Slot, *, remove: bool) -> dict[str, int] | None:
         """Read a worker's counter page, and remove it when the worker is dead."""
+
+    def read_tally(self, peer: PeerInfo, *, remove: bool) -> Tally | None:
+        """Read what a process has done with messages; a dead client's files can be removed."""
 
     def remove_segments(self, owner: Process) -> None:
         """Remove the arrays that a dead process has left in shared memory."""

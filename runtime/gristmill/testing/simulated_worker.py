@@ -53,7 +53,7 @@ class SimulatedPlane(LoopbackPlane):
         for address in list(self._envelopes):
             incarnation = self._peers.get(address)
             if incarnation is not None and world.lives(address, incarnation):
-                frame = self._frame(self._envelopes.pop(address))
+                frame = self._frame(address, self._envelopes.pop(address))
                 world.send_frame((self._address, self._incarnation), (address, incarnation), frame)
         return False
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 import zmq
 
 from gristmill.errors import GristmillError
-from gristmill.transport.envelope import pack_frame
+from gristmill.metrics.wires import Wires
+from gristmill.transport.envelope import count_messages, pack_frame
 
 MAX_FRAME = 512 * 1024
 """Coalesce envelopes into frames of about this many bytes."""
@@ -42,13 +43,27 @@ class Peer:
     envelopes: list[bytes] = field(default_factory=list)
     frames: list[bytes] = field(default_factory=list)
     sent: int = 0
+    """Messages that were put into frames for this incarnation."""
 
 
 class DataPlane:
-    """Sends envelopes to peers and receives frames from them. One thread at a time."""
+    """Sends envelopes to peers and receives frames from them. One thread at a time.
+
+    Args:
+        context: ZeroMQ's.
+        endpoint: where others send frames to.
+        address: of this process.
+        incarnation: its incarnation.
+        wires: counts what is sent; nobody's if None.
+    """
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, address: int, incarnation: int
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        address: int,
+        incarnation: int,
+        wires: Wires | None = None,
     ) -> None:
         self._context = context
         self._address = address
@@ -57,6 +72,7 @@ class DataPlane:
         self._dirty: list[Peer] = []
         self._blocked: set[int] = set()
         self._sleepy = 0
+        self.wires = wires or Wires()
         self.endpoint = endpoint
         self._patience = -1
         self.now = time.monotonic
@@ -145,16 +161,16 @@ class DataPlane:
         if peer.envelopes:
             self._dirty.append(peer)
 
-    def disconnect(self, address: int) -> int:
-        """Close the way to a dead peer; give how many envelopes were still waiting for it."""
+    def disconnect(self, address: int) -> None:
+        """Close the way to a dead peer: what still waits for it counts as sent, and is lost."""
         peer = self._peer(address)
-        waiting = len(peer.envelopes) + len(peer.frames)
+        if peer.envelopes:
+            self._count(peer, peer.envelopes)
         peer.envelopes.clear()
         peer.frames.clear()
         self._blocked.discard(address)
         if peer.socket is not None:
             self._close(peer)
-        return waiting
 
     def incarnation_of(self, address: int) -> int:
         """Give the incarnation of the peer that envelopes for ``address`` go to."""
@@ -253,9 +269,16 @@ class DataPlane:
         yield self._frame(peer, batch)
 
     def _frame(self, peer: Peer, envelopes: list[bytes]) -> bytes:
-        number = peer.sent + 1
-        peer.sent += len(envelopes)
-        return pack_frame(self._address, self._incarnation, number, envelopes, _clock())
+        before = peer.sent
+        messages = self._count(peer, envelopes)
+        return pack_frame(self._address, self._incarnation, before, envelopes, _clock(), messages)
+
+    def _count(self, peer: Peer, envelopes: list[bytes]) -> int:
+        messages = count_messages(envelopes)
+        if messages:
+            peer.sent += messages
+            self.wires.sent(peer.address, peer.incarnation, messages)
+        return messages
 
     def _send_frames(self, peer: Peer) -> bool:
         if peer.socket is None:

@@ -3,7 +3,7 @@
 Each of these is an array whose first item is its kind:
 
 ========  ==========================================================================
-HEADER    process, incarnation, number of the first envelope, envelopes, sent at (ns)
+HEADER    process, incarnation, messages sent before, envelopes, sent at (ns), messages
 TELL      target, sender, number, body       (number: at-least-once, else 0)
 ASK       target, sender, request, deadline, body   (monotonic seconds, 0: none)
 REPLY     request, body
@@ -48,6 +48,9 @@ from gristmill.errors import (
 HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
 SIGNAL, ANSWER, INSPECT, ARRAYS, RELEASE = range(9, 14)
 
+MESSAGES = (TELL, ASK, EVENT)
+"""The kinds that bring messages to actors or subscribers."""
+
 Envelope = list[Any]
 
 pack = msgspec.msgpack.Encoder().encode
@@ -58,20 +61,35 @@ _HEADS = tuple(bytes([0x90 | items]) for items in range(16))
 
 
 def pack_frame(
-    process: int, incarnation: int, number: int, envelopes: Sequence[bytes], now: int
+    process: int,
+    incarnation: int,
+    before: int,
+    envelopes: Sequence[bytes],
+    now: int,
+    messages: int = 0,
 ) -> bytes:
     """Put packed envelopes into a frame.
 
     Args:
         process: the address of the sender.
         incarnation: its incarnation.
-        number: of the first envelope; 0 if they are not numbered.
+        before: how many messages it has sent to this receiver before.
         envelopes: one at least.
         now: perf_counter ns.
+        messages: how many of the envelopes are messages, see :func:`count_messages`.
     """
     count = len(envelopes)
     head = _HEADS[count + 1] if count < 15 else b"\xdd" + (count + 1).to_bytes(4)
-    return head + pack((HEADER, process, incarnation, number, count, now)) + b"".join(envelopes)
+    header = pack((HEADER, process, incarnation, before, count, now, messages))
+    return head + header + b"".join(envelopes)
+
+
+def count_messages(envelopes: Sequence[bytes]) -> int:
+    """Count the packed envelopes that bring messages to actors or subscribers."""
+    kinds = [envelope[1] for envelope in envelopes]
+    count = kinds.count
+    with_arrays = count(ARRAYS) and sum(e[1] == ARRAYS and e[3] in MESSAGES for e in envelopes)
+    return count(TELL) + count(ASK) + count(EVENT) + with_arrays
 
 
 def read_frame(frame: bytes) -> list[Envelope]:

@@ -138,6 +138,6 @@ class Bonds:
     def _inform(self, cell: Cell, message: Down | Exited) -> None:
         """Put a message about an end into a mailbox, which always has room for it."""
         core = self._core
-        core.counters[counters.RECEIVED] += 1
+        core.counters[counters.SENT] += 1
         cell.queue.append(Entry(SIGNAL, 0, 0, 0, 0.0, b"", message, core.meter.last))
         core.schedule(cell)

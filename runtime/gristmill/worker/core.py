@@ -31,6 +31,7 @@ from gristmill.transport.envelope import (
     ERROR,
     EVENT,
     INSPECT,
+    MESSAGES,
     NOTICE,
     RELEASE,
     REPLY,
@@ -52,7 +53,6 @@ from gristmill.worker.shell import Shell
 from gristmill.worker.spawning import Spawns
 
 _DISPATCH = int(TimeClass.DISPATCH)
-_RECEIVED = counters.RECEIVED
 _RUNNING = State.RUNNING
 _DROP_OLDEST = OverflowPolicy.DROP_OLDEST
 
@@ -84,7 +84,8 @@ class WorkerCore:
     ) -> None:
         self.shell = shell
         self.meter = meter
-        self.counters = [0] * len(counters.NAMES)
+        self.counters = shell.counters
+        self._wires = shell.wires
         self.cells: dict[int, Cell] = {}
         self.sending = Sending(self, store)
         self.channels = ChannelManager.from_config(channels, self.sending)
@@ -144,17 +145,20 @@ class WorkerCore:
         self._handle(cell, entry)
         handling.at_once = False
         handling.end_burst()
-        self.counters[_RECEIVED] += 1
         self.free_place(cell, source)
         self.schedule(cell)
         return True
 
     def _read(self, frame: bytes) -> list[Envelope]:
         try:
-            return read_frame(frame)
+            envelopes = read_frame(frame)
         except DecodeError as error:
-            self.failures.dead_letter(None, "", b"", f"undecodable: {error}")
+            self.failures.bury(None, "", b"", f"undecodable: {error}")
             return []
+        _, source, incarnation, before, _, _, messages = envelopes[0]
+        if messages:
+            self._wires.received(source, incarnation, before, messages)
+        return envelopes
 
     def _deliver_all(self, envelopes: list[Envelope]) -> None:
         source = envelopes[0][1] if envelopes else 0
@@ -172,7 +176,7 @@ class WorkerCore:
                 else:
                     self._on_other(envelope, envelopes[0], arrived)
             except (ValueError, IndexError, TypeError, msgspec.MsgspecError) as error:
-                self._malformed(None, error)
+                self._malformed(None, error, is_message=envelope[0] in MESSAGES)
 
     def _on_other(self, envelope: Envelope, header: Envelope, arrived: int) -> None:
         kind = envelope[0]
@@ -182,6 +186,7 @@ class WorkerCore:
             self.sending.asks.on_error(envelope[1], envelope[2])
         elif kind == EVENT:
             _, _channel, targets, sender, body = envelope
+            self.counters[counters.SENT] += len(targets) - 1  # it came as one
             for target in targets:
                 self.deliver_event(target, sender, body, arrived)
         elif kind == CREDIT:
@@ -205,7 +210,6 @@ class WorkerCore:
 
     def deliver(self, target: int, entry: Entry) -> None:
         """Put a message into a mailbox."""
-        self.counters[_RECEIVED] += 1
         cell = self.cells.get(target)
         if cell is None:
             self.failures.refuse(
@@ -231,10 +235,10 @@ class WorkerCore:
         """Give a channel's event to a subscriber; a slow one loses it, counted."""
         cell = self.cells.get(target)
         if cell is None:
+            self.counters[counters.UNWANTED] += 1
             return
-        self.counters[counters.RECEIVED] += 1
         if len(cell.queue) >= cell.mailbox.capacity:
-            self.counters[counters.DROPPED] += 1
+            self.counters[counters.OVERFLOW] += 1
             return
         cell.queue.append(Entry(EVENT, 0, sender, 0, 0.0, body, None, arrived))
         self.schedule(cell)
@@ -308,19 +312,22 @@ class WorkerCore:
         except (TypeError, ValueError) as error:  # a field of the envelope has a wrong type
             self._malformed(cell, error)
 
-    def _malformed(self, cell: Cell | None, error: Exception) -> None:
+    def _malformed(self, cell: Cell | None, error: Exception, *, is_message: bool = True) -> None:
         self.meter.switch(_DISPATCH)
-        self.failures.dead_letter(cell, "", b"", f"malformed envelope: {error!r}")
+        bury = self.failures.dead_letter if is_message else self.failures.bury
+        bury(cell, "", b"", f"malformed envelope: {error!r}")
 
     def _is_next(self, cell: Cell, entry: Entry) -> bool:
         """Tell whether an at-least-once message is new; a durable actor knows by its marks."""
         done = cell.marks.get(self.sending.directory.process_name(entry.source), 0)
         if entry.number <= done:
             cell.acknowledged[entry.source] = done
+            self.counters[counters.DUPLICATE] += 1
             return False
         if done and entry.number > done + 1:
             # would mark what is missing as handled; its sender sends all again when it can
             _log.error("%s: message %d came before %d", cell.label, entry.number, done + 1)
+            self.counters[counters.DUPLICATE] += 1
             return False
         return True
 

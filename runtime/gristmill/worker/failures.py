@@ -19,7 +19,7 @@ from gristmill.errors import (
 )
 from gristmill.messages import Message, tag_of
 from gristmill.metrics import TimeClass
-from gristmill.supervision import Crash
+from gristmill.supervision import Crash, ExitReason, describe
 from gristmill.transport.arrays import ArrayGoneError
 from gristmill.transport.codec import for_dead_letter, message_tag
 from gristmill.transport.control import DeadLetter
@@ -76,6 +76,16 @@ class Failures:
                 core.sending.release(cell, entry)
         core.lifecycle.end(cell, Crash(data))
 
+    def interrupted(self, cell: Cell, entry: Entry, reason: ExitReason) -> None:
+        """An incarnation ends while its handler awaits: the message in hand is not handled."""
+        cell.effects = []
+        if entry.kind < 0:
+            self._core.counters[counters.ENDED] += 1
+        elif not self._redeliver(cell, entry):
+            text = f"its actor ended while it was handled: {describe(reason)}"
+            self.dead_letter(cell, "", entry.body, text)
+            self._core.sending.release(cell, entry)
+
     def _redeliver(self, cell: Cell, entry: Entry) -> bool:
         """Put an at-least-once message back in front, unless it has crashed its actor too often."""
         if entry.kind != TELL or not entry.number:
@@ -99,7 +109,9 @@ class Failures:
             self.refuse(cell, entry, UnknownMessageError(text))
         elif kind is not None:
             self.refuse(cell, entry, DecodeError(f"{cell.label}: a {name} is malformed: {error}"))
-        elif entry.kind != EVENT:  # a subscriber takes the events that it has handlers for
+        elif entry.kind == EVENT:  # a subscriber takes the events that it has handlers for
+            self._core.counters[counters.UNWANTED] += 1
+        else:
             self.unknown(cell, entry, name)
 
     def unknown(self, cell: Cell, entry: Entry, name: str) -> None:
@@ -135,8 +147,19 @@ class Failures:
         error: ErrorData | None = None,
     ) -> None:
         """Record a message that nobody handled."""
+        self._core.counters[counters.DEAD_LETTERED] += 1
+        self.bury(cell, message_type, body, reason, error)
+
+    def bury(
+        self,
+        cell: Cell | None,
+        message_type: str,
+        body: bytes,
+        reason: str,
+        error: ErrorData | None = None,
+    ) -> None:
+        """Record what nobody handled and may have been no message."""
         core = self._core
-        core.counters[counters.DEAD_LETTERED] += 1
         kept, reason = for_dead_letter(body, reason)
         letter = DeadLetter(
             reason=reason,

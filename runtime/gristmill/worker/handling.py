@@ -36,6 +36,7 @@ _DISPATCH = int(TimeClass.DISPATCH)
 _COMPUTE = int(TimeClass.COMPUTE)
 _SER = int(TimeClass.SER)
 _HANDLED = counters.HANDLED
+_IN_HAND = counters.IN_HAND
 _RUNNING = State.RUNNING
 
 
@@ -46,6 +47,7 @@ class Handling:
         self._core = core
         self.activity = activity
         self._cells = activity.cells
+        self._counters = core.counters
         self._in_hand: Handler | None = None
         """The handler that the activity shows; None for the start of an actor."""
         self._cells[MESSAGE] = START
@@ -55,7 +57,9 @@ class Handling:
         self.stats: dict[tuple[str, str], TypeStats] = {}
         """What each (actor type, message type) has cost."""
         self.waiting = 0
-        """How many async handlers are under way."""
+        """How many async handlers and starts are under way."""
+        self._under_way = 0
+        """How many async handlers are."""
         self.at_once = False
         """Whether a reply leaves before its cost is booked, and not at the end of the turn."""
         self.sampling = Sampling(core.shell.random)
@@ -187,6 +191,8 @@ class Handling:
         """
         self._meter.switch(_DISPATCH)
         self.waiting += 1
+        self._under_way += 1
+        self._counters[_IN_HAND] += 1
         cell.busy = True
         if cell.spec is not None and cell.spec.time_limit:
             self._cells[WAITING] = self._meter.last
@@ -197,6 +203,8 @@ class Handling:
 
     def _no_longer_waiting(self, _task: asyncio.Task[None]) -> None:
         self.waiting -= 1
+        self._under_way -= 1
+        self._counters[_IN_HAND] -= 1
 
     async def _rest(
         self,
@@ -285,6 +293,7 @@ class Handling:
         cells = self._cells
         cells[SINCE] = self._meter.last
         cells[ACTOR] = cell.key
+        self._counters[_IN_HAND] = self._under_way + 1
         if self._unstamped:
             self._meter.pause()
 
@@ -292,6 +301,7 @@ class Handling:
         """From now on no actor's code runs."""
         self._core.sending.origin = None
         self._cells[ACTOR] = 0
+        self._counters[_IN_HAND] = self._under_way
         if self._meter.paused:
             self._meter.resume(_DISPATCH)
 
@@ -322,7 +332,7 @@ class Handling:
         core = self._core
         if cell.effects or (entry.number and entry.kind == TELL):
             core.sending.release(cell, entry)
-        core.counters[_HANDLED] += 1
+        self._counters[_HANDLED] += 1
         cell.current = None
         if cell.stop_reason is not None and cell.state is _RUNNING:
             core.lifecycle.end(cell, cell.stop_reason)

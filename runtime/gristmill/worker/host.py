@@ -214,7 +214,7 @@ class CellHost:
         cell = self._cell
         self._check_own(message)
         entry = Entry(CONTINUE, 0, cell.key, 0, 0.0, b"", message, self._core.meter.last)
-        self._core.counters[counters.RECEIVED] += 1
+        self._core.counters[counters.SENT] += 1
         cell.queue.insert(cell.inserted, entry)
         cell.inserted += 1
         self._core.schedule(cell)
@@ -292,6 +292,7 @@ class _OwnTimer:
         self._cell.timers.discard(self)
         now = self._core.meter.last
         self._entry = Entry(TIMER, 0, self._cell.key, 0, 0.0, b"", self._message, now)
+        self._core.counters[counters.SENT] += 1
         self._core.deliver(self._cell.key, self._entry)
 
     def cancel(self) -> bool:
@@ -304,7 +305,7 @@ class _OwnTimer:
         for place, entry in enumerate(self._cell.queue):
             if entry is self._entry:
                 del self._cell.queue[place]
-                self._core.counters[counters.DROPPED] += 1
+                self._core.counters[counters.ENDED] += 1
                 return True
         return False
 

@@ -24,7 +24,7 @@ from gristmill.transport import control as c
 from gristmill.transport.envelope import ASK, TELL
 from gristmill.worker import counters
 from gristmill.worker.blueprint import Blueprint
-from gristmill.worker.cell import CONTINUE, INSPECTION, SIGNAL, TIMER, Cell, State
+from gristmill.worker.cell import CONTINUE, INSPECTION, SIGNAL, STOP, TIMER, Cell, State
 from gristmill.worker.host import CellHost
 
 if TYPE_CHECKING:
@@ -260,6 +260,8 @@ class Lifecycle:
 
     def _bury(self, cell: Cell, reason: ExitReason) -> None:
         self._tell_waiting_askers(cell, reason)
+        if cell.current is not None and cell.task is not None:  # its handler will not finish
+            self._core.failures.interrupted(cell, cell.current, reason)
         self._core.inspecting.ended(cell, reason)
         self._discard(cell)
         self._core.bonds.ended(cell, reason)
@@ -305,12 +307,12 @@ class Lifecycle:
         cell.context = None
         cell.current = None
         cell.effects = []
-        cell.blocked.clear()
         cell.busy = False
         cell.deferred.clear()
         kept = [entry for entry in cell.queue if entry.kind >= 0 or entry.kind == INSPECTION]
         own = sum(e.kind in (CONTINUE, TIMER, SIGNAL) for e in (*cell.postponed, *cell.queue))
-        self._core.counters[counters.DROPPED] += own
+        self._core.counters[counters.ENDED] += own + len(cell.blocked)
+        cell.blocked.clear()
         cell.postponed.clear()
         cell.queue = deque(kept)
 
@@ -330,6 +332,8 @@ class Lifecycle:
                 if entry.source and not entry.paid and not (entry.kind == TELL and entry.number):
                     self._core.free_place(cell, entry.source)
                 self._core.failures.refuse(cell, entry, ActorNotFoundError(reason))
+            elif entry.kind != STOP:
+                self._core.counters[counters.ENDED] += 1
 
 
 def _check_start(cell: Cell, value: object) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _SER = int(TimeClass.SER)
+_SENT = counters.SENT
 _AT_LEAST_ONCE = DeliveryGuarantee.AT_LEAST_ONCE
 _EVENT_BACKLOG = 100_000
 """Envelopes that may wait for a process before events for it are dropped."""
@@ -75,10 +76,9 @@ class Sending:
         final: bool,
     ) -> None:
         """A process has died: its credit is void, and asks to it fail once the pipe is empty."""
-        lost = self._shell.disconnect(address)
+        self._shell.disconnect(address)
         incarnation = self.directory.incarnation(address)
         self._core.arrays.pool.peer_down(Process(address, incarnation))
-        self._core.counters[counters.DROPPED] += lost
         self._credit.reset(address)
         if self._outbox is not None:
             self._outbox.lost(address)
@@ -130,24 +130,27 @@ class Sending:
             self._core.meter.switch(previous)
 
     def _tell(self, origin: Cell | None, to: Address, body: bytes) -> None:
+        sent = self._core.counters
         if origin is not None and origin.blocked:
+            sent[_SENT] += 1
             origin.blocked.append((to, body))
         elif self._credit.take(to):
+            sent[_SENT] += 1  # first: what leaves was sent
             self._post_tell(origin, to, body)
         elif to.mailbox.overflow is OverflowPolicy.FAIL or origin is None or origin.key == to.key:
             raise MailboxFullError(f"the mailbox of {to.label} is full")
         else:
+            sent[_SENT] += 1
             origin.blocked.append((to, body))
             origin.busy = True
             self._starved[to.key].append(origin)
-        self._core.counters[counters.SENT] += 1
 
     def _tell_late(self, origin: Cell, to: Address, body: bytes) -> None:
         """Send what a handler told that has finished, and can't be told that there is no room."""
         try:
             self._tell(origin, to, body)
         except MailboxFullError as error:
-            self._core.counters[counters.SENT] += 1
+            self._core.counters[_SENT] += 1
             self._core.failures.dead_letter(None, "", body, str(error))
 
     def _post_tell(self, origin: Cell | None, to: Address, body: bytes) -> None:
@@ -174,11 +177,12 @@ class Sending:
 
     def _tell_journaled(self, origin: Cell | None, to: Address, body: bytes) -> None:
         assert self._outbox is not None
-        self._core.counters[counters.SENT] += 1
         sender = origin.spec.name if origin is not None and origin.spec is not None else ""
         self._outbox.send(to, sender, body)
 
-    def _transmit(self, to: Address, sender: str, number: int, body: bytes) -> None:
+    def _transmit(self, to: Address, sender: str, number: int, body: bytes, *, again: bool) -> None:
+        self._core.counters[_SENT] += 1
+        self._core.counters[counters.RESENT] += again
         if to.home == self._here:
             entry = Entry(TELL, to.home, sender, number, 0.0, body, None, self._core.meter.last)
             self._core.deliver(to.key, entry)
@@ -196,7 +200,7 @@ class Sending:
         if delivery is DeliveryGuarantee.AT_MOST_ONCE and not origin.durable:
             body = self._core.codec.encode(message)
             await self.await_credit(to)
-            self._core.counters[counters.SENT] += 1
+            self._core.counters[_SENT] += 1
             self._post_tell(origin, to, body)
         else:
             self.tell(to, message, delivery)
@@ -222,6 +226,8 @@ class Sending:
     def send_again(self, to: Address, items: tuple[Any, ...]) -> None:
         """Send a request once more, to the callee's next incarnation."""
         self._credit.take(to)
+        self._core.counters[_SENT] += 1
+        self._core.counters[counters.RESENT] += 1
         self.post_request(to.home, items)
 
     # --- replies, events, credit, acknowledgement ---
@@ -259,18 +265,22 @@ class Sending:
         self._shell.control(Subscribe(channel, self._here, subscriber, wanted))
 
     def _fan_out(self, origin: Cell | None, channel: str, body: bytes) -> None:
-        self._core.counters[counters.PUBLISHED] += 1
+        counted = self._core.counters
+        counted[counters.PUBLISHED] += 1
         sender = origin.key if origin is not None else 0
         for address, keys in self._subscribers.get(channel, {}).items():
             if address == self._here:
+                counted[_SENT] += len(keys)
                 for key in keys:
                     self._core.deliver_event(key, sender, body, self._core.meter.last)
             elif self._shell.waiting(address) < _EVENT_BACKLOG:
+                counted[_SENT] += 1  # its receiver counts the other copies
                 items = (EVENT, channel, keys, sender, body)
                 sealed = items if type(body) is bytes else self._seal(items, address)
                 self._shell.post(address, pack(sealed))
             else:
-                self._core.counters[counters.DROPPED] += len(keys)
+                counted[_SENT] += len(keys)
+                counted[counters.OVERFLOW] += len(keys)
 
     def answer(self, ticket: Ticket, value: Any) -> None:  # noqa: ANN401 - the reply
         """Answer a deferred request; an effect of a durable actor's handler."""
