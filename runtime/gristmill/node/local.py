@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from gristmill.behaviours.context import Timer
 from gristmill.death import Likelihood
-from gristmill.errors import ErrorData
+from gristmill.errors import AskTimeoutError, ErrorData
 from gristmill.messages import Request
 from gristmill.metrics import Calibration, TimeClass, calibrate
 from gristmill.metrics.wires import Wires
@@ -395,7 +395,19 @@ class LocalPost(ClientPost):
 
     async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""
-        return await asyncio.to_thread(self.ask, to, request, timeout)
+        deadline = None if timeout is None else self._now() + timeout
+        waiter = await asyncio.to_thread(self.send_request, to, request, deadline)
+        try:
+            await asyncio.to_thread(self.wait_for, waiter)
+        except asyncio.CancelledError:
+            self.abandon(waiter.number)
+            waiter.settle(None, AskTimeoutError("it was abandoned"))  # so that its thread ends
+            raise
+        finally:
+            self._pending.pop(waiter.number, None)
+        if not waiter.done:
+            raise waiter.timed_out(timeout)
+        return waiter.result()  # type: ignore[no-any-return]  # decoded as the reply type
 
 
 class _NoWake:

@@ -21,7 +21,7 @@ from gristmill.node.sending import ClientExporter, ClientSending, ControlSide
 from gristmill.ref import Address, AnyRef, OverflowPolicy
 from gristmill.supervision import ExitReason, NoProc, Shutdown
 from gristmill.transport.codec import Codec
-from gristmill.transport.envelope import ASK, INSPECT, pack
+from gristmill.transport.envelope import ASK, CANCEL, INSPECT, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.signals import INCARNATION_SHIFT, Unwatch, Watch, signal_envelope
 from gristmill.worker.counters import Cells
@@ -79,6 +79,9 @@ class ClientPost(ClientSending):
                 await future
         except TimeoutError:
             raise waiter.timed_out(timeout) from None
+        except asyncio.CancelledError:
+            self.abandon(number)
+            raise
         finally:
             self._pending.pop(number, None)
             self._reading.leave_loop(loop)
@@ -135,7 +138,7 @@ class ClientPost(ClientSending):
                     yield waiting.popleft().result()
         finally:
             for waiter in waiting:
-                self._pending.pop(waiter.number, None)
+                self.abandon(waiter.number)
 
     def _send_requests(
         self,
@@ -269,8 +272,16 @@ class ClientPost(ClientSending):
         return self._reading
 
     def abandon(self, number: int) -> None:
-        """Drop the reply of a request when it comes."""
-        self._pending.pop(number, None)
+        """Drop the reply of a request when it comes, and have its callee stop with it."""
+        waiter = self._pending.pop(number, None)
+        if waiter is None or waiter.done or self._barred is not None:
+            return
+        to = waiter.to
+        with self._send_lock:
+            if to.home not in self._gone and self.plane.send_now(
+                to.home, pack((CANCEL, to.key, number))
+            ):
+                self._outgoing.wake_reader()
 
     def stop_actor(self, to: Address, reason: ExitReason | None, timeout: float) -> None:
         """Stop the actor in order, over the control plane."""

@@ -5,7 +5,8 @@ Each of these is an array whose first item is its kind:
 ========  ==========================================================================
 HEADER    process, incarnation, messages sent before, envelopes, sent at (ns), messages
 TELL      target, sender, number, body       (number: at-least-once, else 0)
-ASK       target, sender, request, deadline, body   (monotonic seconds, 0: none)
+ASK       target, sender, request, deadline, body   (monotonic seconds, 0: none; the sender
+          is a chain, see :mod:`~gristmill.worker.cycles`, if an actor waits for the reply)
 REPLY     request, body
 ERROR     request, body                      (an :class:`ErrorReply`)
 EVENT     channel, [targets], sender, body
@@ -17,6 +18,7 @@ ANSWER    target, process, request, body     (a deferred reply, through who defe
 INSPECT   target, request, body              (an :class:`~gristmill.inspection.Inspection`)
 ARRAYS    envelope, handles                  (its body's arrays are in shared memory)
 RELEASE   body                               (arrays that are given back)
+CANCEL    target, request                    (its asker has given it up)
 ========  ==========================================================================
 """
 
@@ -33,6 +35,7 @@ from gristmill.errors import (
     ActorDied,
     ActorError,
     ActorNotFoundError,
+    AskCycle,
     AskTimeoutError,
     DecodeError,
     ErrorData,
@@ -46,7 +49,7 @@ from gristmill.errors import (
 )
 
 HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
-SIGNAL, ANSWER, INSPECT, ARRAYS, RELEASE = range(9, 14)
+SIGNAL, ANSWER, INSPECT, ARRAYS, RELEASE, CANCEL = range(9, 15)
 
 MESSAGES = (TELL, ASK, EVENT)
 """The kinds that bring messages to actors or subscribers."""
@@ -128,6 +131,7 @@ _KINDS: dict[str, type[GristmillError]] = {
         ActorCrashed,
         ActorDied,
         ActorNotFoundError,
+        AskCycle,
         AskTimeoutError,
         DecodeError,
         MailboxFullError,

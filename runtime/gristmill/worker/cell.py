@@ -40,8 +40,9 @@ class Entry(msgspec.Struct, frozen=True, eq=False, gc=False):
     """``TELL``, ``ASK`` or ``EVENT``; below 0 it belongs to the incarnation."""
     source: int
     """The process that sent it; 0 when no credit is owed for it."""
-    sender: int | str
-    """The key of the actor that sent it, or 0; of an at-least-once message its name, or ""."""
+    sender: int | str | list[Any]
+    """The key of the actor that sent it, or 0; of an at-least-once message its name, or ""; of an
+    ask that an actor waits for, the chain of those who wait (:mod:`~gristmill.worker.cycles`)."""
     number: int
     """The request's number, or that of an at-least-once message, or 0."""
     deadline: float
@@ -80,10 +81,10 @@ class Cell:
     """One actor. Its fields belong to the worker's core."""
 
     __slots__ = (
-        "acknowledged", "actor", "attempts", "blocked", "busy", "context", "credit_lot", "current",
-        "decode", "deferred", "durable", "effects", "handlers", "incarnation", "inserted", "key",
-        "label", "mailbox", "marks", "owed", "path", "postponed", "queue", "scheduled", "spec",
-        "state", "stats", "stop_reason", "task", "timers", "watchers",
+        "acknowledged", "actor", "attempts", "awaited", "blocked", "busy", "context", "credit_lot",
+        "current", "decode", "deferred", "durable", "effects", "given_up", "handlers",
+        "incarnation", "inserted", "key", "label", "mailbox", "marks", "owed", "path", "postponed",
+        "queue", "scheduled", "spec", "state", "stats", "stop_reason", "task", "timers", "watchers",
     )  # fmt: skip
 
     handlers: dict[type[Message], Handler]
@@ -128,6 +129,10 @@ class Cell:
         self.busy = False
         """An async handler is under way, or a send waits for credit."""
         self.current: Entry | None = None
+        self.given_up: Entry | None = None
+        """The message in hand if its asker has taken it back."""
+        self.awaited: tuple[int, ...] = ()
+        """The actors whose replies its handler waits for now."""
         self.durable = False
         self.task: asyncio.Task[None] | None = None
         self.stop_reason: Any = None
@@ -166,6 +171,8 @@ class Cell:
         self.inserted = 0
         self.busy = False
         self.current = None
+        self.given_up = None
+        self.awaited = ()
         self.durable = any(isinstance(facet, Durable) for facet in spec.facets)
         self.stop_reason = None
 

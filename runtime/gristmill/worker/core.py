@@ -27,6 +27,7 @@ from gristmill.transport.envelope import (
     ANSWER,
     ARRAYS,
     ASK,
+    CANCEL,
     CREDIT,
     ERROR,
     EVENT,
@@ -43,7 +44,9 @@ from gristmill.transport.envelope import (
 from gristmill.worker import counters
 from gristmill.worker.activity import Activity
 from gristmill.worker.bonds import Bonds
+from gristmill.worker.cancelling import Cancelling
 from gristmill.worker.cell import CONTINUE, INSPECTION, STOP, Cell, Entry, State
+from gristmill.worker.cycles import Cycles
 from gristmill.worker.failures import Failures
 from gristmill.worker.handling import Handling
 from gristmill.worker.inspecting import Inspecting
@@ -96,6 +99,8 @@ class WorkerCore:
         self.spawns = Spawns(self)
         self.failures = Failures(self)
         self.inspecting = Inspecting(self)
+        self.cancelling = Cancelling(self)
+        self.cycles = Cycles(self)
         self.handling = Handling(self, meter, activity or Activity())
         self._handle = self.handling.handle
         self.ready: deque[Cell] = deque()
@@ -203,6 +208,8 @@ class WorkerCore:
             self.inspecting.take(header[1], *envelope[1:])
         elif kind == ARRAYS:
             self._deliver_all([header, self.arrays.open(envelope)])
+        elif kind == CANCEL:
+            self.cancelling.cancel(header[1], envelope[1], envelope[2])
         elif kind == RELEASE:
             self.arrays.take_back(header, envelope)
         else:
@@ -219,7 +226,10 @@ class WorkerCore:
         if cell.mailbox.overflow is _DROP_OLDEST:
             self._make_room(cell, entry)
         cell.queue.append(entry)
-        if not cell.scheduled:
+        if cell.busy:
+            if cell.awaited:
+                self.cycles.look(cell, entry)
+        elif not cell.scheduled:
             self.schedule(cell)
 
     def _make_room(self, cell: Cell, entry: Entry) -> None:

@@ -50,6 +50,8 @@ class Failures:
         cell.effects = []
         cell.current = None
         cell.deferred.pop((entry.source, entry.number), None)
+        if core.cancelling.settles(cell, entry, error):
+            return
         if isinstance(error, Postponed):
             cell.postponed.append(msgspec.structs.replace(entry, paid=True))
             if error.retry and cell.context is not None:

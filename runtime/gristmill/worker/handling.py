@@ -198,13 +198,26 @@ class Handling:
             self._cells[WAITING] = self._meter.last
         work = self.metered(cell, suspended, handler)
         task = suspended.go_on(self._rest(cell, entry, handler, message, work, spent))
-        task.add_done_callback(self._no_longer_waiting)
+        task.add_done_callback(partial(self._no_longer_waiting, cell, entry, message))
         cell.task = task
 
-    def _no_longer_waiting(self, _task: asyncio.Task[None]) -> None:
+    def _no_longer_waiting(
+        self, cell: Cell, entry: Entry, message: Message, task: asyncio.Task[None]
+    ) -> None:
         self.waiting -= 1
         self._under_way -= 1
         self._counters[_IN_HAND] -= 1
+        if cell.task is task and cell.given_up is entry:
+            # it was cancelled in the round of the loop in which it began
+            self._core.failures.failed(cell, entry, message, asyncio.CancelledError())
+            self._free(cell)
+
+    def _free(self, cell: Cell) -> None:
+        """Let an actor go on whose async handler has ended."""
+        cell.task = None
+        cell.busy = bool(cell.blocked)
+        self._core.schedule(cell)
+        self._shell.request_turn()
 
     async def _rest(
         self,
@@ -240,9 +253,7 @@ class Handling:
         finally:
             self._cells[WAITING] = 0
             if cell.task is task:
-                cell.task = None
-                cell.busy = bool(cell.blocked)
-                self._core.schedule(cell)
+                self._free(cell)
             self._core.sending.acknowledge(cell)
             self._shell.request_turn()
 

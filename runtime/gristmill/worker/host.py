@@ -96,7 +96,8 @@ class CellHost:
         if entry is None or not entry.sender:
             return None
         sending = self._core.sending
-        return Ref(sending.directory.address_of(entry.sender, entry.source), sending)
+        sender = entry.sender[0][0] if isinstance(entry.sender, list) else entry.sender
+        return Ref(sending.directory.address_of(sender, entry.source), sending)
 
     def lookup(self, name: str) -> AnyRef | None:
         """Find an actor by its name."""
