@@ -30,8 +30,7 @@ class Cancelling:
             return
         current = cell.current
         if current is not None and _is_this(current, source, number):
-            persisted = any(act == self._core.sending.journal for act, *_ in cell.effects)
-            if cell.task is not None and not persisted:
+            if cell.task is not None and not self._core.sending.has_persisted(cell):
                 cell.given_up = current
                 cell.task.cancel()
             return

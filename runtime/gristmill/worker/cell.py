@@ -20,6 +20,7 @@ from gristmill.metrics import TypeStats
 from gristmill.ref import Address, Mailbox
 from gristmill.transport.control import ActorSpec
 from gristmill.transport.credit import lot
+from gristmill.worker.history import History
 
 CONTINUE = -1
 """The kind of a message that an actor has put in front of its own mailbox."""
@@ -82,7 +83,7 @@ class Cell:
 
     __slots__ = (
         "acknowledged", "actor", "attempts", "awaited", "blocked", "busy", "context", "credit_lot",
-        "current", "decode", "deferred", "durable", "effects", "given_up", "handlers",
+        "current", "decode", "deferred", "durable", "effects", "given_up", "handlers", "history",
         "incarnation", "inserted", "key", "label", "mailbox", "marks", "owed", "path", "postponed",
         "queue", "scheduled", "spec", "state", "stats", "stop_reason", "task", "timers", "watchers",
     )  # fmt: skip
@@ -134,6 +135,8 @@ class Cell:
         self.awaited: tuple[int, ...] = ()
         """The actors whose replies its handler waits for now."""
         self.durable = False
+        self.history: History | None = None
+        """Its journal, if it is durable."""
         self.task: asyncio.Task[None] | None = None
         self.stop_reason: Any = None
 

@@ -16,6 +16,7 @@ from gristmill.errors import (
     GristmillError,
     Reject,
     UnknownMessageError,
+    UsageError,
 )
 from gristmill.messages import Message, tag_of
 from gristmill.metrics import TimeClass
@@ -47,11 +48,18 @@ class Failures:
         """A handler has raised: a refusal is an answer, anything else ends the incarnation."""
         core = self._core
         core.meter.switch(_DISPATCH)
+        persisted = core.sending.has_persisted(cell)
         cell.effects = []
         cell.current = None
         cell.deferred.pop((entry.source, entry.number), None)
         if core.cancelling.settles(cell, entry, error):
             return
+        if persisted and isinstance(error, Postponed | Reject):
+            error = UsageError(
+                f"{cell.label} has persisted an event and then refused or postponed the message: "
+                "its state has an event that the journal does not have, so it starts again from "
+                f"there; refuse before you persist ({error!r})"
+            )
         if isinstance(error, Postponed):
             cell.postponed.append(msgspec.structs.replace(entry, paid=True))
             if error.retry and cell.context is not None:

@@ -16,8 +16,6 @@ from gristmill.errors import (
     Ignore,
     UsageError,
 )
-from gristmill.facets import KeyCompleted
-from gristmill.importing import resolve
 from gristmill.metrics import TimeClass
 from gristmill.supervision import Crash, ExitReason, Killed, Normal, Shutdown, describe
 from gristmill.transport import control as c
@@ -25,6 +23,7 @@ from gristmill.transport.envelope import ASK, TELL
 from gristmill.worker import counters
 from gristmill.worker.blueprint import Blueprint
 from gristmill.worker.cell import CONTINUE, INSPECTION, SIGNAL, STOP, TIMER, Cell, State
+from gristmill.worker.history import History
 from gristmill.worker.host import CellHost
 
 if TYPE_CHECKING:
@@ -146,34 +145,16 @@ class Lifecycle:
         cell.handlers = blueprint.handlers
         cell.decode = blueprint.decode
         if cell.durable:
-            self._replay(cell, host)
+            cell.history = History(self._core, cell, host)
+            cell.history.replay()
+            assert self._core.sending.store is not None
+            cell.marks = self._core.sending.store.marks(spec.name)
         for channel in kind.channels:
             host.subscribe(channel, wanted=True)
         starting = cell.actor.__begin__(cell.context)
         if not inspect.iscoroutine(starting):
             _check_start(cell, starting)
         return starting
-
-    def _replay(self, cell: Cell, host: CellHost) -> None:
-        store = self._core.sending.store
-        assert cell.spec is not None
-        assert cell.actor is not None
-        if store is None or not cell.spec.name:
-            raise UsageError(
-                f"{cell.label} is durable: give it a name, and start its node with "
-                "journal=DIRECTORY"
-            )
-        decoders: dict[str, Any] = {}
-        for record in store.replay(cell.spec.name):
-            decoder = decoders.get(record.kind)
-            if decoder is None:
-                decoder = decoders[record.kind] = self._core.codec.decoder(resolve(record.kind))
-            event = decoder.decode(record.payload)
-            if isinstance(event, KeyCompleted):
-                host.facets.idempotency.apply(event)
-            else:
-                cell.actor.apply(event)
-        cell.marks = store.marks(cell.spec.name)
 
     async def _finish_start(self, cell: Cell, starting: Any) -> None:  # noqa: ANN401 - awaitable
         handling, incarnation = self._core.handling, cell.incarnation
@@ -304,6 +285,7 @@ class Lifecycle:
             cell.task = None
         cell.state = State.HELD
         cell.actor = None
+        cell.history = None
         cell.context = None
         cell.current = None
         cell.effects = []

@@ -311,6 +311,8 @@ class Sending:
         effects, cell.effects = cell.effects, []
         for act, *arguments in effects:
             act(cell, *arguments)
+        if effects and cell.history is not None:
+            cell.history.snapshot_if_due()
         if entry.kind == TELL and entry.number:
             if cell.durable and self.store is not None and cell.spec is not None:
                 sender = self.directory.process_name(entry.source)
@@ -322,9 +324,12 @@ class Sending:
 
     def journal(self, cell: Cell, kind: str, payload: bytes) -> None:
         """Append an event to the journal of an actor (an effect)."""
-        assert self.store is not None
-        assert cell.spec is not None
-        self.store.append(cell.spec.name, kind, payload)
+        assert cell.history is not None
+        cell.history.append(kind, payload)
+
+    def has_persisted(self, cell: Cell) -> bool:
+        """Tell whether the handler in progress has persisted an event, which waits for its end."""
+        return any(act == self.journal for act, *_ in cell.effects)
 
     def acknowledge(self, cell: Cell) -> None:
         """Say which at-least-once messages an actor has handled: the last one of each sender."""
