@@ -141,8 +141,23 @@ class Connection:
         """Make a message to an actor that has stopped a dead letter."""
         label = to.name or f"#{to.key}"
         kept, reason = for_dead_letter(body, f"{label} has stopped")
-        letter = c.DeadLetter(reason, label, message_tag(body), kept)
+        letter = c.DeadLetter(reason, label, message_tag(body), kept, key=to.key)
         self._link.send(letter)
+
+    def resend(self, number: int, timeout: float | None = 30.0) -> c.DeadLetter:
+        """Send the message of a dead letter to its actor again, as a tell; give the letter.
+
+        It is removed when its message is on its way: a client that is killed in between leaves it.
+
+        Raises:
+            UsageError: there is no such letter any more, or it has no body.
+            ActorNotFoundError: the actor that it was for does not exist any more.
+        """
+        found = self.call(c.FindDeadLetter(number), tuple[c.DeadLetter, Address], timeout)
+        letter: c.DeadLetter = found[0]
+        self.post.send_again(found[1], letter.body)
+        self.call(c.RemoveDeadLetter(number), type(None), timeout)
+        return letter
 
     def send(self, message: c.ControlMessage) -> None:
         """Send a message to the supervisor process."""

@@ -406,6 +406,16 @@ class RunningNode(Questions):
         letters: list[c.DeadLetter] = self._connected().call(c.GetDeadLetters(), list[c.DeadLetter])
         return letters
 
+    def resend(self, letter: c.DeadLetter | int) -> None:
+        """Send the message of a dead letter, or of its number, to its actor again, as a tell.
+
+        Raises:
+            UsageError: there is no such letter any more, or it has no body.
+            ActorNotFoundError: the actor that it was for does not exist any more.
+        """
+        number = letter if isinstance(letter, int) else letter.number
+        self._connected().resend(number)
+
     def granularity(self) -> Report:
         """Account for the whole time of every worker, up to now."""
         connection = self._connected()

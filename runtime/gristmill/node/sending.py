@@ -122,6 +122,17 @@ class ClientSending:
                 return
         self._flush_fully(self._now() + _SEND_TIMEOUT)
 
+    def send_again(self, to: Address, body: bytes) -> None:
+        """Send the encoded message of a dead letter as a tell; waits for room, and to be off."""
+        deadline = self._now() + _SEND_TIMEOUT
+        with self._send_lock:
+            self._check()
+            if not self._credit.take(to):
+                self._wait_for_credit(to, deadline, wait=True)
+            self.counters[counters.RESENT] += 1
+            self.plane.post(to.home, pack((TELL, to.key, 0, 0, body)))
+        self._flush_fully(deadline)
+
     def publish(
         self, channel: str, homes: dict[int, list[int]], event: Event, *, heard_here: bool
     ) -> None:

@@ -62,6 +62,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     worker_restarts: int
     actor_restarts: int
     dead_letters: int
+    dead_letters_evicted: int
+    """How many of them are kept no longer, because later ones took their place."""
     messages: Deliveries
     """What became of all messages, of processes that have died too."""
     tree: Snapshot

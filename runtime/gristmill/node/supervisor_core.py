@@ -510,7 +510,8 @@ class SupervisorCore:
             names=tuple(sorted(self._roster.names)),
             worker_restarts=self._worker_restarts,
             actor_restarts=self._actor_restarts,
-            dead_letters=self._operations.letter_count,
+            dead_letters=self._operations.letters.count,
+            dead_letters_evicted=self._operations.letters.evicted,
             messages=self.deliveries(),
             tree=self._tree.snapshot(self._shell.now()),
         )

@@ -219,9 +219,8 @@ class WorkerCore:
         """Put a message into a mailbox."""
         cell = self.cells.get(target)
         if cell is None:
-            self.failures.refuse(
-                None, entry, ActorNotFoundError(f"there is no actor #{target} any more")
-            )
+            gone = ActorNotFoundError(f"there is no actor #{target} any more")
+            self.failures.refuse(None, entry, gone, key=target)
             return
         if cell.mailbox.overflow is _DROP_OLDEST:
             self._make_room(cell, entry)

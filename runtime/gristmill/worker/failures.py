@@ -135,11 +135,14 @@ class Failures:
             _log.warning("%s", error, extra={"actor": cell.label})
         self.refuse(cell, entry, error)
 
-    def refuse(self, cell: Cell | None, entry: Entry, error: GristmillError) -> None:
-        """Make a message that can't be handled a dead letter, and tell its asker."""
+    def refuse(self, cell: Cell | None, entry: Entry, error: GristmillError, key: int = 0) -> None:
+        """Make a message that can't be handled a dead letter, and tell its asker.
+
+        ``key``: of the actor that it is for, if that is no more.
+        """
         if entry.kind == ASK:
             self.answer(entry, error)
-        self.dead_letter(cell, message_tag(entry.body), entry.body, str(error))
+        self.dead_letter(cell, message_tag(entry.body), entry.body, str(error), key=key)
         if cell is not None and entry.kind == TELL:
             self._core.sending.release(cell, entry)
 
@@ -155,10 +158,11 @@ class Failures:
         body: bytes,
         reason: str,
         error: ErrorData | None = None,
+        key: int = 0,
     ) -> None:
         """Record a message that nobody handled."""
         self._core.counters[counters.DEAD_LETTERED] += 1
-        self.bury(cell, message_type, body, reason, error)
+        self.bury(cell, message_type, body, reason, error, key)
 
     def bury(
         self,
@@ -167,6 +171,7 @@ class Failures:
         body: bytes,
         reason: str,
         error: ErrorData | None = None,
+        key: int = 0,
     ) -> None:
         """Record what nobody handled and may have been no message."""
         core = self._core
@@ -178,5 +183,6 @@ class Failures:
             body=kept,
             worker=core.shell.name,
             error=error,
+            key=cell.key if cell is not None else key,
         )
         core.shell.control(letter)
