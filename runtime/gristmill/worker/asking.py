@@ -67,7 +67,7 @@ class Asks:
         """Send a request and await its reply; raises what :meth:`Ref.ask` raises."""
         chain = chain_of(origin, to)
         body = self._encode(to, request)
-        await self._core.sending.await_credit(to)
+        await self._core.sending.await_credit(origin, to)
         deadline = self._shell.now() + timeout if timeout is not None else 0.0
         number, future = self._send(self._open, chain, to, request, body, deadline)
         timer = None

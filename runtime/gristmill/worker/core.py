@@ -54,6 +54,7 @@ from gristmill.worker.lifecycle import Lifecycle
 from gristmill.worker.sending import Sending
 from gristmill.worker.shell import Shell
 from gristmill.worker.spawning import Spawns
+from gristmill.worker.starving import Starving
 
 _DISPATCH = int(TimeClass.DISPATCH)
 _RUNNING = State.RUNNING
@@ -101,6 +102,7 @@ class WorkerCore:
         self.inspecting = Inspecting(self)
         self.cancelling = Cancelling(self)
         self.cycles = Cycles(self)
+        self.starving = Starving(self)
         self.handling = Handling(self, meter, activity or Activity())
         self._handle = self.handling.handle
         self.ready: deque[Cell] = deque()

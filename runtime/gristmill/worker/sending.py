@@ -37,6 +37,8 @@ _SENT = counters.SENT
 _AT_LEAST_ONCE = DeliveryGuarantee.AT_LEAST_ONCE
 _EVENT_BACKLOG = 100_000
 """Envelopes that may wait for a process before events for it are dropped."""
+_OUTBOX = 100_000
+"""Tells of one actor that may wait for room."""
 
 
 class Sending:
@@ -132,6 +134,11 @@ class Sending:
     def _tell(self, origin: Cell | None, to: Address, body: bytes) -> None:
         sent = self._core.counters
         if origin is not None and origin.blocked:
+            if len(origin.blocked) >= _OUTBOX:
+                raise MailboxFullError(
+                    f"{origin.label} has {_OUTBOX:,} messages that wait for room, the first for "
+                    f"{origin.blocked[0][0].label}; await ctx.tell(...) waits for each"
+                )
             sent[_SENT] += 1
             origin.blocked.append((to, body))
         elif self._credit.take(to):
@@ -144,6 +151,7 @@ class Sending:
             origin.blocked.append((to, body))
             origin.busy = True
             self._starved[to.key].append(origin)
+            self._core.starving.blocked(origin, to)
 
     def _tell_late(self, origin: Cell, to: Address, body: bytes) -> None:
         """Send what a handler told that has finished, and can't be told that there is no room."""
@@ -199,7 +207,7 @@ class Sending:
         """Send a message, waiting for credit."""
         if delivery is DeliveryGuarantee.AT_MOST_ONCE and not origin.durable:
             body = self._core.codec.encode(message)
-            await self.await_credit(to)
+            await self.await_credit(origin, to)
             self._core.counters[_SENT] += 1
             self._post_tell(origin, to, body)
         else:
@@ -210,14 +218,15 @@ class Sending:
         if not self._credit.take(to):
             raise MailboxFullError(f"the mailbox of {to.label} is full")
 
-    async def await_credit(self, to: Address) -> None:
-        """Take a place in a mailbox, waiting until there is one."""
+    async def await_credit(self, origin: Cell, to: Address) -> None:
+        """Take a place in a mailbox for an actor, waiting until there is one."""
         while not self._credit.take(to):
             if to.mailbox.overflow is OverflowPolicy.FAIL:
                 raise MailboxFullError(f"the mailbox of {to.label} is full")
             waiter = self._shell.create_future()
             self._starved[to.key].append(waiter)
-            await waiter
+            with self._core.starving.awaiting(origin, to, waiter):
+                await waiter
 
     def post_request(self, to: int, items: tuple[Any, ...]) -> None:
         """Send the envelope of a request to another process."""
@@ -373,6 +382,7 @@ class Sending:
             to, body = cell.blocked[0]
             if not self._credit.take(to):
                 self._starved[to.key].append(cell)
+                self._core.starving.blocked(cell, to)
                 return
             cell.blocked.popleft()
             self._post_tell(cell, to, body)
