@@ -9,7 +9,7 @@ from gristmill.durability import JournalError, JournalStore
 from gristmill.errors import UsageError
 from gristmill.node.outgoing import Outgoing
 from gristmill.ref import Address
-from gristmill.transport.envelope import TELL, pack
+from gristmill.transport.envelope import TELL
 from gristmill.worker.outbox import Outbox
 
 
@@ -93,7 +93,7 @@ class Delivery:
 
     def _transmit(self, to: Address, sender: str, number: int, body: bytes) -> None:
         del sender  # a client's messages come from no actor
-        self._outgoing.plane.post(to.home, pack((TELL, to.key, 0, number, body)))
+        self._outgoing.put(to.home, (TELL, to.key, 0), number, body)
 
     @property
     def undelivered(self) -> int:

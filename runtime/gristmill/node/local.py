@@ -24,14 +24,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from gristmill.behaviours.context import Timer
 from gristmill.death import Likelihood
-from gristmill.errors import ErrorData
+from gristmill.errors import ErrorData, UsageError
 from gristmill.messages import Request
 from gristmill.metrics import Calibration, TimeClass, calibrate
 from gristmill.node.client import Connection
 from gristmill.node.latch import Latch
 from gristmill.node.local_worker import LocalWorker, LoopbackPlane
 from gristmill.node.post import ClientPost
-from gristmill.node.requests import Waiter
+from gristmill.node.requests import RequestRun, Waiter
 from gristmill.node.sending import ControlSide
 from gristmill.node.slots import Slot
 from gristmill.node.supervisor_core import SupervisorCore
@@ -356,6 +356,7 @@ class LocalPost(ClientPost):
     def __init__(self, plane: LoopbackPlane, control: ControlSide, run_dir: Path) -> None:
         super().__init__(plane, _NoWake(), control, run_dir)
         self._outgoing.stragglers = _NoStragglers()
+        self._local_plane = plane
 
     def send_request(
         self,
@@ -369,6 +370,15 @@ class LocalPost(ClientPost):
         """Send a request, and what is given back of others' arrays: nobody else would."""
         self._outgoing.give_back()
         return super().send_request(to, request, deadline, wait=wait, notify=notify)
+
+    def _enter(self, waiter: Waiter | RequestRun) -> int:
+        """Put open requests into the table, unless a handler asks, which nobody could answer."""
+        if self._local_plane.inside:
+            raise UsageError(
+                "a handler asks through a ref of the client's, which would wait for itself; "
+                "give the ref to the actor in a message or argument, and write await ctx.ask(...)"
+            )
+        return super()._enter(waiter)
 
     async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""

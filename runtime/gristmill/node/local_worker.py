@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from gristmill.behaviours.context import Timer
 from gristmill.durability import open_store
-from gristmill.errors import UsageError
 from gristmill.metrics import Meter, TimeClass, WorkerSnapshot
 from gristmill.metrics.classes import NAMES as CLASS_NAMES
 from gristmill.transport import control as c
-from gristmill.transport.envelope import ARRAYS, ASK, INSPECT, NOTICE, pack, pack_frame
+from gristmill.transport.envelope import NOTICE, pack, pack_frame
 from gristmill.transport.exchange import ArrayExchange
+from gristmill.transport.outbound import Outbound
 from gristmill.worker import counters
 from gristmill.worker.core import WorkerCore
 from gristmill.worker.process import WorkerConfig
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from gristmill.node.local import LocalWorld
 
 _IDLE = int(TimeClass.IDLE)
-_WAITED_FOR = (ASK, INSPECT)
 _DISPATCH = int(TimeClass.DISPATCH)
 
 
@@ -37,7 +36,7 @@ class LoopbackPlane:
         self._address = address
         self._incarnation = incarnation
         self._peers: dict[int, int] = {}
-        self._envelopes: dict[int, list[bytes]] = {}
+        self._outbound: dict[int, Outbound] = {}
         self.endpoint = "in-process"
         self.fd = -1  # nobody watches it: LocalPost doesn't read from a loop
         self.now = world.now
@@ -67,32 +66,43 @@ class LoopbackPlane:
         self._peers[address] = incarnation
 
     def disconnect(self, address: int) -> int:
-        """Forget a dead peer; give how many envelopes were still waiting for it."""
+        """Forget a dead peer; give how many messages were still waiting for it."""
         self._peers.pop(address, None)
-        return len(self._envelopes.pop(address, ()))
+        waiting = self.waiting(address)
+        self._to(address).take()
+        return waiting
 
     def incarnation_of(self, address: int) -> int:
         """Give the incarnation of the peer that envelopes for ``address`` go to."""
         return self._peers.get(address, 0)
 
     def waiting(self, address: int) -> int:
-        """Count the envelopes that wait for a peer."""
-        return len(self._envelopes.get(address, ()))
+        """Count the messages that wait for a peer."""
+        return self._to(address).messages
+
+    @property
+    def inside(self) -> bool:
+        """Whether the caller is a handler."""
+        return self._world.inside
 
     @property
     def unsent(self) -> bool:
         """Whether a flush has something to do."""
-        return bool(self._envelopes)
+        return any(outbound.messages for outbound in self._outbound.values())
 
     def post(self, address: int, envelope: bytes) -> None:
         """Put an envelope into the next frame for a peer."""
-        kind = envelope[3] if envelope[1] == ARRAYS else envelope[1]
-        if kind in _WAITED_FOR and self._address >= c.FIRST_CLIENT and self._world.inside:
-            raise UsageError(
-                "a handler asks through a ref of the client's, which would wait for itself; "
-                "give the ref to the actor in a message or argument, and write await ctx.ask(...)"
-            )
-        self._envelopes.setdefault(address, []).append(envelope)
+        self._to(address).add(envelope)
+
+    def outbound(self, address: int) -> Outbound:
+        """Give where to put what is for a peer; it stays the same."""
+        return self._to(address)
+
+    def _to(self, address: int) -> Outbound:
+        outbound = self._outbound.get(address)
+        if outbound is None:
+            outbound = self._outbound[address] = Outbound(_nothing)
+        return outbound
 
     def send_now(self, address: int, envelope: bytes) -> bool:
         """Hand an envelope over; give whether the node has to run for it to be handled."""
@@ -101,16 +111,22 @@ class LoopbackPlane:
 
     def flush(self) -> bool:
         """Hand over what waits; give whether the node has to run for it to be handled."""
-        for address in [address for address in self._envelopes if address in self._peers]:
-            self._world.deliver(address, self._frame(self._envelopes.pop(address)))
+        for address, outbound in list(self._outbound.items()):
+            if outbound.messages and address in self._peers:
+                self._world.deliver(address, self._frame(outbound))
         return self._world.pending and not self._world.inside
 
-    def _frame(self, envelopes: list[bytes]) -> bytes:
+    def _frame(self, outbound: Outbound) -> bytes:
         now = self._world.now_ns()
+        envelopes, _ = outbound.take()
         return pack_frame(self._address, self._incarnation, 0, envelopes, now)
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
+
+
+def _nothing() -> None:
+    """Do nothing: whoever flushes looks at everything."""
 
 
 class LocalWorker:
@@ -143,6 +159,7 @@ class LocalWorker:
         self.plane = world.new_plane(config.address, config.incarnation)
         self.plane.identify(config.address, config.incarnation)
         self.post = self.plane.post
+        self.outbound = self.plane.outbound
         self.arrays = ArrayExchange.of(config.run_dir, config.address, config.incarnation)
         self.waiting = self.plane.waiting
         self.disconnect = self.plane.disconnect

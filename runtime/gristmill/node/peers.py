@@ -8,15 +8,13 @@ from gristmill.node.delivery import Delivery
 from gristmill.node.monitor import Monitor
 from gristmill.node.outgoing import Outgoing
 from gristmill.node.reading import BLOCKED_WAIT, Reading
-from gristmill.node.requests import OpenRequests, Waiter
+from gristmill.node.requests import OpenRequests, RequestRun, Waiter
 from gristmill.supervision import ExitReason, NoProc, describe
 from gristmill.transport.arrays import Process
 from gristmill.transport.control import PeerInfo
 
 _GRACE = 0.005
 """Seconds for replies of a dead process that are still in the pipe."""
-_MAX_TRIES = 3
-"""How often an idempotent request is sent before its callee's deaths are the answer."""
 
 
 class Peers:
@@ -81,7 +79,7 @@ class Peers:
                 monitor.reason = NoProc() if final else reason
         died = f"its worker {name} died ({describe(reason)})"
         for number, waiter in asked:
-            if waiter.done or number not in self._pending:
+            if number not in self._pending:
                 continue
             if final:
                 self._pending.pop(number, None)
@@ -90,13 +88,16 @@ class Peers:
                 self._ask_again(number, waiter, died, death)
         self._outgoing.wake_reader()
 
-    def _ask_again(self, number: int, waiter: Waiter, died: str, death: Death | None) -> None:
+    def _ask_again(
+        self, number: int, waiter: Waiter | RequestRun, died: str, death: Death | None
+    ) -> None:
         """Send an idempotent request to the next incarnation; fail any other."""
-        if waiter.again is not None and waiter.tries < _MAX_TRIES:
-            waiter.tries += 1
+        again = waiter.again()
+        if again:
             with self._outgoing.lock:
-                self._outgoing.credit.take(waiter.to)
-                self._outgoing.post(waiter.to.home, waiter.again)
+                for head, request, body in again:
+                    self._outgoing.credit.take(waiter.to)
+                    self._outgoing.put(waiter.to.home, head, request, body)
                 self._outgoing.plane.flush()
         elif self._pending.pop(number, None) is not None:
             to = waiter.to

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from gristmill.transport.outbound import Outbound
+
 
 class Plane(Protocol):
     """Envelopes out, frames in."""
@@ -46,6 +48,9 @@ class Plane(Protocol):
 
     def post(self, address: int, envelope: bytes) -> None:
         """Put an envelope into the next frame for a peer."""
+
+    def outbound(self, address: int) -> Outbound:
+        """Give where to put what is for a peer; it stays the same."""
 
     def send_now(self, address: int, envelope: bytes) -> bool:
         """Send an envelope behind what waits; give whether it must be flushed again."""

@@ -6,17 +6,25 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from gristmill.errors import ActorNotFoundError, MailboxFullError, UsageError
 from gristmill.messages import Request
+from gristmill.node.grouping import Group, group
 from gristmill.node.monitor import Monitor
 from gristmill.node.pending import PendingReply, check_timeout
 from gristmill.node.plane import Plane, Wake
 from gristmill.node.reading import BLOCKED_WAIT, Reading
-from gristmill.node.requests import RequestKind, Waiter
+from gristmill.node.requests import (
+    MOST_TOGETHER,
+    OPEN,
+    PLACE_BITS,
+    RequestKind,
+    RequestRun,
+    Waiter,
+)
 from gristmill.node.sending import ClientExporter, ClientSending, ControlSide
 from gristmill.ref import Address, AnyRef, OverflowPolicy
 from gristmill.supervision import ExitReason, NoProc, Shutdown
@@ -26,6 +34,18 @@ from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.signals import INCARNATION_SHIFT, Unwatch, Watch, signal_envelope
 
 R = TypeVar("R")
+
+_PARTS = 4
+"""The parts that a window of requests is sent in."""
+
+
+class _Part(NamedTuple):
+    """A part of a window."""
+
+    runs: list[RequestRun]
+    places: Iterable[tuple[RequestRun, int]]
+    """Where the reply to each request is going to be."""
+    size: int
 
 
 class ClientPost(ClientSending):
@@ -105,62 +125,102 @@ class ClientPost(ClientSending):
         window: int,
         timeout: float | None,
     ) -> Iterator[R]:
-        """Send each request where ``choose`` says, ``window`` open at once; replies in order."""
+        """Send each request where ``choose`` says, ``window`` open at once; replies in order.
+
+        The window is sent in parts, so that the next part is on its way while this one is read.
+        """
         if window < 1:
             raise UsageError(f"window is {window}; it is how many requests may be open: 1 or more")
-        waiting: deque[Waiter] = deque()
+        share = min(max(1, window // _PARTS), MOST_TOGETHER)
+        parts: deque[_Part] = deque()
         source = iter(requests)
+        room, ends = window, False
         try:
             while True:
-                room = window - len(waiting)
-                batch = list(islice(source, room))
-                if batch:
-                    deadline = None if timeout is None else self._now() + timeout
-                    self._send_requests(choose, batch, deadline, waiting)
-                if not waiting:
+                while room >= share and not ends:
+                    batch = list(islice(source, share))
+                    ends = len(batch) < share
+                    if batch:
+                        deadline = None if timeout is None else self._now() + timeout
+                        room -= len(batch)
+                        parts.append(self._send_part(choose, batch, deadline))
+                        self.flush()
+                if not parts:
                     return
-                self.flush()
-                self._reading.until(waiting[0])
-                if not waiting[0].done:
-                    raise waiting[0].timed_out(timeout)
-                while waiting and waiting[0].done:
-                    yield waiting.popleft().result()
+                for run, place in parts[0].places:
+                    value = run.values[place]
+                    if value is OPEN:
+                        self._await_reply(run, place, timeout)
+                        value = run.values[place]
+                    yield value
+                room += parts.popleft().size
         finally:
-            for waiter in waiting:
-                self._pending.pop(waiter.number, None)
+            for part in parts:
+                for run in part.runs:
+                    self._pending.pop(run.number, None)
 
-    def _send_requests(
+    def _await_reply(self, run: RequestRun, place: int, timeout: float | None) -> None:
+        run.expect(place)
+        if not run.done:
+            self._reading.until(run)
+        if not run.done:
+            raise run.kind.timed_out(run.to, timeout)
+        run.raise_error(place)
+
+    def _send_part(
         self,
         choose: Callable[[Request[R]], Address],
         requests: list[Request[R]],
         deadline: float | None,
-        waiting: deque[Waiter],
-    ) -> None:
-        """Put requests into the next frames, and what waits for their replies into ``waiting``."""
+    ) -> _Part:
+        """Send requests, in runs where they can be."""
+        groups = group(choose, requests)
+        runs = [self._send_run(each, deadline) for each in groups]
+        if len(runs) == 1:
+            return _Part(runs, zip(repeat(runs[0]), groups[0].positions), len(requests))
+        places = {
+            position: (run, place)
+            for run, each in zip(runs, groups, strict=True)
+            for place, position in enumerate(each.positions)
+        }
+        return _Part(runs, [places[at] for at in range(len(requests))], len(requests))
+
+    def _send_run(self, requests: Group, deadline: float | None) -> RequestRun:
         if self._barred is not None:  # in a forked process the lock may be held for ever
             raise self._barred
-        encode, kinds, pending = self.codec.encode, self._kinds, self._pending
-        take, post = self._credit.take, self.plane.post
+        to = requests.to
+        kind = self._kinds.get(requests.kind) or self._kind(requests.kind)
+        bodies = self.codec.encode_many(requests.requests)
+        run = RequestRun(to, kind, deadline, len(bodies))
+        if kind.idempotent:
+            run.keep(bodies)
         with self._send_lock:
-            for request in requests:
-                to = choose(request)
-                if self._barred is not None:
-                    raise self._barred
-                if to.home in self._gone:
-                    raise ActorNotFoundError(f"{to.label} has stopped")
-                cls = type(request)
-                kind = kinds.get(cls) or self._kind(cls)
-                body = encode(request)
-                if not take(to):
+            run.number = self._enter(run)
+            first = run.number << PLACE_BITS
+            sent = 0
+            while sent < len(bodies):
+                self._check_target(to)
+                room = self._credit.take_some(to, len(bodies) - sent)
+                if not room:
                     self._wait_for_credit(to, deadline, wait=True)
-                number = self._next_request
-                self._next_request = number + 1
-                items = (ASK, to.key, 0, number, deadline or 0.0, body)
-                waiter = pending[number] = Waiter(to, kind, deadline, number)
-                if kind.idempotent:
-                    waiter.again = items
-                post(to.home, pack(items if type(body) is bytes else self._seal(items, to.home)))
-                waiting.append(waiter)
+                    room = 1
+                self._outgoing.put_run(to.home, run.head, first + sent, bodies[sent : sent + room])
+                sent += room
+        return run
+
+    def _enter(self, waiter: Waiter | RequestRun) -> int:
+        """Put open requests into the table; give their entry's number. Under the lock."""
+        number = self._next_request
+        self._next_request = number + 1
+        self._pending[number] = waiter
+        return number
+
+    def _check_target(self, to: Address) -> None:
+        """Refuse to send what can't arrive. Under the lock."""
+        if self._barred is not None:
+            raise self._barred
+        if to.home in self._gone:
+            raise ActorNotFoundError(f"{to.label} has stopped")
 
     def send_request(
         self,
@@ -180,28 +240,26 @@ class ClientPost(ClientSending):
             wait: wait for room in the mailbox.
             notify: called once there is an outcome, by the thread that brings it.
         """
-        if self._barred is not None:  # in a forked process the lock may be held for ever
-            raise self._barred
-        if to.home in self._gone:
-            raise ActorNotFoundError(f"{to.label} has stopped")
+        self._check_target(to)
         cls = type(request)
         kind = self._kinds.get(cls) or self._kind(cls)
         body = self.codec.encode(request)
-        plane = self.plane
+        waiter = Waiter(to, kind, deadline, 0)
+        waiter.notify = notify
+        if kind.idempotent:
+            waiter.body = body
         with self._send_lock:
             if self._barred is not None:
                 raise self._barred
             if not self._credit.take(to):
                 self._wait_for_credit(to, deadline, wait=wait)
-            number = self._next_request
-            self._next_request = number + 1
-            items: tuple[Any, ...] = (ASK, to.key, 0, number, deadline or 0.0, body)
-            envelope = pack(items if type(body) is bytes else self._seal(items, to.home))
-            waiter = self._pending[number] = Waiter(to, kind, deadline, number)
-            waiter.notify = notify
-            if kind.idempotent:
-                waiter.again = items
-            if plane.send_now(to.home, envelope):
+            waiter.number = self._enter(waiter)
+            items = (ASK, to.key, 0, deadline or 0.0, waiter.number << PLACE_BITS)
+            if type(body) is bytes:
+                envelope = pack((*items, (body,)))
+            else:
+                envelope = pack(self.arrays.seal((*items, body), to.home))
+            if self.plane.send_now(to.home, envelope):
                 self._outgoing.wake_reader()  # it flushes again
         return waiter
 
@@ -246,12 +304,11 @@ class ClientPost(ClientSending):
         cls = type(inspection)
         kind = self._kinds.get(cls) or self._kind(cls)
         body = self.codec.encode(inspection)
+        waiter = Waiter(to, kind, self._now() + timeout, 0)
         with self._send_lock:
-            number = self._next_request
-            self._next_request = number + 1
-            waiter = Waiter(to, kind, self._now() + timeout, number)
-            self._pending[number] = waiter
-            self.plane.post(to.home, pack((INSPECT, to.key, number, body)))
+            waiter.number = self._enter(waiter)
+            request = waiter.number << PLACE_BITS
+            self.plane.post(to.home, pack((INSPECT, to.key, request, body)))
         self.flush()
         return PendingReply[R](self, waiter).result(timeout)
 

@@ -1,10 +1,14 @@
-"""The open requests of a client, and who waits for them."""
+"""The open requests of a client, and who waits for them.
+
+A request's number on the wire says which entry of the client's table it belongs to, and its place
+there: requests that were sent as a run share one entry.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -13,7 +17,19 @@ from gristmill.messages import Request, reply_type
 from gristmill.ref import Address
 from gristmill.transport.arrays import ArrayGoneError
 from gristmill.transport.codec import Codec
-from gristmill.transport.envelope import ErrorReply, to_exception
+from gristmill.transport.envelope import ASK, ErrorReply, to_exception
+from gristmill.transport.outbound import LONGEST_RUN, Head
+
+PLACE_BITS: Final = 10
+"""Bits of a request's number that say its place in its run."""
+PLACES: Final = (1 << PLACE_BITS) - 1
+MOST_TOGETHER: Final = LONGEST_RUN
+"""Requests in one entry: so few that the numbers of two entries never follow each other."""
+_MAX_TRIES: Final = 3
+"""How often an idempotent request is sent before its callee's deaths are the answer."""
+
+Again = tuple[Head, int, bytes]
+"""What to send once more: the head of its run, its number, its body."""
 
 
 class RequestKind(msgspec.Struct, frozen=True, eq=False):
@@ -31,6 +47,22 @@ class RequestKind(msgspec.Struct, frozen=True, eq=False):
         decoder = codec.decoder(reply_type(request))
         return cls(request.__qualname__, decoder.decode, request.__idempotent__)
 
+    def reply(self, to: Address, body: bytes) -> tuple[Any, Exception | None]:
+        """Decode a reply; give it, or the error in its place."""
+        try:
+            return self.decode(body), None
+        except msgspec.MsgspecError as error:
+            text = f"{to.label} answered {self.name} with something else: {error}"
+            return None, to_exception(ErrorReply("ReplyTypeError", text))
+        except ArrayGoneError as error:
+            return None, ActorDied(f"{to.label} answered {self.name}, but {error}")
+
+    def timed_out(self, to: Address, timeout: float | None) -> AskTimeoutError:
+        """Say that there was no outcome within ``timeout`` seconds."""
+        return AskTimeoutError(
+            f"{to.label} is alive and did not answer {self.name} in {timeout:g} s"
+        )
+
 
 class Waiter(msgspec.Struct, eq=False):
     """One open request."""
@@ -40,6 +72,7 @@ class Waiter(msgspec.Struct, eq=False):
     deadline: float | None
     """Monotonic seconds after which nobody waits; None for never."""
     number: int
+    """Its entry in the table."""
     done: bool = False
     value: Any = None
     error: BaseException | None = None
@@ -47,22 +80,21 @@ class Waiter(msgspec.Struct, eq=False):
     """Wakes the thread that waits while another one reads."""
     notify: Callable[[], None] | None = None
     """Called once, by whoever brings the outcome."""
-    again: tuple[Any, ...] | None = None
-    """The envelope to send again when the callee's worker dies: only of an idempotent request."""
+    body: bytes | None = None
+    """What to send again when the callee's worker dies: only of an idempotent request."""
     tries: int = 1
 
-    def answer(self, body: bytes) -> None:
-        """Take in the encoded reply."""
-        try:
-            value = self.kind.decode(body)
-        except msgspec.MsgspecError as error:
-            text = f"{self.to.label} answered {self.kind.name} with something else: {error}"
-            self.settle(None, to_exception(ErrorReply("ReplyTypeError", text)))
-        except ArrayGoneError as error:
-            text = f"{self.to.label} answered {self.kind.name}, but {error}"
-            self.settle(None, ActorDied(text))
-        else:
-            self.settle(value, None)
+    def answer(self, place: int, bodies: list[bytes]) -> bool:
+        """Take in the encoded reply; give whether that was all."""
+        del place
+        self.settle(*self.kind.reply(self.to, bodies[0]))
+        return True
+
+    def fail(self, place: int, error: BaseException) -> bool:
+        """Take in an error in place of the reply; give whether that was all."""
+        del place
+        self.settle(None, error)
+        return True
 
     def settle(self, value: Any, error: BaseException | None) -> None:  # noqa: ANN401 - a reply
         """Set the outcome; the first one counts."""
@@ -75,6 +107,14 @@ class Waiter(msgspec.Struct, eq=False):
         if self.notify is not None:
             self.notify()
 
+    def again(self) -> list[Again]:
+        """Give what to send to the callee's next incarnation; nothing if it must not be."""
+        if self.body is None or self.tries >= _MAX_TRIES:
+            return []
+        self.tries += 1
+        head = (ASK, self.to.key, 0, self.deadline or 0.0)
+        return [(head, self.number << PLACE_BITS, self.body)]
+
     def result(self) -> Any:  # noqa: ANN401 - a reply
         """Give the reply or raise the error."""
         if self.error is not None:
@@ -83,10 +123,126 @@ class Waiter(msgspec.Struct, eq=False):
 
     def timed_out(self, timeout: float | None) -> AskTimeoutError:
         """Say that there was no outcome within ``timeout`` seconds."""
-        return AskTimeoutError(
-            f"{self.to.label} is alive and did not answer {self.kind.name} in {timeout:g} s"
-        )
+        return self.kind.timed_out(self.to, timeout)
 
 
-OpenRequests = dict[int, Waiter]
-"""The requests that have no outcome yet, by number. One operation of a dict needs no lock."""
+class _Open:
+    """Stands for a reply that has not come."""
+
+
+OPEN: Final = _Open()
+
+
+class RequestRun:
+    """Open requests of one type to one actor that were sent together. One thread waits for them.
+
+    Args:
+        to: whom they are for.
+        kind: their type.
+        deadline: monotonic seconds after which nobody waits; None for never.
+        count: how many.
+    """
+
+    __slots__ = ("_awaited", "_bodies", "_errors", "_left", "_tries", "deadline", "done", "event",
+                 "kind", "number", "to", "values")  # fmt: skip
+
+    def __init__(self, to: Address, kind: RequestKind, deadline: float | None, count: int) -> None:
+        self.to = to
+        self.kind = kind
+        self.deadline = deadline
+        self.number = 0
+        """The entry in the table."""
+        self.values: list[Any] = [OPEN] * count
+        """The replies by place; ``OPEN`` where there is none."""
+        self.done = False
+        """Whether there is an outcome at the place that is waited for."""
+        self.event: threading.Event | None = None
+        self._left = count
+        self._errors: dict[int, BaseException] = {}
+        self._awaited = 0
+        self._bodies: list[bytes] | None = None
+        self._tries = 1
+
+    @property
+    def head(self) -> Head:
+        """What their envelopes have in common."""
+        return (ASK, self.to.key, 0, self.deadline or 0.0)
+
+    def keep(self, bodies: list[bytes]) -> None:
+        """Keep what to send again when the callee's worker dies."""
+        self._bodies = bodies
+
+    def expect(self, place: int) -> None:
+        """Wait for the outcome at ``place`` from now on."""
+        self.done = False
+        self._awaited = place
+        self.done = self._has(place)
+
+    def raise_error(self, place: int) -> None:
+        """Raise the error at ``place``, if there is one."""
+        error = self._errors.get(place)
+        if error is not None:
+            raise error
+
+    def answer(self, place: int, bodies: list[bytes]) -> bool:
+        """Take in encoded replies from ``place`` on; give whether no request is open any more."""
+        end = place + len(bodies)
+        if self._tries > 1 or end > len(self.values):
+            self._answer_each(place, bodies)
+        else:
+            try:
+                self.values[place:end] = list(map(self.kind.decode, bodies))
+                self._left -= len(bodies)
+            except (msgspec.MsgspecError, ArrayGoneError):
+                self._answer_each(place, bodies)
+        self._tell()
+        return not self._left
+
+    def _answer_each(self, first: int, bodies: list[bytes]) -> None:
+        for place, body in enumerate(bodies, first):
+            if place < len(self.values) and not self._has(place):
+                value, error = self.kind.reply(self.to, body)
+                if error is not None:
+                    self._errors[place] = error
+                else:
+                    self.values[place] = value
+                self._left -= 1
+
+    def fail(self, place: int, error: BaseException) -> bool:
+        """Take in an error in place of a reply; give whether no request is open any more."""
+        if place < len(self.values) and not self._has(place):
+            self._errors[place] = error
+            self._left -= 1
+        self._tell()
+        return not self._left
+
+    def settle(self, _value: None, error: BaseException) -> None:
+        """End all that is still open with an error."""
+        for place in self._open_places():
+            self._errors[place] = error
+        self._left = 0
+        self._tell()
+
+    def again(self) -> list[Again]:
+        """Give what to send to the callee's next incarnation; nothing if it must not be."""
+        if self._bodies is None or self._tries >= _MAX_TRIES:
+            return []
+        self._tries += 1
+        first, bodies = self.number << PLACE_BITS, self._bodies
+        return [(self.head, first + place, bodies[place]) for place in self._open_places()]
+
+    def _open_places(self) -> list[int]:
+        return [place for place in range(len(self.values)) if not self._has(place)]
+
+    def _has(self, place: int) -> bool:
+        return self.values[place] is not OPEN or place in self._errors
+
+    def _tell(self) -> None:
+        if not self.done and self._has(self._awaited):
+            self.done = True
+            if self.event is not None:
+                self.event.set()
+
+
+OpenRequests = dict[int, Waiter | RequestRun]
+"""The requests that have no outcome yet, by entry. One operation of a dict needs no lock."""

@@ -25,7 +25,7 @@ from gristmill.node.peers import Peers
 from gristmill.node.plane import Plane, Wake
 from gristmill.node.reading import BLOCKED_WAIT, Reading
 from gristmill.node.requests import OpenRequests
-from gristmill.ref import Address, DeliveryGuarantee, OverflowPolicy
+from gristmill.ref import AT_MOST_ONCE, Address, DeliveryGuarantee, OverflowPolicy
 from gristmill.supervision import ExitReason
 from gristmill.transport.arrays import Array, SharedArray
 from gristmill.transport.codec import Codec
@@ -34,7 +34,7 @@ from gristmill.transport.exchange import ArrayExchange
 
 _SEND_TIMEOUT = 30.0
 """Seconds that a tell without a timeout of its own waits for room."""
-_TOGETHER = 64
+_TOGETHER = 128
 """Tells that go out together without waiting for more."""
 
 
@@ -59,7 +59,6 @@ class ClientSending:
         self._control = control
         self.plane = plane
         self.arrays = arrays
-        self._seal = arrays.seal
         self._now = plane.now
         self._pending: OpenRequests = {}
         self._outgoing = Outgoing(plane, wake, arrays)
@@ -89,7 +88,7 @@ class ClientSending:
         """Send a message; waits for room when there is none."""
         if self._barred is not None:
             raise self._barred
-        if delivery is DeliveryGuarantee.AT_LEAST_ONCE:
+        if delivery is not AT_MOST_ONCE:
             self._tell_journaled(to, self.codec.encode_in_band(message))
             return
         body = self.codec.encode(message)
@@ -100,9 +99,7 @@ class ClientSending:
         with self._send_lock:
             if not self._credit.take(to):
                 self._wait_for_credit(to, self._now() + _SEND_TIMEOUT, wait=True)
-            items = (TELL, to.key, 0, 0, body)
-            sealed = items if type(body) is bytes else self._seal(items, to.home)
-            self.plane.post(to.home, pack(sealed))
+            out.put(to.home, (TELL, to.key, 0), 0, body)
             out.left += 1
             if out.left < _TOGETHER and out.stragglers.awake:
                 return

@@ -6,6 +6,7 @@ keeps the body: a journal, a dead letter, a supervisor.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, Protocol, TypeGuard
 
 import msgspec
@@ -80,6 +81,17 @@ class Codec:
         if len(body) > MAX_BODY:
             raise _too_large(value, len(body))
         return body
+
+    def encode_many(self, values: Iterable[object]) -> list[bytes]:
+        """Encode messages of which each is a body of its own. Raises what :meth:`encode` raises."""
+        values = list(values)
+        try:
+            bodies = list(map(self._encoder.encode, values))
+        except _LargeArray:
+            return [self.encode(value) for value in values]
+        if bodies and max(map(len, bodies)) > MAX_BODY:
+            return [self.encode(value) for value in values]  # says which
+        return bodies
 
     def encode_in_band(self, value: object) -> bytes:
         """Encode what somebody keeps, its arrays with it. Raises what :meth:`encode` raises."""

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import deque
 
 import zmq
 
 from gristmill.errors import GristmillError
 from gristmill.transport.envelope import pack_frame
+from gristmill.transport.outbound import Outbound
 
 MAX_FRAME = 512 * 1024
 """Coalesce envelopes into frames of about this many bytes."""
@@ -32,16 +32,25 @@ _LOOK_AGAIN = 32
 """Waits that sleep at once after a look in vain."""
 
 
-@dataclass(slots=True)
 class Peer:
-    """What waits for one peer, and the socket to it while it lives."""
+    """What waits for one peer, and the socket to it while it lives.
 
-    address: int
-    incarnation: int = 0
-    socket: zmq.Socket[bytes] | None = None
-    envelopes: list[bytes] = field(default_factory=list)
-    frames: list[bytes] = field(default_factory=list)
-    sent: int = 0
+    Args:
+        address: of the peer.
+        dirty: where it is put when something waits for it.
+    """
+
+    __slots__ = ("address", "frames", "incarnation", "outbound", "sent", "socket")
+
+    def __init__(self, address: int, dirty: list[Peer]) -> None:
+        self.address = address
+        self.incarnation = 0
+        self.socket: zmq.Socket[bytes] | None = None
+        self.outbound = Outbound(lambda: dirty.append(self))
+        self.frames: deque[tuple[bytes, int]] = deque()
+        """Frames that found no room, and how many messages are in each."""
+        self.sent = 0
+        """Messages in frames so far."""
 
 
 class DataPlane:
@@ -142,14 +151,14 @@ class DataPlane:
         socket.setsockopt(zmq.LINGER, _LINGER_MS)
         socket.connect(endpoint)
         peer.socket = socket
-        if peer.envelopes:
+        if peer.outbound.messages:
             self._dirty.append(peer)
 
     def disconnect(self, address: int) -> int:
-        """Close the way to a dead peer; give how many envelopes were still waiting for it."""
+        """Close the way to a dead peer; give how many messages were still waiting for it."""
         peer = self._peer(address)
-        waiting = len(peer.envelopes) + len(peer.frames)
-        peer.envelopes.clear()
+        waiting = peer.outbound.messages + sum(messages for _, messages in peer.frames)
+        peer.outbound.take()
         peer.frames.clear()
         self._blocked.discard(address)
         if peer.socket is not None:
@@ -161,9 +170,9 @@ class DataPlane:
         return self._peer(address).incarnation
 
     def waiting(self, address: int) -> int:
-        """Count the envelopes that wait for a peer."""
+        """Count the messages that wait for a peer."""
         peer = self._peers.get(address)
-        return len(peer.envelopes) if peer is not None else 0
+        return peer.outbound.messages if peer is not None else 0
 
     @property
     def unsent(self) -> bool:
@@ -172,10 +181,11 @@ class DataPlane:
 
     def post(self, address: int, envelope: bytes) -> None:
         """Put an envelope into the next frame for a peer."""
-        peer = self._peers.get(address) or self._peer(address)
-        if not peer.envelopes and peer.socket is not None:
-            self._dirty.append(peer)
-        peer.envelopes.append(envelope)
+        self.outbound(address).add(envelope)
+
+    def outbound(self, address: int) -> Outbound:
+        """Give where to put what is for a peer; it stays the same."""
+        return (self._peers.get(address) or self._peer(address)).outbound
 
     def send_now(self, address: int, envelope: bytes) -> bool:
         """Send an envelope behind what waits; give whether it must be flushed again later."""
@@ -183,7 +193,7 @@ class DataPlane:
         if peer is None or peer.socket is None or self._dirty or self._blocked:
             self.post(address, envelope)
             return self.flush()
-        if self._send_frame(peer, peer.socket, self._frame(peer, [envelope])):
+        if self._send_frame(peer, peer.socket, self._frame(peer, [envelope], 1), 1):
             return False
         self._blocked.add(address)
         return True
@@ -195,9 +205,12 @@ class DataPlane:
                 if self._send_frames(self._peers[address]):
                     self._blocked.discard(address)
         if self._dirty:
-            dirty, self._dirty = self._dirty, []
+            dirty = self._dirty.copy()
+            self._dirty.clear()
             for peer in dirty:
-                if peer.socket is not None and not self._send_envelopes(peer, peer.socket):
+                if peer.socket is None or not peer.outbound.messages:
+                    continue
+                if not self._send_envelopes(peer, peer.socket):
                     self._blocked.add(peer.address)
         return bool(self._blocked)
 
@@ -212,7 +225,7 @@ class DataPlane:
     def _peer(self, address: int) -> Peer:
         peer = self._peers.get(address)
         if peer is None:
-            peer = self._peers[address] = Peer(address)
+            peer = self._peers[address] = Peer(address, self._dirty)
         return peer
 
     def _close(self, peer: Peer) -> None:
@@ -221,40 +234,43 @@ class DataPlane:
         peer.socket = None
 
     def _send_envelopes(self, peer: Peer, socket: zmq.Socket[bytes]) -> bool:
-        envelopes, frames = peer.envelopes, peer.frames
+        messages = peer.outbound.messages
+        envelopes, sizes = peer.outbound.take()
         if len(envelopes) == 1 or sum(map(len, envelopes)) <= MAX_FRAME:
-            frame = self._frame(peer, envelopes)
-            envelopes.clear()
-            if not frames:
-                return self._send_frame(peer, socket, frame)
-            frames.append(frame)
+            frame = self._frame(peer, envelopes, messages)
+            if not peer.frames:
+                return self._send_frame(peer, socket, frame, messages)
+            peer.frames.append((frame, messages))
         else:
-            frames += self._several_frames(peer, envelopes)
-            envelopes.clear()
+            self._queue_frames(peer, envelopes, sizes)
         return self._send_frames(peer)
 
-    def _send_frame(self, peer: Peer, socket: zmq.Socket[bytes], frame: bytes) -> bool:
+    def _send_frame(
+        self, peer: Peer, socket: zmq.Socket[bytes], frame: bytes, messages: int
+    ) -> bool:
         try:
             socket.send(frame, _NOBLOCK)
         except zmq.Again:
-            peer.frames.append(frame)
+            peer.frames.append((frame, messages))
             return False
         return True
 
-    def _several_frames(self, peer: Peer, envelopes: list[bytes]) -> Iterator[bytes]:
+    def _queue_frames(self, peer: Peer, envelopes: list[bytes], sizes: list[int]) -> None:
+        """Split what is too much for one frame."""
         batch: list[bytes] = []
-        room = MAX_FRAME
-        for envelope in envelopes:
+        messages, room = 0, MAX_FRAME
+        for envelope, size in zip(envelopes, sizes, strict=True):
             if batch and len(envelope) > room:
-                yield self._frame(peer, batch)
-                batch, room = [], MAX_FRAME
+                peer.frames.append((self._frame(peer, batch, messages), messages))
+                batch, messages, room = [], 0, MAX_FRAME
             batch.append(envelope)
+            messages += size
             room -= len(envelope)
-        yield self._frame(peer, batch)
+        peer.frames.append((self._frame(peer, batch, messages), messages))
 
-    def _frame(self, peer: Peer, envelopes: list[bytes]) -> bytes:
+    def _frame(self, peer: Peer, envelopes: list[bytes], messages: int) -> bytes:
         number = peer.sent + 1
-        peer.sent += len(envelopes)
+        peer.sent += messages
         return pack_frame(self._address, self._incarnation, number, envelopes, _clock())
 
     def _send_frames(self, peer: Peer) -> bool:
@@ -263,8 +279,8 @@ class DataPlane:
         frames = peer.frames
         try:
             while frames:
-                peer.socket.send(frames[0], _NOBLOCK)
-                del frames[0]
+                peer.socket.send(frames[0][0], _NOBLOCK)
+                frames.popleft()
         except zmq.Again:
             return False
         return True

@@ -3,10 +3,10 @@
 Each of these is an array whose first item is its kind:
 
 ========  ==========================================================================
-HEADER    process, incarnation, number of the first envelope, envelopes, sent at (ns)
-TELL      target, sender, number, body       (number: at-least-once, else 0)
-ASK       target, sender, request, deadline, body   (monotonic seconds, 0: none)
-REPLY     request, body
+HEADER    process, incarnation, number of the first message, envelopes, sent at (ns)
+TELL      target, sender, number, bodies     (number: at-least-once, else 0)
+ASK       target, sender, deadline, request, bodies   (monotonic seconds, 0: none)
+REPLY     request, bodies
 ERROR     request, body                      (an :class:`ErrorReply`)
 EVENT     channel, [targets], sender, body
 CREDIT    target, messages                   (room in a mailbox, given back)
@@ -18,6 +18,8 @@ INSPECT   target, request, body              (an :class:`~gristmill.inspection.I
 ARRAYS    envelope, handles                  (its body's arrays are in shared memory)
 RELEASE   body                               (arrays that are given back)
 ========  ==========================================================================
+
+The kinds with ``bodies`` carry runs: the number is that of the first body, and the others follow.
 """
 
 from __future__ import annotations
@@ -48,6 +50,9 @@ from gristmill.errors import (
 HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
 SIGNAL, ANSWER, INSPECT, ARRAYS, RELEASE = range(9, 14)
 
+RUNS = (TELL, ASK, REPLY)
+"""The kinds that carry several bodies."""
+
 Envelope = list[Any]
 
 pack = msgspec.msgpack.Encoder().encode
@@ -65,7 +70,7 @@ def pack_frame(
     Args:
         process: the address of the sender.
         incarnation: its incarnation.
-        number: of the first envelope; 0 if they are not numbered.
+        number: of the first message; 0 if they are not numbered.
         envelopes: one at least.
         now: perf_counter ns.
     """

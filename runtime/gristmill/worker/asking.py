@@ -21,6 +21,7 @@ from gristmill.metrics import TimeClass
 from gristmill.ref import Address
 from gristmill.transport.arrays import ArrayGoneError
 from gristmill.transport.envelope import ASK, INSPECT, ErrorReply, pack, to_exception
+from gristmill.transport.outbound import Head
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry
 from gristmill.worker.open_request import OpenRequest
@@ -42,7 +43,7 @@ class _Open(NamedTuple):
     reply: Any
     to: Address
     request: str
-    again: tuple[Any, ...] | None
+    again: tuple[Head, int, bytes] | None
     """What to send again when the callee's worker dies: only of an idempotent request."""
 
 
@@ -158,16 +159,16 @@ class Asks:
         self._next_number += 1
         future = self._shell.create_future()
         kind = type(request)
-        items = (ASK, to.key, origin.key, number, deadline, body)
-        again = items if kind.__idempotent__ else None
+        head = (ASK, to.key, origin.key, deadline)
+        again = (head, number, body) if kind.__idempotent__ else None
         opened[number] = _Open(future, reply_type(kind), to, kind.__qualname__, again)
         self._core.counters[counters.SENT] += 1
         if to.home == self._shell.address:
             arrived = self._core.meter.last
             entry = Entry(ASK, to.home, origin.key, number, deadline, body, None, arrived)
-            self._core.deliver(to.key, entry)
+            self._core.deliver(to.key, [entry])
         else:
-            self._core.sending.post_request(to.home, items)
+            self._core.sending.put(to.home, head, number, body)
         self._shell.request_turn()
         return number, future
 
@@ -227,7 +228,7 @@ class Asks:
                 error: ActorError = ActorNotFoundError(f"{found.to.label} has stopped")
             elif found.again is not None:
                 opened[number] = found._replace(again=None)
-                self._core.sending.send_again(found.to, found.again)
+                self._core.sending.send_again(found.to, *found.again)
                 continue
             else:
                 to = found.to

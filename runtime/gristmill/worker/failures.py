@@ -23,7 +23,7 @@ from gristmill.supervision import Crash
 from gristmill.transport.arrays import ArrayGoneError
 from gristmill.transport.codec import for_dead_letter, message_tag
 from gristmill.transport.control import DeadLetter
-from gristmill.transport.envelope import ASK, ERROR, EVENT, TELL, error_reply
+from gristmill.transport.envelope import ASK, EVENT, TELL, error_reply
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry
 
@@ -124,7 +124,7 @@ class Failures:
     def answer(self, entry: Entry, error: GristmillError) -> None:
         """Answer an ask with an error."""
         body = msgspec.msgpack.encode(error_reply(error))
-        self._core.sending.reply(entry.source, ERROR, entry.number, body)
+        self._core.sending.reply_error(entry.source, entry.number, body)
 
     def dead_letter(
         self,

@@ -10,8 +10,9 @@ Where messages are many and short, only some of them are stamped for the account
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,12 +22,14 @@ from gristmill.behaviours.protocol import Handler, check_reply
 from gristmill.errors import GristmillError, ReplyTypeError
 from gristmill.messages import Message
 from gristmill.metrics import Meter, Sampling, TimeClass, TypeStats
-from gristmill.transport.envelope import ASK, REPLY, TELL
+from gristmill.transport.envelope import ASK, TELL
+from gristmill.transport.outbound import Head
 from gristmill.worker import counters
 from gristmill.worker.activity import ACTOR, MESSAGE, SINCE, START, WAITING, Activity
 from gristmill.worker.cell import Cell, Entry, State
 from gristmill.worker.eager import Eager, Suspended
 from gristmill.worker.metered import metered
+from gristmill.worker.sending import REPLY_HEAD
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
@@ -37,6 +40,8 @@ _COMPUTE = int(TimeClass.COMPUTE)
 _SER = int(TimeClass.SER)
 _HANDLED = counters.HANDLED
 _RUNNING = State.RUNNING
+_ADAPT_EVERY = 512
+"""Stamped messages after which the sampling is looked at, besides once a second."""
 
 
 class Handling:
@@ -58,39 +63,143 @@ class Handling:
         """How many async handlers are under way."""
         self.at_once = False
         """Whether a reply leaves before its cost is booked, and not at the end of the turn."""
-        self.sampling = Sampling(core.shell.random)
+        self.sampling = Sampling(Random(core.shell.random.getrandbits(64)))
         self._unstamped = 0
         """How many messages go by before the next one that is stamped."""
+        self._until_adapted = _ADAPT_EVERY
+        self._adapted_at = meter.last
 
-    def handle(self, cell: Cell, entry: Entry) -> None:
-        """Decode, call the handler, answer."""
-        if not self._unstamped:
+    def handle_some(self, cell: Cell, most: int, due: int) -> int:
+        """Handle what is next in an actor's mailbox, up to the next message that is stamped.
+
+        Args:
+            cell: the actor; it runs, is not busy, and has mail.
+            most: how many messages to handle at most.
+            due: when to leave off, perf_counter ns.
+
+        Returns:
+            How many entries of the mailbox were taken.
+        """
+        if self._unstamped:
+            return self._handle_unstamped(cell, min(most, self._unstamped), due)
+        entry = cell.queue.popleft()
+        if self._core.admit(cell, entry):
             self._handle_stamped(cell, entry)
-            return
-        self._unstamped -= 1
-        found = self._decode(cell, entry)
-        if found is None:
-            return
-        message, handler = found
-        if handler is not self._in_hand:
-            self._show(handler)
-        cell.current = entry
-        cell.inserted = 0
+        numbered = entry.kind == TELL and entry.number
+        if entry.source and entry.kind >= 0 and not numbered and not entry.paid:
+            self._core.free_places(cell, entry.source, 1)  # what is in hand has its place still
+        return 1
+
+    def _handle_unstamped(self, cell: Cell, most: int, due: int) -> int:
+        """The loop that most messages pass through when they are short; so it is written out."""
+        core = self._core
+        clock = self._meter.clock
+        queue, handlers, decode = cell.queue, cell.handlers, cell.decode
+        actor, context = cell.actor, cell.context
+        encode = core.codec.encode
+        handler: Handler | None = None
+        put: Callable[[Head, int, bytes], None] | None = None
+        at_once = self.at_once
+        now = self._shell.now()
+        taken = handled = same = 0
+        source = freed = 0
         try:
-            if handler.wants_context:
-                value = handler.function(cell.actor, message, cell.context)
-            else:
-                value = handler.function(cell.actor, message)
-            if handler.is_async:
-                value = self._begin(value)
-        except (Exception, asyncio.CancelledError) as error:  # its actor crashes, not its worker
-            self._core.failures.failed(cell, entry, message, error)
-            return
-        if type(value) is Suspended:
-            self._go_on(cell, entry, handler, message, value, None)
-        elif self._answer(cell, entry, handler, message, value):
-            self._finish(cell, entry)
-            (cell.stats.get(type(message)) or self._stats_of(cell, message)).messages += 1
+            while queue and taken < most:
+                entry = queue.popleft()
+                taken += 1
+                kind = entry.kind
+                numbered = kind == TELL and entry.number
+                if entry.source and kind >= 0 and not numbered and not entry.paid:
+                    if entry.source != source:
+                        if freed:
+                            core.free_places(cell, source, freed)
+                        source, freed = entry.source, 0
+                        put = None if at_once else core.sending.way_for_replies(source)
+                    freed += 1
+                if (kind < 0 or numbered or (entry.deadline and entry.deadline < now)) and (
+                    not core.admit(cell, entry)
+                ):
+                    if cell.state < _RUNNING:
+                        break
+                    continue
+                if entry.message is None:
+                    try:
+                        message = decode(entry.body)
+                    except (msgspec.MsgspecError, GristmillError, RecursionError) as error:
+                        core.failures.undecodable(cell, entry, error)
+                        continue
+                else:
+                    message = entry.message
+                if handler is None or type(message) is not handler.message:
+                    if handler is not None and same:
+                        self._count(cell, handler.message, same)
+                        same = 0
+                    handler = handlers.get(type(message))
+                    if handler is None:
+                        core.failures.unknown(cell, entry, type(message).__qualname__)
+                        continue
+                    if handler is not self._in_hand:
+                        self._show(handler)
+                cell.current = entry
+                cell.inserted = 0
+                body = None
+                try:
+                    if handler.wants_context:
+                        value = handler.function(actor, message, context)
+                    else:
+                        value = handler.function(actor, message)
+                    if handler.is_async:
+                        value = self._begin(value)
+                    if (
+                        kind == ASK
+                        and put is not None
+                        and type(value) is handler.reply_class
+                        and not cell.deferred
+                    ):
+                        body = encode(value)
+                except (Exception, asyncio.CancelledError) as error:  # its actor crashes
+                    core.failures.failed(cell, entry, message, error)
+                else:
+                    if type(value) is Suspended:
+                        self._go_on(cell, entry, handler, message, value, None)
+                        done = False
+                    elif body is None or put is None:
+                        done = kind != ASK or self._answer(cell, entry, handler, message, value)
+                    else:
+                        done = True
+                        if type(body) is bytes:
+                            put(REPLY_HEAD, entry.number, body)
+                        else:
+                            core.sending.reply(entry.source, entry.number, body)
+                    if done:
+                        if cell.effects or numbered:
+                            core.sending.release(cell, entry)
+                        handled += 1
+                        same += 1
+                        cell.current = None
+                        if cell.stop_reason is not None and cell.state is _RUNNING:
+                            core.lifecycle.end(cell, cell.stop_reason)
+                if cell.busy or cell.state < _RUNNING or clock() > due:
+                    break
+        finally:
+            self._unstamped -= taken
+            core.counters[_HANDLED] += handled
+            if same and handler is not None:
+                self._count(cell, handler.message, same)
+            if freed:
+                core.free_places(cell, source, freed)
+        return taken
+
+    def adapt(self) -> None:
+        """Look whether more or fewer messages must be stamped."""
+        now = self._meter.clock()
+        elapsed, self._adapted_at = now - self._adapted_at, now
+        self._until_adapted = _ADAPT_EVERY
+        handled = self._core.counters[_HANDLED]
+        self.sampling.adapt(self._meter.transitions, handled, self._meter.probe_ns, elapsed)
+
+    def _count(self, cell: Cell, message: type[Message], handled: int) -> None:
+        (cell.stats.get(message) or self._stats_of(cell, message)).messages += handled
 
     def _handle_stamped(self, cell: Cell, entry: Entry) -> None:
         """The stamps are written out, see :class:`Meter`."""
@@ -143,7 +252,7 @@ class Handling:
                 meter.current = _DISPATCH
             ser = classes[_SER] - encoded
             self._finish(cell, entry)
-            stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
+            stats = cell.stats.get(type(message)) or self._stats_of(cell, type(message))
             wait = begin - entry.arrived
             stats.record(compute, deser, dispatch, ser, len(entry.body), wait)
             if self.sampling.n > 1:
@@ -155,6 +264,9 @@ class Handling:
                 self._unstamped = self.sampling.gap(meter.transitions - stamps)
                 if self._unstamped:
                     meter.pause()
+            self._until_adapted -= 1
+            if self._until_adapted <= 0:
+                self.adapt()
 
     def _decode(self, cell: Cell, entry: Entry) -> tuple[Message, Handler] | None:
         """Give the message and its handler; None if it had to be refused."""
@@ -221,7 +333,7 @@ class Handling:
                 self._meter.switch(_DISPATCH)
                 ser = self._meter.last - returned
                 self._finish(cell, entry)
-                stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
+                stats = cell.stats.get(type(message)) or self._stats_of(cell, type(message))
                 if spent is None:
                     stats.messages += 1
                 else:
@@ -312,7 +424,7 @@ class Handling:
             return False
         sending = self._core.sending
         reply = sending.reply_at_once if self.at_once and not cell.effects else sending.reply
-        reply(entry.source, REPLY, entry.number, body)
+        reply(entry.source, entry.number, body)
         if cell.deferred:
             cell.deferred.pop((entry.source, entry.number), None)
         return True
@@ -327,12 +439,12 @@ class Handling:
         if cell.stop_reason is not None and cell.state is _RUNNING:
             core.lifecycle.end(cell, cell.stop_reason)
 
-    def _stats_of(self, cell: Cell, message: Message) -> TypeStats:
-        name = (cell.type_name, type(message).__qualname__)
+    def _stats_of(self, cell: Cell, message: type[Message]) -> TypeStats:
+        name = (cell.type_name, message.__qualname__)
         stats = self.stats.get(name)
         if stats is None:
             stats = self.stats[name] = TypeStats(*name)
-        cell.stats[type(message)] = stats
+        cell.stats[message] = stats
         return stats
 
 

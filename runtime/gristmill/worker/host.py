@@ -292,7 +292,7 @@ class _OwnTimer:
         self._cell.timers.discard(self)
         now = self._core.meter.last
         self._entry = Entry(TIMER, 0, self._cell.key, 0, 0.0, b"", self._message, now)
-        self._core.deliver(self._cell.key, self._entry)
+        self._core.deliver(self._cell.key, [self._entry])
 
     def cancel(self) -> bool:
         """Stop it, even if its message waits in the mailbox; give whether that came in time."""

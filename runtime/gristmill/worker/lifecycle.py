@@ -328,7 +328,7 @@ class Lifecycle:
                 self._core.failures.answer(entry, ActorNotFoundError(reason))
             elif entry.kind >= 0:
                 if entry.source and not entry.paid and not (entry.kind == TELL and entry.number):
-                    self._core.free_place(cell, entry.source)
+                    self._core.free_places(cell, entry.source, 1)
                 self._core.failures.refuse(cell, entry, ActorNotFoundError(reason))
 
 

@@ -113,15 +113,13 @@ class WorkerProcess:
         self.now = time.monotonic
         self.wall_time = time.time
         self.sleep = asyncio.sleep
-        self._probe_ns = calibration.probe_ns or 0
-        self.meter = Meter(start_ns=config.asked_ns)
+        self.meter = Meter(start_ns=config.asked_ns, probe_ns=calibration.probe_ns or 0)
         self.pid = os.getpid()
         page = page_path(config)
         self._page = CounterPage.create(page, counters.NAMES)
         activity = Activity.create(page.with_suffix(ACTIVITY))
         self._stacks = write_stacks(page.with_suffix(STACKS))
         self._page_at = 0
-        self._adapted_at = time.perf_counter_ns()
         self._cpu_start = 0
         self._turn_requested = False
         self._retrying = False
@@ -134,6 +132,7 @@ class WorkerProcess:
         endpoint = f"ipc://{config.run_dir}/{config.name}.{config.incarnation}"
         self.plane = DataPlane(self.context, endpoint, config.address, config.incarnation)
         self.post = self.plane.post
+        self.outbound = self.plane.outbound
         self.arrays = ArrayExchange.of(config.run_dir, config.address, config.incarnation)
         self.waiting = self.plane.waiting
         self.disconnect = self.plane.disconnect
@@ -351,7 +350,7 @@ class WorkerProcess:
                 meter.last,
                 meter.start,
                 meter.transitions,
-                meter.transitions * self._probe_ns,
+                meter.transitions * meter.probe_ns,
                 time.process_time_ns() - self._cpu_start,
                 self.core.counters[counters.HANDLED],
             )
@@ -369,7 +368,7 @@ class WorkerProcess:
             cpu_ns=time.process_time_ns() - self._cpu_start,
             classes=classes,
             transitions=meter.transitions,
-            probe_ns=meter.transitions * self._probe_ns,
+            probe_ns=meter.transitions * meter.probe_ns,
             messages=self.core.counters[counters.HANDLED],
             types=tuple(stats.snapshot() for stats in self.core.handling.stats.values()),
             sample_n=self.core.handling.sampling.n,
@@ -381,16 +380,10 @@ class WorkerProcess:
         if handled != self._reported:
             self._reported = handled
             self.report_metrics()
-        self._adapt_sampling(handled)
+        self.core.handling.adapt()
         if self.arrays.pool.release_due:  # arrays were dropped outside of turns
             self.request_turn()
         self.loop.call_later(_METRICS_EVERY, self._report_regularly)
-
-    def _adapt_sampling(self, handled: int) -> None:
-        now = time.perf_counter_ns()
-        elapsed, self._adapted_at = now - self._adapted_at, now
-        transitions = self.meter.transitions
-        self.core.handling.sampling.adapt(transitions, handled, self._probe_ns, elapsed)
 
     _reported = 0
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ from gristmill.transport.arrays import Process
 from gristmill.transport.control import PeerInfo, Subscribe
 from gristmill.transport.credit import CreditBook
 from gristmill.transport.envelope import ACK, ANSWER, CREDIT, ERROR, EVENT, REPLY, TELL, pack
+from gristmill.transport.outbound import Head
 from gristmill.worker import counters
 from gristmill.worker.asking import Asks
 from gristmill.worker.cell import Cell, Entry
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _SER = int(TimeClass.SER)
+REPLY_HEAD: Final = (REPLY,)
+"""What the envelopes of all replies have in common."""
 _AT_LEAST_ONCE = DeliveryGuarantee.AT_LEAST_ONCE
 _EVENT_BACKLOG = 100_000
 """Envelopes that may wait for a process before events for it are dropped."""
@@ -154,13 +157,11 @@ class Sending:
         sender = origin.key if origin is not None else 0
         if to.home == self._here:
             entry = Entry(TELL, to.home, sender, 0, 0.0, body, None, self._core.meter.last)
-            self._core.deliver(to.key, entry)
+            self._core.deliver(to.key, [entry])
         elif to.home in self.directory.gone:
             self._core.failures.dead_letter(None, "", body, f"{to.label} has stopped")
         else:
-            items = (TELL, to.key, sender, 0, body)
-            sealed = items if type(body) is bytes else self._seal(items, to.home)
-            self._shell.post(to.home, pack(sealed))
+            self.put(to.home, (TELL, to.key, sender), 0, body)
 
     def _check_journaled(self, to: Address) -> None:
         if self._outbox is None:
@@ -181,9 +182,9 @@ class Sending:
     def _transmit(self, to: Address, sender: str, number: int, body: bytes) -> None:
         if to.home == self._here:
             entry = Entry(TELL, to.home, sender, number, 0.0, body, None, self._core.meter.last)
-            self._core.deliver(to.key, entry)
+            self._core.deliver(to.key, [entry])
         else:
-            self._shell.post(to.home, pack((TELL, to.key, sender, number, body)))
+            self._shell.outbound(to.home).put((TELL, to.key, sender), number, body)
 
     async def tell_waiting(
         self,
@@ -215,31 +216,49 @@ class Sending:
             self._starved[to.key].append(waiter)
             await waiter
 
-    def post_request(self, to: int, items: tuple[Any, ...]) -> None:
-        """Send the envelope of a request to another process."""
-        self._shell.post(to, pack(items if type(items[-1]) is bytes else self._seal(items, to)))
+    def put(self, to: int, head: Head, number: int, body: bytes) -> None:
+        """Send a message to another process, and lend its arrays."""
+        if type(body) is bytes:
+            self._shell.outbound(to).put(head, number, body)
+        else:
+            self._shell.post(to, pack(self._seal((*head, number, body), to)))
 
-    def send_again(self, to: Address, items: tuple[Any, ...]) -> None:
+    def send_again(self, to: Address, head: Head, number: int, body: bytes) -> None:
         """Send a request once more, to the callee's next incarnation."""
         self._credit.take(to)
-        self.post_request(to.home, items)
+        self.put(to.home, head, number, body)
 
     # --- replies, events, credit, acknowledgement ---
 
-    def reply(self, to: int, kind: int, number: int, body: bytes) -> None:
-        """Send a reply or error to the process that asked."""
+    def reply(self, to: int, number: int, body: bytes) -> None:
+        """Send a reply to the process that asked."""
         if to == self._here:
-            (self.asks.on_error if kind == ERROR else self.asks.on_reply)(number, body)
+            self.asks.on_reply(number, body)
         elif to and to not in self.directory.gone:
-            items = (kind, number, body)
-            self._shell.post(to, pack(items if type(body) is bytes else self._seal(items, to)))
+            if type(body) is bytes:
+                self._shell.outbound(to).put(REPLY_HEAD, number, body)
+            else:
+                self._shell.post(to, pack(self._seal((REPLY, number, body), to)))
 
-    def reply_at_once(self, to: int, kind: int, number: int, body: bytes) -> None:
+    def way_for_replies(self, to: int) -> Callable[[Head, int, bytes], None] | None:
+        """Give what puts replies on their way to another process; None if that needs a look."""
+        if to == self._here or to in self.directory.gone:
+            return None
+        return self._shell.outbound(to).put
+
+    def reply_at_once(self, to: int, number: int, body: bytes) -> None:
         """Send a reply without waiting for the end of the turn."""
         if to == self._here or to in self.directory.gone or type(body) is not bytes:
-            self.reply(to, kind, number, body)
+            self.reply(to, number, body)
         else:
-            self._shell.send_now(to, pack((kind, number, body)))
+            self._shell.send_now(to, pack((REPLY, number, (body,))))
+
+    def reply_error(self, to: int, number: int, body: bytes) -> None:
+        """Send an error to the process that asked."""
+        if to == self._here:
+            self.asks.on_error(number, body)
+        elif to and to not in self.directory.gone:
+            self._shell.post(to, pack((ERROR, number, body)))
 
     def fan_out(self, channel: str, event: Event) -> None:
         """Send an event to the subscribers that are known here."""
@@ -294,7 +313,7 @@ class Sending:
         """Pass an answer on to the asker; drop a second one, and one that comes too late."""
         cell = self._core.cells.get(key)
         if cell is not None and cell.deferred.pop((process, number), None) is not None:
-            self.reply(process, REPLY, number, body)
+            self.reply(process, number, body)
 
     def release(self, cell: Cell, entry: Entry) -> None:
         """Let the effects of a finished handler happen, and have its message acknowledged."""
@@ -336,7 +355,7 @@ class Sending:
         if source == self._here:
             self.on_credit(source, key, places)
         elif source not in self.directory.gone:
-            self._shell.post(source, pack((CREDIT, key, places)))
+            self._shell.send_now(source, pack((CREDIT, key, places)))
 
     def on_credit(self, home: int, key: int, places: int) -> None:
         """Places of a mailbox are free again."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from gristmill.behaviours.context import Timer
 from gristmill.transport.control import ControlMessage, PeerInfo
 from gristmill.transport.exchange import ArrayExchange
+from gristmill.transport.outbound import Outbound
 
 
 class Shell(Protocol):
@@ -46,6 +47,9 @@ class Shell(Protocol):
 
     def post(self, address: int, envelope: bytes) -> None:
         """Send an envelope to another process with the next flush."""
+
+    def outbound(self, address: int) -> Outbound:
+        """Give where to put what leaves for another process with the next flush."""
 
     def send_now(self, address: int, envelope: bytes) -> None:
         """Send an envelope to another process, behind what waits and the journal's commit."""

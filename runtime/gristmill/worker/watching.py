@@ -35,7 +35,7 @@ def watch(
         error = future.exception()
         reason = future.result() if error is None else Lost(str(error))
         entry = Entry(TIMER, 0, watcher.key, 0, 0.0, b"", make(reason), core.meter.last)
-        core.deliver(watcher.key, entry)
+        core.deliver(watcher.key, [entry])
         core.shell.request_turn()
 
     core.sending.asks.inspect(target, Watch()).add_done_callback(ended)
