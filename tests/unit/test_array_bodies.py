@@ -19,13 +19,12 @@ from gristmill.transport.arrays import (
     ArrayBody,
     ArrayGoneError,
     ArrayPool,
-    Process,
     SharedArray,
-    remove_segments,
 )
 from gristmill.transport.codec import Codec, for_dead_letter, in_band
 from gristmill.transport.envelope import ACK, ARRAYS, ASK, HEADER, TELL, pack
 from gristmill.transport.exchange import ArrayExchange
+from gristmill.transport.segment_directory import Process, remove_segments
 from support.array_actors import PassOn
 from support.arrays import files, new_segment_directory
 

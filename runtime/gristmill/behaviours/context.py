@@ -9,9 +9,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import Any, NoReturn, Protocol, TypeVar
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from gristmill.behaviours.bonding import BondHost, Bonding
 from gristmill.behaviours.facet_set import FacetSet
@@ -22,6 +20,9 @@ from gristmill.messages import Command, Event, Request
 from gristmill.multi_reply import MultiReply
 from gristmill.ref import DEFAULT_TIMEOUT, AnyRef, DeliveryGuarantee, Ref
 from gristmill.supervision import ExitReason, Normal
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)

@@ -25,10 +25,11 @@ from gristmill.node.post import ClientPost
 from gristmill.ref import Address
 from gristmill.supervision import ExitReason
 from gristmill.transport import control as c
-from gristmill.transport.arrays import Process
 from gristmill.transport.codec import for_dead_letter, message_tag
+from gristmill.transport.control_link import ControlLink
 from gristmill.transport.data import DataPlane, NoticeSender
 from gristmill.transport.results import error_of
+from gristmill.transport.segment_directory import Process
 
 _ERRORS: dict[int, type[NodeError]] = {
     2: errors.WorkerBootError,
@@ -63,7 +64,7 @@ class Connection:
         endpoint = f"ipc://{run_dir}/{name}"
         plane = DataPlane(context, endpoint, 0, 1)
         post = ClientPost(plane, NoticeSender(context, plane), self, run_dir)
-        self._join(post, c.ControlLink(context, control, self._on_control), owner=owner)
+        self._join(post, ControlLink(context, control, self._on_control), owner=owner)
 
     def _join(self, post: ClientPost, link: Link, *, owner: bool) -> None:
         self.post = post

@@ -28,6 +28,7 @@ from gristmill.errors import ErrorData, UsageError
 from gristmill.messages import Request
 from gristmill.metrics import Calibration, TimeClass, calibrate
 from gristmill.node.client import Connection
+from gristmill.node.config import NodeConfig
 from gristmill.node.latch import Latch
 from gristmill.node.local_worker import LocalWorker, LoopbackPlane
 from gristmill.node.post import ClientPost
@@ -35,12 +36,12 @@ from gristmill.node.requests import RequestRun, Waiter
 from gristmill.node.sending import ControlSide
 from gristmill.node.slots import Slot
 from gristmill.node.supervisor_core import SupervisorCore
-from gristmill.node.supervisor_shell import NodeConfig
 from gristmill.ref import Address
 from gristmill.transport import control as c
-from gristmill.transport.arrays import Process, remove_segments, segment_directory
+from gristmill.transport.segment_directory import Process, remove_segments, segment_directory
 from gristmill.worker.activity import Sight
-from gristmill.worker.process import LoopTimer, WorkerConfig
+from gristmill.worker.config import WorkerConfig
+from gristmill.worker.process import LoopTimer
 
 R = TypeVar("R")
 

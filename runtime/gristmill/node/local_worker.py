@@ -18,8 +18,8 @@ from gristmill.transport.envelope import NOTICE, pack, pack_frame
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.outbound import Outbound
 from gristmill.worker import counters
+from gristmill.worker.config import WorkerConfig
 from gristmill.worker.core import WorkerCore
-from gristmill.worker.process import WorkerConfig
 
 if TYPE_CHECKING:
     from gristmill.node.local import LocalWorld

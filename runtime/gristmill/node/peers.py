@@ -10,8 +10,8 @@ from gristmill.node.outgoing import Outgoing
 from gristmill.node.reading import BLOCKED_WAIT, Reading
 from gristmill.node.requests import OpenRequests, RequestRun, Waiter
 from gristmill.supervision import ExitReason, NoProc, describe
-from gristmill.transport.arrays import Process
 from gristmill.transport.control import PeerInfo
+from gristmill.transport.segment_directory import Process
 
 _GRACE = 0.005
 """Seconds for replies of a dead process that are still in the pipe."""

@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gristmill.behaviours.actor import Actor
-from gristmill.channels import ChannelManager
 from gristmill.config import ChannelConfig, available_cores
 from gristmill.errors import ActorNotFoundError, GristmillError, NodeError, UsageError
 from gristmill.facets.specs import FacetSpec
 from gristmill.messages import Event
-from gristmill.metrics import Report, RunInfo, WorkerSnapshot, build_report
-from gristmill.node.executor import NodeExecutor
-from gristmill.node.mapping import map_batches
-from gristmill.node.monitor import Monitor
-from gristmill.node.pool import Pool
 from gristmill.node.questions import Questions
 from gristmill.node.routing import Routing
-from gristmill.node.specs import check_tree, pool_spec
-from gristmill.node.status import NodeStatus, WorkerActivity
-from gristmill.node.subscription import Subscription
 from gristmill.ref import Address, Mailbox, Ref
 from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
 from gristmill.transport import control as c
-from gristmill.worker.functions import FunctionRunner
-from gristmill.worker.specs import actor_spec, child_spec, encode_arguments
+
+if TYPE_CHECKING:
+    from gristmill.channels import ChannelManager
+    from gristmill.metrics import Report
+    from gristmill.node.executor import NodeExecutor
+    from gristmill.node.monitor import Monitor
+    from gristmill.node.pool import Pool
+    from gristmill.node.status import NodeStatus, WorkerActivity
+    from gristmill.node.subscription import Subscription
 
 A = TypeVar("A", bound=Actor)
 T = TypeVar("T")
@@ -104,6 +101,8 @@ class RunningNode(Questions):
             AlreadyStartedError: the name is taken.
             ActorTypeError: the workers can't import it.
         """
+        from gristmill.worker.specs import child_spec
+
         return self._spawn(
             kind,
             [args],
@@ -166,6 +165,8 @@ class RunningNode(Questions):
             raise UsageError(
                 f"there are {len(names)} names for {len(each)} actors; give each a name, or none"
             )
+        from gristmill.worker.specs import child_spec
+
         return self._spawn(
             kind,
             each,
@@ -191,6 +192,8 @@ class RunningNode(Questions):
         child: ChildSpec,
         **options: Any,  # noqa: ANN401 - the rest of what an actor_spec takes
     ) -> list[Ref[A]]:
+        from gristmill.worker.specs import actor_spec, encode_arguments
+
         connection = self._connected()
         post = connection.post
         spec = actor_spec(post.codec, kind, **options)
@@ -218,6 +221,8 @@ class RunningNode(Questions):
             StartFailedError: one of its children could not start; the others were stopped.
             AlreadyStartedError: a name is taken. Nothing was started.
         """
+        from gristmill.node.specs import check_tree
+
         connection = self._connected()
         check_tree(spec)
         operation = c.StartSupervisor(supervisor, spec)
@@ -239,6 +244,9 @@ class RunningNode(Questions):
         mailbox: Mailbox | None = None,
     ) -> Pool[A]:
         """Start ``size`` like actors under a supervisor of their own; give them as one."""
+        from gristmill.node.pool import Pool
+        from gristmill.node.specs import pool_spec
+
         connection = self._connected()
         pool_name = name or f"{kind.__name__}-pool-{self._token(3)}"
         tree = pool_spec(
@@ -276,6 +284,8 @@ class RunningNode(Questions):
         Raises:
             ActorNotFoundError: there is no such pool.
         """
+        from gristmill.node.pool import Pool
+
         connection = self._connected()
         names = set(self.status().names)
         members: list[Address] = []
@@ -305,6 +315,8 @@ class RunningNode(Questions):
         Raises:
             ActorCrashed: the function raised; carries the remote traceback.
         """
+        from gristmill.node.mapping import map_batches
+
         post = self._connected().post
         runners = self._function_runners()
         return map_batches(post, runners, function, items, batch=batch, timeout=timeout)
@@ -314,10 +326,15 @@ class RunningNode(Questions):
 
         It has no processes of its own: shutting it down ends nothing but its calls.
         """
+        from gristmill.node.executor import NodeExecutor
+
         return NodeExecutor(self._connected().post, self._function_runners())
 
     def _function_runners(self) -> list[Address]:
         """Start what runs functions, one in each worker, when it is first wanted."""
+        from gristmill.worker.functions import FunctionRunner
+        from gristmill.worker.specs import actor_spec, child_spec
+
         with self._runner_lock:
             if not self._runners:
                 codec = self._connected().post.codec
@@ -341,6 +358,8 @@ class RunningNode(Questions):
         Raises:
             UsageError: no event type was given, or no backend is on.
         """
+        from gristmill.node.subscription import Subscription
+
         if not kinds:
             raise UsageError("say which event types you want: subscribe(channel, Type, ...)")
         connection, manager = self._connected(), self._channel_manager()
@@ -366,6 +385,8 @@ class RunningNode(Questions):
         self._channel_manager().publish(channel, event, key)
 
     def _channel_manager(self) -> ChannelManager:
+        from gristmill.channels import ChannelManager
+
         return ChannelManager.from_config(self._channels, self._connected())
 
     # --- what goes on ---
@@ -385,10 +406,14 @@ class RunningNode(Questions):
 
     def status(self) -> NodeStatus:
         """Describe the node: its workers, its tree, its counters."""
+        from gristmill.node.status import NodeStatus
+
         return self._connected().call(c.GetStatus(), NodeStatus)  # type: ignore[no-any-return]
 
     def activity(self) -> list[WorkerActivity]:
         """Say what every worker does now: whose handler runs, for which message, how long."""
+        from gristmill.node.status import WorkerActivity
+
         found: list[WorkerActivity] = self._connected().call(c.GetActivity(), list[WorkerActivity])
         return found
 
@@ -399,6 +424,10 @@ class RunningNode(Questions):
 
     def granularity(self) -> Report:
         """Account for the whole time of every worker, up to now."""
+        import socket
+
+        from gristmill.metrics import RunInfo, WorkerSnapshot, build_report
+
         connection = self._connected()
         snapshots = connection.call(c.CollectMetrics(), list[WorkerSnapshot])
         run = RunInfo(
@@ -414,6 +443,6 @@ class RunningNode(Questions):
 
 
 def _version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415 - 20 ms that only a report needs
+    from importlib.metadata import version
 
     return version("gristmill")

@@ -20,6 +20,7 @@ from gristmill.death import Death
 from gristmill.errors import ErrorData
 from gristmill.node import status as st
 from gristmill.node.accounts import Accounts
+from gristmill.node.config import NodeConfig
 from gristmill.node.deaths import Deaths, with_fates
 from gristmill.node.endings import Endings
 from gristmill.node.families import Families
@@ -27,7 +28,7 @@ from gristmill.node.operations import Operations
 from gristmill.node.roster import ActorRecord, Client, Roster
 from gristmill.node.slots import Slot, Slots, SlotState
 from gristmill.node.start_limits import StartLimits
-from gristmill.node.supervisor_shell import NodeConfig, SupervisorShell
+from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.node.views import Views
 from gristmill.node.vitals import Vitals
 from gristmill.supervision import (
@@ -50,9 +51,9 @@ from gristmill.supervision import (
     describe,
 )
 from gristmill.transport import control as c
-from gristmill.transport.arrays import Process
+from gristmill.transport.segment_directory import Process
+from gristmill.worker.config import WorkerConfig
 from gristmill.worker.counters import NAMES as COUNTERS
-from gristmill.worker.process import WorkerConfig
 
 _KILL_GRACE = 0.5
 """Seconds that a worker gets to drop an actor before the worker is killed for it."""

@@ -14,7 +14,7 @@ from gristmill.testing.faults import InjectedCrash, Point
 from gristmill.testing.virtual_loop import VirtualLoop, new_loop
 from gristmill.transport.codec import message_tag
 from gristmill.worker.cell import Cell, State
-from gristmill.worker.process import WorkerConfig
+from gristmill.worker.config import WorkerConfig
 
 if TYPE_CHECKING:
     from gristmill.testing.simulated_world import SimulatedWorld

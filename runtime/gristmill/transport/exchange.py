@@ -13,10 +13,8 @@ from gristmill.transport.arrays import (
     ArrayGoneError,
     ArrayPool,
     Handle,
-    Process,
     Release,
     SharedArray,
-    segment_directory,
 )
 from gristmill.transport.envelope import (
     ANSWER,
@@ -30,6 +28,7 @@ from gristmill.transport.envelope import (
     Envelope,
     pack,
 )
+from gristmill.transport.segment_directory import Process, segment_directory
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_handles = msgspec.msgpack.Decoder(list[Handle]).decode

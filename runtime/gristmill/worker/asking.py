@@ -165,7 +165,7 @@ class Asks:
         self._core.counters[counters.SENT] += 1
         if to.home == self._shell.address:
             arrived = self._core.meter.last
-            entry = Entry(ASK, to.home, origin.key, number, deadline, body, None, arrived)
+            entry = Entry(ASK, to.home, origin.key, number, deadline, body, None, arrived, True)
             self._core.deliver(to.key, [entry])
         else:
             self._core.sending.put(to.home, head, number, body)

@@ -39,7 +39,7 @@ class Entry(msgspec.Struct, frozen=True, eq=False, gc=False):
     kind: int
     """``TELL``, ``ASK`` or ``EVENT``; below 0 it belongs to the incarnation."""
     source: int
-    """The process that sent it; 0 when no credit is owed for it."""
+    """The process that sent it; 0 for a channel's event, and for what is the actor's own."""
     sender: int | str
     """The key of the actor that sent it, or 0; of an at-least-once message its name, or ""."""
     number: int
@@ -51,8 +51,8 @@ class Entry(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The message itself where it never was on a wire (timers)."""
     arrived: int
     """When it came in, perf_counter ns."""
-    paid: bool = False
-    """Whether its place in the mailbox has been given back already (it was postponed)."""
+    holds_place: bool = False
+    """Whether its sender gets a place in the mailbox back when it has been handled."""
 
 
 class State(IntEnum):

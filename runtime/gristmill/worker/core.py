@@ -133,7 +133,7 @@ class WorkerCore:
                 if envelope[0] == ASK:
                     _, target, sender, deadline, first, bodies = envelope
                     entries = [
-                        Entry(ASK, source, sender, request, deadline, body, None, arrived)
+                        Entry(ASK, source, sender, request, deadline, body, None, arrived, True)
                         for request, body in enumerate(bodies, first)
                     ]
                     self.deliver(target, entries)
@@ -141,7 +141,7 @@ class WorkerCore:
                     _, target, sender, first, bodies = envelope
                     numbers = count(first) if first else repeat(0)
                     entries = [
-                        Entry(TELL, source, sender, number, 0.0, body, None, arrived)
+                        Entry(TELL, source, sender, number, 0.0, body, None, arrived, not first)
                         for number, body in zip(numbers, bodies)  # noqa: B905 - numbers never end
                     ]
                     self.deliver(target, entries)
@@ -288,7 +288,7 @@ class WorkerCore:
             reason = "expired: its asker no longer waits"
             self.failures.dead_letter(cell, "", entry.body, reason)
             return False
-        return not entry.number or entry.kind != TELL or self._is_next(cell, entry)
+        return entry.kind != TELL or not entry.number or self._is_next(cell, entry)
 
     def _malformed(self, cell: Cell | None, error: Exception) -> None:
         self.meter.switch(_DISPATCH)

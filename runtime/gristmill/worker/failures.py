@@ -51,7 +51,7 @@ class Failures:
         cell.current = None
         cell.deferred.pop((entry.source, entry.number), None)
         if isinstance(error, Postponed):
-            cell.postponed.append(msgspec.structs.replace(entry, paid=True))
+            cell.postponed.append(msgspec.structs.replace(entry, holds_place=False))
             if error.retry and cell.context is not None:
                 cell.context.retry_postponed()
             return

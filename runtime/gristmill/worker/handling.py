@@ -85,110 +85,112 @@ class Handling:
         entry = cell.queue.popleft()
         if self._core.admit(cell, entry):
             self._handle_stamped(cell, entry)
-        numbered = entry.kind == TELL and entry.number
-        if entry.source and entry.kind >= 0 and not numbered and not entry.paid:
+        if entry.holds_place:
             self._core.free_places(cell, entry.source, 1)  # what is in hand has its place still
         return 1
 
     def _handle_unstamped(self, cell: Cell, most: int, due: int) -> int:
         """The loop that most messages pass through when they are short; so it is written out."""
         core = self._core
-        clock = self._meter.clock
-        queue, handlers, decode = cell.queue, cell.handlers, cell.decode
+        clock, now = self._meter.clock, self._shell.now()
+        queue, decode, encode = cell.queue, cell.decode, core.codec.encode
         actor, context = cell.actor, cell.context
-        encode = core.codec.encode
         handler: Handler | None = None
-        put: Callable[[Head, int, bytes], None] | None = None
-        at_once = self.at_once
-        now = self._shell.now()
-        taken = handled = same = 0
+        reply: Callable[[Head, int, bytes], None] | None = None
+        taken = handled = alike = 0
         source = freed = 0
         try:
             while queue and taken < most:
                 entry = queue.popleft()
                 taken += 1
-                kind = entry.kind
-                numbered = kind == TELL and entry.number
-                if entry.source and kind >= 0 and not numbered and not entry.paid:
+                if entry.holds_place:
                     if entry.source != source:
                         if freed:
                             core.free_places(cell, source, freed)
                         source, freed = entry.source, 0
-                        put = None if at_once else core.sending.way_for_replies(source)
+                        reply = None if self.at_once else core.sending.way_for_replies(source)
                     freed += 1
-                if (kind < 0 or numbered or (entry.deadline and entry.deadline < now)) and (
-                    not core.admit(cell, entry)
-                ):
+                    ordinary = not entry.deadline or entry.deadline > now
+                else:
+                    ordinary = False
+                if not ordinary and not core.admit(cell, entry):
                     if cell.state < _RUNNING:
                         break
                     continue
-                if entry.message is None:
+                message = entry.message
+                if message is None:
                     try:
                         message = decode(entry.body)
                     except (msgspec.MsgspecError, GristmillError, RecursionError) as error:
                         core.failures.undecodable(cell, entry, error)
                         continue
-                else:
-                    message = entry.message
                 if handler is None or type(message) is not handler.message:
-                    if handler is not None and same:
-                        self._count(cell, handler.message, same)
-                        same = 0
-                    handler = handlers.get(type(message))
+                    if handler is not None and alike:
+                        self._count(cell, handler.message, alike)
+                    alike = 0
+                    handler = self._handler_of(cell, entry, message)
                     if handler is None:
-                        core.failures.unknown(cell, entry, type(message).__qualname__)
                         continue
-                    if handler is not self._in_hand:
-                        self._show(handler)
+                    function, wants_context = handler.function, handler.wants_context
+                    is_async, reply_class = handler.is_async, handler.reply_class
                 cell.current = entry
                 cell.inserted = 0
-                body = None
                 try:
-                    if handler.wants_context:
-                        value = handler.function(actor, message, context)
-                    else:
-                        value = handler.function(actor, message)
-                    if handler.is_async:
+                    value = (
+                        function(actor, message, context)
+                        if wants_context
+                        else function(actor, message)
+                    )
+                    if is_async:
                         value = self._begin(value)
                     if (
-                        kind == ASK
-                        and put is not None
-                        and type(value) is handler.reply_class
+                        type(value) is reply_class
+                        and entry.kind == ASK
+                        and reply
+                        and ordinary
                         and not cell.deferred
                     ):
                         body = encode(value)
+                        if type(body) is bytes:
+                            reply(REPLY_HEAD, entry.number, body)
+                        else:
+                            core.sending.reply(source, entry.number, body)
+                    elif type(value) is Suspended:
+                        self._go_on(cell, entry, handler, message, value, None)
+                        break
+                    elif entry.kind == ASK and not self._answer(
+                        cell, entry, handler, message, value
+                    ):
+                        break
                 except (Exception, asyncio.CancelledError) as error:  # its actor crashes
                     core.failures.failed(cell, entry, message, error)
                 else:
-                    if type(value) is Suspended:
-                        self._go_on(cell, entry, handler, message, value, None)
-                        done = False
-                    elif body is None or put is None:
-                        done = kind != ASK or self._answer(cell, entry, handler, message, value)
-                    else:
-                        done = True
-                        if type(body) is bytes:
-                            put(REPLY_HEAD, entry.number, body)
-                        else:
-                            core.sending.reply(entry.source, entry.number, body)
-                    if done:
-                        if cell.effects or numbered:
-                            core.sending.release(cell, entry)
-                        handled += 1
-                        same += 1
-                        cell.current = None
-                        if cell.stop_reason is not None and cell.state is _RUNNING:
-                            core.lifecycle.end(cell, cell.stop_reason)
+                    handled += 1
+                    alike += 1
+                    cell.current = None
+                    if not ordinary or cell.effects:
+                        core.sending.release(cell, entry)
+                    if cell.stop_reason is not None and cell.state is _RUNNING:
+                        core.lifecycle.end(cell, cell.stop_reason)
                 if cell.busy or cell.state < _RUNNING or clock() > due:
                     break
         finally:
             self._unstamped -= taken
             core.counters[_HANDLED] += handled
-            if same and handler is not None:
-                self._count(cell, handler.message, same)
+            if alike and handler is not None:
+                self._count(cell, handler.message, alike)
             if freed:
                 core.free_places(cell, source, freed)
         return taken
+
+    def _handler_of(self, cell: Cell, entry: Entry, message: Message) -> Handler | None:
+        """Give the handler of a message, which is in hand from now on; None if there is none."""
+        handler = cell.handlers.get(type(message))
+        if handler is None:
+            self._core.failures.unknown(cell, entry, type(message).__qualname__)
+        elif handler is not self._in_hand:
+            self._show(handler)
+        return handler
 
     def adapt(self) -> None:
         """Look whether more or fewer messages must be stamped."""
@@ -218,8 +220,6 @@ class Handling:
             meter.switch(_DISPATCH)
             return
         message, handler = found
-        if handler is not self._in_hand:
-            self._show(handler)
         cell.current = entry
         cell.inserted = 0
         before = classes[_COMPUTE]
@@ -275,11 +275,8 @@ class Handling:
         except (msgspec.MsgspecError, GristmillError, RecursionError) as error:
             self._core.failures.undecodable(cell, entry, error)
             return None
-        handler = cell.handlers.get(type(message))
-        if handler is None:
-            self._core.failures.unknown(cell, entry, type(message).__qualname__)
-            return None
-        return message, handler
+        handler = self._handler_of(cell, entry, message)
+        return (message, handler) if handler is not None else None
 
     # --- handlers that wait ---
 

@@ -21,7 +21,7 @@ from gristmill.importing import resolve
 from gristmill.metrics import TimeClass
 from gristmill.supervision import Crash, ExitReason, Killed, Normal, Shutdown, describe
 from gristmill.transport import control as c
-from gristmill.transport.envelope import ASK, TELL
+from gristmill.transport.envelope import ASK
 from gristmill.worker import counters
 from gristmill.worker.blueprint import Blueprint
 from gristmill.worker.cell import CONTINUE, INSPECTION, SIGNAL, TIMER, Cell, State
@@ -327,7 +327,7 @@ class Lifecycle:
             if entry.kind == INSPECTION:
                 self._core.failures.answer(entry, ActorNotFoundError(reason))
             elif entry.kind >= 0:
-                if entry.source and not entry.paid and not (entry.kind == TELL and entry.number):
+                if entry.holds_place:
                     self._core.free_places(cell, entry.source, 1)
                 self._core.failures.refuse(cell, entry, ActorNotFoundError(reason))
 

@@ -14,12 +14,10 @@ from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
 
-import msgspec
 import zmq
 
 from gristmill.behaviours.context import Timer
-from gristmill.config import ChannelConfig
-from gristmill.durability import Durability, JournalError, open_store
+from gristmill.durability import JournalError, open_store
 from gristmill.errors import ErrorData
 from gristmill.metrics import (
     Calibration,
@@ -30,18 +28,19 @@ from gristmill.metrics import (
     split,
 )
 from gristmill.transport.control import (
-    ControlLink,
     ControlMessage,
     Metrics,
     PeerInfo,
     WorkerFailed,
     WorkerReady,
 )
+from gristmill.transport.control_link import ControlLink
 from gristmill.transport.data import DataPlane, NoticeSender
 from gristmill.transport.envelope import NOTICE, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.worker import counters
 from gristmill.worker.activity import Activity
+from gristmill.worker.config import WorkerConfig
 from gristmill.worker.core import WorkerCore
 from gristmill.worker.output import WorkerOutput
 from gristmill.worker.traces import ACTIVITY, STACKS, write_stacks
@@ -75,29 +74,6 @@ _PAGE_EVERY_NS = 20_000_000
 _METRICS_EVERY = 1.0
 
 _log = logging.getLogger("gristmill.worker")
-
-
-class WorkerConfig(msgspec.Struct, frozen=True, array_like=True):
-    """What a worker process is told at its birth."""
-
-    address: int
-    incarnation: int
-    name: str
-    node_id: str
-    run_dir: str
-    control: str
-    """Endpoint of the supervisor process."""
-    journal: str
-    """Directory of the journal, or empty."""
-    durability: Durability
-    cpu: int
-    """The core to run on, or -1."""
-    channels: ChannelConfig
-    """Where events are published."""
-    expected: tuple[int, ...]
-    """Actors that are going to be started here: what comes for them is held."""
-    asked_ns: int
-    """When it was asked for, perf_counter ns."""
 
 
 class WorkerProcess:

@@ -17,11 +17,11 @@ from gristmill.messages import Command, Event, Request
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address, DeliveryGuarantee, OverflowPolicy, Pending
 from gristmill.supervision import ExitReason, describe
-from gristmill.transport.arrays import Process
 from gristmill.transport.control import PeerInfo, Subscribe
 from gristmill.transport.credit import CreditBook
 from gristmill.transport.envelope import ACK, ANSWER, CREDIT, ERROR, EVENT, REPLY, TELL, pack
 from gristmill.transport.outbound import Head
+from gristmill.transport.segment_directory import Process
 from gristmill.worker import counters
 from gristmill.worker.asking import Asks
 from gristmill.worker.cell import Cell, Entry
@@ -156,7 +156,7 @@ class Sending:
     def _post_tell(self, origin: Cell | None, to: Address, body: bytes) -> None:
         sender = origin.key if origin is not None else 0
         if to.home == self._here:
-            entry = Entry(TELL, to.home, sender, 0, 0.0, body, None, self._core.meter.last)
+            entry = Entry(TELL, to.home, sender, 0, 0.0, body, None, self._core.meter.last, True)
             self._core.deliver(to.key, [entry])
         elif to.home in self.directory.gone:
             self._core.failures.dead_letter(None, "", body, f"{to.label} has stopped")
