@@ -19,7 +19,7 @@ class Client(msgspec.Struct, frozen=True):
     owner: bool
 
 
-class ActorRecord(msgspec.Struct):
+class ActorRecord(msgspec.Struct, gc=False):
     """Where an actor lives."""
 
     spec: c.ActorSpec
