@@ -278,10 +278,12 @@ class SupervisorCore:
                 for key, incarnation in in_time:
                     self._announce(key, incarnation)
                 self.act(self._tree.actors_started(in_time, now))
-            case c.ActorFailed(key, incarnation, reason, ignored):
-                self._endings.start_failed(key, incarnation, reason, ignored=ignored)
-            case c.ActorExited(key, incarnation, reason):
-                self._endings.exited([(key, incarnation)], reason)
+            case c.ActorFailed(key, incarnation, reason, ignored, verdict):
+                self._endings.start_failed(
+                    key, incarnation, reason, ignored=ignored, verdict=verdict
+                )
+            case c.ActorExited(key, incarnation, reason, verdict):
+                self._endings.exited([(key, incarnation)], reason, verdict)
             case c.Subscribe(channel, address, key, wanted):
                 self._roster.subscribe(channel, (address, key), wanted=wanted)
             case c.Metrics(snapshot):
