@@ -180,6 +180,7 @@ class Connection:
             case c.Welcome(address, node_id, peers, directory):
                 self.address = address
                 self.node_id = node_id
+                self.post.peers.here = address
                 self.post.plane.identify(address, 1)
                 self.post.arrays.pool.identify(Process(address, 1))
                 for peer in peers:

@@ -395,7 +395,7 @@ class SupervisorCore:
             record.alive = True
             path = self._tree.path_of(key)
             together = starts[record.home]
-            together.append(c.StartActor(key, incarnation, path, record.spec))
+            together.append(c.StartActor(key, incarnation, path, record.spec, record.suspects))
             if record.spec.start_timeout:
                 self._limits.begin(key, incarnation, record.spec.start_timeout)
             if len(together) == _STARTS_TOGETHER:

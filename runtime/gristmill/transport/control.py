@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gristmill.death import Death
+from gristmill.death import Death, Suspect
 from gristmill.errors import ErrorData
 from gristmill.facets.specs import FacetSpec
 from gristmill.metrics import WorkerSnapshot
@@ -302,6 +302,8 @@ class StartActor(msgspec.Struct, frozen=True, array_like=True):
     incarnation: int
     path: str
     spec: ActorSpec
+    suspects: tuple[Suspect, ...] = ()
+    """The messages that its workers have died with."""
 
 
 class StartActors(ControlMessage, tag="StartActors", frozen=True):

@@ -14,6 +14,7 @@ import msgspec
 from gristmill.behaviours.actor import Actor
 from gristmill.behaviours.context import Context
 from gristmill.behaviours.protocol import Handler
+from gristmill.death import Suspect
 from gristmill.facets.specs import Durable
 from gristmill.messages import Message
 from gristmill.metrics import TypeStats
@@ -106,8 +107,8 @@ class Cell:
     """What its class's ``on_failure`` has decided up to now, over its incarnations."""
     blocked: deque[tuple[Address, bytes]]
     """Sends that wait for credit."""
-    attempts: dict[tuple[int, int], int]
-    """How often an at-least-once message has crashed this actor."""
+    attempts: dict[tuple[int, int], Suspect]
+    """The at-least-once messages that this actor has ended with, by sender and number."""
     timers: set[Any]
     watchers: list[tuple[int, int]]
     """Who is told of the incarnation's end: processes and the numbers of their requests."""

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from gristmill.behaviours.context import Postponed
-from gristmill.death import CrashSite
+from gristmill.death import POISON_LIMIT, CrashSite, Suspect
 from gristmill.errors import (
     ActorCrashed,
     DecodeError,
     ErrorData,
     GristmillError,
+    QuarantinedError,
     Reject,
     UnknownMessageError,
 )
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
 
 _DISPATCH = int(TimeClass.DISPATCH)
-_POISON_LIMIT = 3
-"""Crashes after which an at-least-once message becomes a dead letter."""
 
 _log = logging.getLogger("gristmill.worker")
 
@@ -81,7 +80,7 @@ class Failures:
         _log.log(level, "%s", crash, extra={"actor": cell.label})
         if entry.kind == ASK:
             self.answer(entry, crash)
-        if not self._redeliver(cell, entry):
+        if not self._redeliver(cell, entry, data):
             self.dead_letter(cell, name, entry.body, f"crash: {data}", data, told=True)
             if entry.kind == TELL:
                 core.sending.release(cell, entry)
@@ -117,16 +116,37 @@ class Failures:
         shell = self._core.shell
         return cell.failures.decide(rule, shell.now(), shell.random.random(), starting=True)
 
-    def _redeliver(self, cell: Cell, entry: Entry) -> bool:
-        """Put an at-least-once message back in front, unless it has crashed its actor too often."""
+    def _redeliver(self, cell: Cell, entry: Entry, error: ErrorData) -> bool:
+        """Put an at-least-once message back in front, unless it has ended its actor too often."""
         if entry.kind != TELL or not entry.number:
             return False
         attempt = (entry.source, entry.number)
-        crashes = cell.attempts.pop(attempt, 0) + 1
-        if crashes >= _POISON_LIMIT:
+        known = cell.attempts.pop(attempt, None)
+        times = known.times + 1 if known is not None else 1
+        if times >= POISON_LIMIT:
             return False
-        cell.attempts[attempt] = crashes
+        cell.attempts[attempt] = Suspect(*attempt, times, f"crash: {error}")
         cell.queue.appendleft(entry)
+        return True
+
+    def quarantines(self, cell: Cell, entry: Entry) -> bool:
+        """Make an at-least-once message that keeps ending its worker a dead letter, unhandled."""
+        suspect = cell.attempts.get((entry.source, entry.number))
+        if suspect is None or suspect.times < POISON_LIMIT:
+            return False
+        name = message_tag(entry.body)
+        sender = self._core.sending.directory.process_name(entry.source)
+        text = (
+            f"{name} number {entry.number} from {sender} to {cell.label} is quarantined: its "
+            f"worker has died {suspect.times} times with it in hand, the last time "
+            f"{suspect.cause}; it is not tried again"
+        )
+        _log.error("%s", text, extra={"actor": cell.label})
+        error = ErrorData.of(QuarantinedError(text))
+        self.dead_letter(cell, name, entry.body, text, error, told=True)
+        self._core.sending.release(cell, entry)
+        self._core.sending.acknowledge(cell)
+        self._core.shell.flush()  # what comes next may end this worker too
         return True
 
     def undecodable(self, cell: Cell, entry: Entry, error: Exception) -> None:

@@ -103,22 +103,25 @@ class Lifecycle:
         together = self._together = []
         try:
             for start in starts:
-                self._start(start.key, start.incarnation, start.path, start.spec)
+                self._start(start)
         finally:
             self._together = None
             if together:
                 self._shell.control(c.ActorsStarted(tuple(together)))
 
-    def _start(self, key: int, incarnation: int, path: str, spec: c.ActorSpec) -> None:
+    def _start(self, start: c.StartActor) -> None:
         """Make an incarnation: construct, replay, ``on_start``; then let it take messages."""
+        key, spec = start.key, start.spec
         cell = self._core.cells.get(key)
         if cell is None:
             cell = self._core.cells[key] = Cell(key)
+        for suspect in start.suspects:
+            cell.attempts.setdefault((suspect.source, suspect.number), suspect)
         if spec.on_restart == "drop":
             self._drop_mailbox(cell, "dropped at the restart of its actor")
         meter = self._core.meter
         previous = meter.switch(_STARTUP)
-        cell.prepare(spec, path, incarnation)
+        cell.prepare(spec, start.path, start.incarnation)
         self._core.handling.begin_start(cell)
         try:
             starting = self._construct(cell, spec)
