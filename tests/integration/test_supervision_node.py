@@ -222,3 +222,49 @@ def test_sigterm_to_the_supervisor_process_stops_everything_in_order(tmp_path: P
         assert node.wait(5)
         assert isinstance(node.error, NodeStoppedError)
     assert read_lines(seen) == ["start w", "terminate w shutdown"]
+
+
+@pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
+def test_a_transient_actor_that_has_ended_comes_back_with_its_group(
+    tmp_path: Path, strategy: Strategy
+) -> None:
+    seen = tmp_path / "seen"
+    with Node(workers=3) as node:
+        node.start_supervisor(SupervisorSpec("group", strategy, 5))
+        first, second = (
+            node.spawn(
+                Witness, args=(str(seen),), name=name, supervisor="group", restart="transient"
+            )
+            for name in ("first", "second")
+        )
+        second.tell(Leave())
+        eventually(lambda: "second" not in node.status().names, "it has ended")
+        second.tell(Note(1))  # for nobody
+        first.tell(Crash("x"))
+        eventually(lambda: read_lines(seen).count("start second") == 2, "it is back")
+        second.tell(Note(2))
+        eventually(lambda: "note 2" in read_lines(seen), "its ref is as good as ever")
+        assert "note 1" not in read_lines(seen)
+        assert node.lookup("second").ask(Pid()) == second.ask(Pid())
+
+
+def test_an_actor_whose_name_is_taken_by_then_does_not_come_back(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    with Node(workers=2, max_restarts=0) as node:
+        node.start_supervisor(
+            SupervisorSpec("group", Strategy.ONE_FOR_ALL, 2, 60.0, restart=Restart.TEMPORARY)
+        )
+        first, second = (
+            node.spawn(
+                Witness, args=(str(seen),), name=name, supervisor="group", restart="transient"
+            )
+            for name in ("first", "second")
+        )
+        second.tell(Leave())
+        eventually(lambda: "second" not in node.status().names, "it has ended")
+        holder = node.spawn(Worker, name="second")
+        first.tell(Crash("x"))
+        eventually(lambda: "first" not in node.status().names, "the supervisor has given up")
+        assert node.lookup("second") == holder
+        assert read_lines(seen).count("start second") == 1
+        holder.ask(Pid())

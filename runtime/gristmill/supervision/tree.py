@@ -385,6 +385,14 @@ class SupervisionTree:
             return False
         return member in above.to_start or member in above.to_stop
 
+    def may_come_back(self, key: int) -> bool:
+        """Tell whether a restart of its siblings or its supervisor brings a member back."""
+        member = self._engine.members.get(key)
+        if member is None or member.parent is None:
+            return False
+        grouped = (Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE)
+        return member.static or member.parent.spec.strategy in grouped
+
     def path_of(self, key: int) -> str:
         """Give the path of a member.
 
