@@ -121,6 +121,21 @@ class Frail(Fragile):
         Actor.before_restart(self, reason, ctx)
 
 
+class Breed(Request[str]):
+    """Start a child of this name."""
+
+    name: str
+
+
+class Breeder(Fragile):
+    """Has children."""
+
+    @handles
+    async def breeds(self, msg: Breed, ctx: Context) -> str:
+        await ctx.spawn(Fragile, (self.log,), name=msg.name)
+        return msg.name
+
+
 class PersistThen(Request[int]):
     """Persist a number, then raise the error of this name."""
 

@@ -112,6 +112,10 @@ class ActorBuilder(Generic[A]):
         """
         return self._for_child(backoff=Backoff(minimum, maximum, jitter, reset_after))
 
+    def significant(self, significant: bool = True) -> ActorBuilder[A]:
+        """Say that its end may end its supervisor, as that one's ``auto_shutdown`` says."""
+        return self._for_child(significant=significant)
+
     def spawn(self, node: Node, *, supervisor: str = "") -> Ref[A]:
         """Start the actor on a running node, under a supervisor (by path; empty: the root).
 
