@@ -105,6 +105,18 @@ def test_PR21_requests_that_wait_behind_the_poison_are_not_blamed(log: Path) -> 
     assert read_lines(log).count("weigh 13") == 9
 
 
+def test_PR21_of_requests_that_were_sent_together_only_the_poison_fails(log: Path) -> None:
+    with Node(workers=1, **RESTARTS) as node:
+        ref = node.spawn(p.Scale, args=(str(log),), name="scale")
+        replies = ref.ask_many([p.Weigh(number) for number in (1, 2, 13, 3)], timeout=None)
+        assert [next(replies), next(replies)] == [1, 2]
+        with pytest.raises(QuarantinedError):
+            next(replies)
+        assert node.status().worker_restarts == 3
+        numbers = [n % 12 for n in range(500)]
+        assert list(ref.ask_many([p.Weigh(n) for n in numbers], timeout=None)) == numbers
+
+
 def test_PR21_an_actor_that_asks_is_told_the_same(log: Path) -> None:
     with Node(workers=2, **RESTARTS) as node:
         ref = node.spawn(p.Scale, args=(str(log),), name="scale", placement="w1")
