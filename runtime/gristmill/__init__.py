@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gristmill.node.node import Node
     from gristmill.node.registry import ObjectRegistry
     from gristmill.ref import DeliveryGuarantee, Mailbox, OverflowPolicy, Ref
-    from gristmill.supervision import Backoff, Restart, Strategy, SupervisorSpec
+    from gristmill.supervision import Backoff, FailurePolicy, Restart, Strategy, SupervisorSpec
 
 __all__ = [
     "DEFERRED",
@@ -60,6 +60,7 @@ __all__ = [
     "Event",
     "EventHandler",
     "Exited",
+    "FailurePolicy",
     "GenEvent",
     "GenServer",
     "GenStateMachine",
@@ -124,6 +125,7 @@ _HOMES = {
     "ConfigBootstrap": "gristmill.config",
     "CoordinationComputeTracker": "gristmill.metrics",
     "Backoff": "gristmill.supervision",
+    "FailurePolicy": "gristmill.supervision",
     "Restart": "gristmill.supervision",
     "Strategy": "gristmill.supervision",
     "SupervisorSpec": "gristmill.supervision",

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gristmill import Request
-from gristmill.errors import ActorDied, AskTimeoutError, GristmillError, ReplyTypeError
+from gristmill.errors import (
+    ActorDied,
+    AskTimeoutError,
+    GristmillError,
+    QuarantinedError,
+    ReplyTypeError,
+)
 from gristmill.node.grouping import group
 from gristmill.node.requests import OPEN, PLACE_BITS, RequestKind, RequestRun
 from gristmill.ref import Address
@@ -53,6 +59,10 @@ def run_of(count: int, kind: type[One | Other] = One) -> RequestRun:
     return run
 
 
+def poisoned() -> QuarantinedError:
+    return QuarantinedError("poison")
+
+
 def encoded(*values: object) -> list[bytes]:
     return [msgspec.msgpack.encode(value) for value in values]
 
@@ -93,7 +103,7 @@ def test_what_was_answered_is_not_asked_again_and_answers_only_once() -> None:
     run = run_of(3, Other)
     run.keep(encoded(["a"], ["b"], ["c"]))
     run.answer(1, encoded(1))
-    again = run.again()
+    again = run.again(lambda _: True, poisoned)
     first = 7 << PLACE_BITS
     assert [(number, body) for _, number, body in again] == [
         (first, encoded(["a"])[0]),
@@ -104,10 +114,25 @@ def test_what_was_answered_is_not_asked_again_and_answers_only_once() -> None:
 
 
 def test_only_idempotent_requests_are_asked_again_and_not_for_ever() -> None:
-    assert run_of(1).again() == []
+    assert run_of(1).again(lambda _: True, poisoned) == []
     run = run_of(1, Other)
     run.keep(encoded(["a"]))
-    assert [bool(run.again()) for _ in range(3)] == [True, True, False]
+    assert [bool(run.again(lambda _: True, poisoned)) for _ in range(3)] == [True, True, False]
+
+
+def test_only_the_request_that_was_in_hand_is_quarantined() -> None:
+    run = run_of(3, Other)
+    run.keep(encoded(["a"], ["b"], ["c"]))
+    run.expect(1)
+    first = 7 << PLACE_BITS
+    for places in ([0, 1, 2], [0, 1, 2], [0, 2], [0, 2]):
+        again = run.again(lambda number: number == first + 1, poisoned)
+        assert [number - first for _, number, _ in again] == places
+    assert run.done
+    with pytest.raises(QuarantinedError, match="poison"):
+        run.raise_error(1)
+    assert run.answer(0, encoded(0, 1, 2))
+    assert run.values == [0, OPEN, 2]
 
 
 def test_the_end_of_the_callee_ends_what_is_open() -> None:

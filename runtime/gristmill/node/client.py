@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ from gristmill.transport.control_link import ControlLink
 from gristmill.transport.data import DataPlane, NoticeSender
 from gristmill.transport.results import error_of
 from gristmill.transport.segment_directory import Process
+from gristmill.worker.dead_letter_log import DeadLetterLog
 
 _ERRORS: dict[int, type[NodeError]] = {
     2: errors.WorkerBootError,
@@ -77,6 +79,7 @@ class Connection:
         self.node_id = ""
         self.address = 0
         self.subscribers: dict[str, tuple[tuple[int, int], ...]] = {}
+        self._dead_letters = DeadLetterLog(logging.getLogger("gristmill.node"), post.plane.now)
         self._link.start()
         self._link.send(c.ClientHello(self.post.plane.endpoint, os.getpid(), owner))
 
@@ -140,7 +143,9 @@ class Connection:
         """Make a message to an actor that has stopped a dead letter."""
         label = to.name or f"#{to.key}"
         kept, reason = for_dead_letter(body, f"{label} has stopped")
-        letter = c.DeadLetter(reason, label, message_tag(body), kept)
+        tag = message_tag(body)
+        self._dead_letters.tell(tag, reason, label)
+        letter = c.DeadLetter(reason, label, tag, kept)
         self._link.send(letter)
 
     def send(self, message: c.ControlMessage) -> None:
@@ -175,6 +180,7 @@ class Connection:
             case c.Welcome(address, node_id, peers, directory):
                 self.address = address
                 self.node_id = node_id
+                self.post.peers.here = address
                 self.post.plane.identify(address, 1)
                 self.post.arrays.pool.identify(Process(address, 1))
                 for peer in peers:

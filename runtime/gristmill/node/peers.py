@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from gristmill.death import Death
-from gristmill.errors import ActorDied, ActorNotFoundError
+from gristmill.errors import ActorDied, ActorNotFoundError, QuarantinedError
 from gristmill.node.delivery import Delivery
 from gristmill.node.monitor import Monitor
 from gristmill.node.outgoing import Outgoing
@@ -33,6 +35,8 @@ class Peers:
         self._pending = pending
         self._delivery = delivery
         self._monitors = monitors
+        self.here = 0
+        """The address of this process, once it has one."""
         self.gone: set[int] = set()
         """The addresses that nobody will have again."""
 
@@ -91,8 +95,13 @@ class Peers:
     def _ask_again(
         self, number: int, waiter: Waiter | RequestRun, died: str, death: Death | None
     ) -> None:
-        """Send an idempotent request to the next incarnation; fail any other."""
-        again = waiter.again()
+        """Send idempotent requests to the next incarnation; fail any other, and poison."""
+
+        def blamed(request: int) -> bool:
+            return death is None or death.may_be_of(self.here, request)
+
+        who = (waiter.to.label, waiter.to.key, waiter.kind.name, died, death)
+        again = waiter.again(blamed, partial(QuarantinedError.asked, *who))
         if again:
             with self._outgoing.lock:
                 for head, request, body in again:
@@ -100,6 +109,4 @@ class Peers:
                     self._outgoing.put(waiter.to.home, head, request, body)
                 self._outgoing.plane.flush()
         elif self._pending.pop(number, None) is not None:
-            to = waiter.to
-            error = ActorDied.asked(to.label, to.key, waiter.kind.name, died, death)
-            waiter.settle(None, error)
+            waiter.settle(None, ActorDied.asked(*who))

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from gristmill.death import POISON_LIMIT
 from gristmill.errors import ActorDied, AskTimeoutError
 from gristmill.messages import Request, reply_type
 from gristmill.ref import Address
@@ -25,8 +26,6 @@ PLACE_BITS: Final = 10
 PLACES: Final = (1 << PLACE_BITS) - 1
 MOST_TOGETHER: Final = LONGEST_RUN
 """Requests in one entry: so few that the numbers of two entries never follow each other."""
-_MAX_TRIES: Final = 3
-"""How often an idempotent request is sent before its callee's deaths are the answer."""
 
 Again = tuple[Head, int, bytes]
 """What to send once more: the head of its run, its number, its body."""
@@ -82,7 +81,8 @@ class Waiter(msgspec.Struct, eq=False):
     """Called once, by whoever brings the outcome."""
     body: bytes | None = None
     """What to send again when the callee's worker dies: only of an idempotent request."""
-    tries: int = 1
+    deaths: int = 0
+    """Deaths of the callee's worker that it may be the cause of."""
 
     def answer(self, place: int, bodies: list[bytes]) -> bool:
         """Take in the encoded reply; give whether that was all."""
@@ -107,13 +107,24 @@ class Waiter(msgspec.Struct, eq=False):
         if self.notify is not None:
             self.notify()
 
-    def again(self) -> list[Again]:
-        """Give what to send to the callee's next incarnation; nothing if it must not be."""
-        if self.body is None or self.tries >= _MAX_TRIES:
+    def again(
+        self, blamed: Callable[[int], bool], quarantined: Callable[[], BaseException]
+    ) -> list[Again]:
+        """Give what to send to the callee's next incarnation; nothing if it must not be.
+
+        Args:
+            blamed: tells of a request's number whether the callee's worker may have died of it.
+            quarantined: makes the error of one that was blamed too often.
+        """
+        if self.body is None:
             return []
-        self.tries += 1
+        number = self.number << PLACE_BITS
+        self.deaths += blamed(number)
+        if self.deaths >= POISON_LIMIT:
+            self.settle(None, quarantined())
+            return []
         head = (ASK, self.to.key, 0, self.deadline or 0.0)
-        return [(head, self.number << PLACE_BITS, self.body)]
+        return [(head, number, self.body)]
 
     def result(self) -> Any:  # noqa: ANN401 - a reply
         """Give the reply or raise the error."""
@@ -143,8 +154,8 @@ class RequestRun:
         count: how many.
     """
 
-    __slots__ = ("_awaited", "_bodies", "_errors", "_left", "_tries", "deadline", "done", "event",
-                 "kind", "number", "to", "values")  # fmt: skip
+    __slots__ = ("_awaited", "_bodies", "_deaths", "_errors", "_left", "_sent_again", "deadline",
+                 "done", "event", "kind", "number", "to", "values")  # fmt: skip
 
     def __init__(self, to: Address, kind: RequestKind, deadline: float | None, count: int) -> None:
         self.to = to
@@ -161,7 +172,9 @@ class RequestRun:
         self._errors: dict[int, BaseException] = {}
         self._awaited = 0
         self._bodies: list[bytes] | None = None
-        self._tries = 1
+        self._deaths: dict[int, int] = {}
+        """By place, the deaths of the callee's worker that a request may be the cause of."""
+        self._sent_again = False
 
     @property
     def head(self) -> Head:
@@ -187,7 +200,7 @@ class RequestRun:
     def answer(self, place: int, bodies: list[bytes]) -> bool:
         """Take in encoded replies from ``place`` on; give whether no request is open any more."""
         end = place + len(bodies)
-        if self._tries > 1 or end > len(self.values):
+        if self._sent_again or end > len(self.values):
             self._answer_each(place, bodies)
         else:
             try:
@@ -223,13 +236,23 @@ class RequestRun:
         self._left = 0
         self._tell()
 
-    def again(self) -> list[Again]:
-        """Give what to send to the callee's next incarnation; nothing if it must not be."""
-        if self._bodies is None or self._tries >= _MAX_TRIES:
+    def again(
+        self, blamed: Callable[[int], bool], quarantined: Callable[[], BaseException]
+    ) -> list[Again]:
+        """Give what to send to the callee's next incarnation, as :meth:`Waiter.again` does."""
+        if self._bodies is None:
             return []
-        self._tries += 1
-        first, bodies = self.number << PLACE_BITS, self._bodies
-        return [(self.head, first + place, bodies[place]) for place in self._open_places()]
+        self._sent_again = True
+        first, again = self.number << PLACE_BITS, []
+        for place in self._open_places():
+            deaths = self._deaths[place] = self._deaths.get(place, 0) + blamed(first + place)
+            if deaths >= POISON_LIMIT:
+                self._errors[place] = quarantined()
+                self._left -= 1
+            else:
+                again.append((self.head, first + place, self._bodies[place]))
+        self._tell()
+        return again
 
     def _open_places(self) -> list[int]:
         return [place for place in range(len(self.values)) if not self._has(place)]

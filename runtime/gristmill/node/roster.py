@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from gristmill.death import Suspect
 from gristmill.node.slots import Slots
 from gristmill.ref import Address
 from gristmill.transport import control as c
@@ -27,6 +28,8 @@ class ActorRecord(msgspec.Struct, gc=False):
     incarnation: int = 0
     alive: bool = False
     announced: bool = False
+    suspects: tuple[Suspect, ...] = ()
+    """The at-least-once messages that its workers have died with."""
 
 
 class Roster:

@@ -67,6 +67,7 @@ class RunningNode(Questions):
         restart: Restart | str = Restart.PERMANENT,
         shutdown: ShutdownPolicy = 5.0,
         backoff: Backoff | None = None,
+        significant: bool = False,
         mailbox: Mailbox | None = None,
         facets: Iterable[FacetSpec] | None = None,
         placement: str = "any",
@@ -85,6 +86,7 @@ class RunningNode(Questions):
             restart: ``"permanent"``, ``"transient"`` or ``"temporary"``.
             shutdown: seconds that it gets to stop, ``"brutal_kill"`` or ``"infinity"``.
             backoff: delays before restarts.
+            significant: its end may end its supervisor, as that one's ``auto_shutdown`` says.
             mailbox: its bound; the class's own if None.
             facets: what it starts with; the class's own if None.
             placement: ``"any"``, ``"io"``, ``"dedicated"`` or a worker's name.
@@ -109,7 +111,14 @@ class RunningNode(Questions):
             kwargs,
             [name],
             supervisor,
-            child_spec(None, "", restart=restart, shutdown=shutdown, backoff=backoff),
+            child_spec(
+                None,
+                "",
+                restart=restart,
+                shutdown=shutdown,
+                backoff=backoff,
+                significant=significant,
+            ),
             mailbox=mailbox,
             facets=facets,
             placement=placement,

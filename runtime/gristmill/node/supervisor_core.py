@@ -17,11 +17,12 @@ from typing import Literal, cast
 import msgspec
 
 from gristmill.death import Death
-from gristmill.errors import ErrorData
+from gristmill.errors import AlreadyStartedError, ErrorData
 from gristmill.node import status as st
 from gristmill.node.accounts import Accounts
 from gristmill.node.config import NodeConfig
 from gristmill.node.deaths import Deaths, with_fates
+from gristmill.node.dormant import Dormant
 from gristmill.node.endings import Endings
 from gristmill.node.families import Families
 from gristmill.node.operations import Operations
@@ -36,6 +37,7 @@ from gristmill.supervision import (
     ArmTimer,
     CancelTimer,
     Completed,
+    Crash,
     Ending,
     Exited,
     ExitReason,
@@ -84,6 +86,7 @@ class SupervisorCore:
         self._roster = Roster(self._slots, shell.send)
         self._accounts = Accounts()
         self._families = Families(self._tree, self.act, shell.now)
+        self._dormant = Dormant(self._tree)
         self._limits = StartLimits(shell, self._kill_actor)
         self._deaths = Deaths(shell, self._roster)
         self.vitals = Vitals(shell, self._slots, self._roster.actors)
@@ -278,10 +281,12 @@ class SupervisorCore:
                 for key, incarnation in in_time:
                     self._announce(key, incarnation)
                 self.act(self._tree.actors_started(in_time, now))
-            case c.ActorFailed(key, incarnation, reason, ignored):
-                self._endings.start_failed(key, incarnation, reason, ignored=ignored)
-            case c.ActorExited(key, incarnation, reason):
-                self._endings.exited([(key, incarnation)], reason)
+            case c.ActorFailed(key, incarnation, reason, ignored, verdict):
+                self._endings.start_failed(
+                    key, incarnation, reason, ignored=ignored, verdict=verdict
+                )
+            case c.ActorExited(key, incarnation, reason, verdict):
+                self._endings.exited([(key, incarnation)], reason, verdict)
             case c.Subscribe(channel, address, key, wanted):
                 self._roster.subscribe(channel, (address, key), wanted=wanted)
             case c.Metrics(snapshot):
@@ -329,6 +334,7 @@ class SupervisorCore:
         if slot is None:
             return
         slot.keys.discard(key)
+        self._dormant.keep(key, record)
         if slot.name.startswith("dedicated") and not slot.keys:
             slot.leaving = True
             self._tell_slot(slot, c.Exit())
@@ -386,20 +392,52 @@ class SupervisorCore:
         """Start incarnations, those of one worker with one message."""
         starts: defaultdict[int, list[c.StartActor]] = defaultdict(list)
         for key, incarnation, spec in actions:
-            record = self._roster.actors.get(key) or self.admit(
-                key, msgspec.msgpack.decode(spec.start or b"", type=c.ActorSpec)
-            )
+            record = self._roster.actors.get(key) or self._admit_again(key, spec.start)
+            if record is None:
+                self._refuse_start(key, incarnation)
+                continue
             record.incarnation = incarnation
             record.alive = True
             path = self._tree.path_of(key)
             together = starts[record.home]
-            together.append(c.StartActor(key, incarnation, path, record.spec))
+            together.append(c.StartActor(key, incarnation, path, record.spec, record.suspects))
             if record.spec.start_timeout:
                 self._limits.begin(key, incarnation, record.spec.start_timeout)
             if len(together) == _STARTS_TOGETHER:
                 self._tell_starts(record.home, starts.pop(record.home))
         for home, together in starts.items():
             self._tell_starts(home, together)
+
+    def _admit_again(self, key: int, start: bytes | None) -> ActorRecord | None:
+        """Give an actor that was not there its place, the old one if it can; None if it can't be.
+
+        That is so when somebody else has taken its name.
+        """
+        known = self._dormant.take(key)
+        spec = (
+            msgspec.msgpack.decode(start or b"", type=c.ActorSpec) if known is None else known.spec
+        )
+        if spec.name in self._roster.names:
+            if known is not None:
+                self._dormant.keep(key, known)
+            return None
+        slot = self._slots.get(known.home) if known is not None else None
+        if known is None or slot is None or slot.leaving:
+            return self.admit(key, spec)
+        slot.keys.add(key)
+        self._roster.add(key, known)
+        return known
+
+    def _refuse_start(self, key: int, incarnation: int) -> None:
+        """An actor can't start, because its name is taken: the tree hears of it as of any other."""
+        path = self._tree.path_of(key)
+        error = AlreadyStartedError(f"{path} can't start: another actor has its name by now")
+        reason = Crash(ErrorData.of(error))
+
+        def fail() -> None:
+            self._endings.start_failed(key, incarnation, reason, ignored=False, verdict=None)
+
+        self._shell.call_at(self._shell.now(), fail)
 
     def _tell_starts(self, home: int, starts: list[c.StartActor]) -> None:
         slot = self._slots.get(home)

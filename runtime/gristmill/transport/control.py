@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import msgspec
 
-from gristmill.death import Death
+from gristmill.death import Death, Suspect
 from gristmill.errors import ErrorData
 from gristmill.facets.specs import FacetSpec
 from gristmill.metrics import WorkerSnapshot
 from gristmill.ref import Address, Mailbox
-from gristmill.supervision import ChildSpec, ExitReason, Shutdown, SupervisorSpec
+from gristmill.supervision import ChildSpec, ExitReason, Shutdown, SupervisorSpec, Verdict
 
 SUPERVISOR = 0
 """The process number of the supervisor process; workers count from 1, clients from 1001."""
@@ -101,6 +101,8 @@ class ActorFailed(ControlMessage, tag="ActorFailed", frozen=True):
     incarnation: int
     reason: ExitReason
     ignored: bool = False
+    verdict: Verdict | None = None
+    """What its class has decided, of a restart that failed."""
 
 
 class ActorExited(ControlMessage, tag="ActorExited", frozen=True):
@@ -109,6 +111,8 @@ class ActorExited(ControlMessage, tag="ActorExited", frozen=True):
     key: int
     incarnation: int
     reason: ExitReason
+    verdict: Verdict | None = None
+    """What its class has decided about an exception of its own."""
 
 
 class Subscribe(ControlMessage, tag="Subscribe", frozen=True):
@@ -298,6 +302,8 @@ class StartActor(msgspec.Struct, frozen=True, array_like=True):
     incarnation: int
     path: str
     spec: ActorSpec
+    suspects: tuple[Suspect, ...] = ()
+    """The messages that its workers have died with."""
 
 
 class StartActors(ControlMessage, tag="StartActors", frozen=True):

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
-from gristmill.death import Death
+from gristmill.death import POISON_LIMIT, Death
 from gristmill.errors import (
     ActorDied,
     ActorError,
     ActorNotFoundError,
     AskTimeoutError,
+    QuarantinedError,
     UsageError,
 )
 from gristmill.messages import Request, reply_type
@@ -45,6 +46,8 @@ class _Open(NamedTuple):
     request: str
     again: tuple[Head, int, bytes] | None
     """What to send again when the callee's worker dies: only of an idempotent request."""
+    deaths: int = 0
+    """Deaths of the callee's worker that it may be the cause of."""
 
 
 class Asks:
@@ -226,13 +229,15 @@ class Asks:
                 continue
             if final:
                 error: ActorError = ActorNotFoundError(f"{found.to.label} has stopped")
-            elif found.again is not None:
-                opened[number] = found._replace(again=None)
-                self._core.sending.send_again(found.to, *found.again)
-                continue
             else:
+                if death is None or death.may_be_of(self._shell.address, number):
+                    found = opened[number] = found._replace(deaths=found.deaths + 1)
+                if found.again is not None and found.deaths < POISON_LIMIT:
+                    self._core.sending.send_again(found.to, *found.again)
+                    continue
+                kind = ActorDied if found.again is None else QuarantinedError
                 to = found.to
-                error = ActorDied.asked(to.label, to.key, found.request, died, death)
+                error = kind.asked(to.label, to.key, found.request, died, death)
             del opened[number]
             found.future.set_exception(error)
 

@@ -14,10 +14,12 @@ import msgspec
 from gristmill.behaviours.actor import Actor
 from gristmill.behaviours.context import Context
 from gristmill.behaviours.protocol import Handler
+from gristmill.death import Suspect
 from gristmill.facets.specs import Durable
 from gristmill.messages import Message
 from gristmill.metrics import TypeStats
 from gristmill.ref import Address, Mailbox
+from gristmill.supervision import FailureHistory
 from gristmill.transport.control import ActorSpec
 from gristmill.transport.credit import lot
 
@@ -71,8 +73,8 @@ class State(IntEnum):
 _ANY_MAILBOX = Mailbox()
 _CONTAINERS: dict[str, Callable[[], Any]] = {
     "acknowledged": dict, "attempts": dict, "blocked": deque, "deferred": dict, "effects": list,
-    "handlers": dict, "marks": dict, "owed": dict, "postponed": list, "queue": deque,
-    "stats": dict, "timers": set, "watchers": list,
+    "failures": FailureHistory, "handlers": dict, "marks": dict, "owed": dict, "postponed": list,
+    "queue": deque, "stats": dict, "timers": set, "watchers": list,
 }  # fmt: skip
 
 
@@ -81,9 +83,9 @@ class Cell:
 
     __slots__ = (
         "acknowledged", "actor", "attempts", "blocked", "busy", "context", "credit_lot", "current",
-        "decode", "deferred", "durable", "effects", "handlers", "incarnation", "inserted", "key",
-        "label", "mailbox", "marks", "owed", "path", "postponed", "queue", "scheduled", "spec",
-        "state", "stats", "stop_reason", "task", "timers", "watchers",
+        "decode", "deferred", "durable", "effects", "failures", "handlers", "incarnation",
+        "inserted", "key", "label", "mailbox", "marks", "owed", "path", "postponed", "queue",
+        "scheduled", "spec", "state", "stats", "stop_reason", "task", "timers", "watchers",
     )  # fmt: skip
 
     handlers: dict[type[Message], Handler]
@@ -101,10 +103,12 @@ class Cell:
     """The highest at-least-once number to acknowledge after the burst, by sending process."""
     effects: list[tuple[Any, ...]]
     """What the handler in progress wants to happen when it has finished."""
+    failures: FailureHistory
+    """What its class's ``on_failure`` has decided up to now, over its incarnations."""
     blocked: deque[tuple[Address, bytes]]
     """Sends that wait for credit."""
-    attempts: dict[tuple[int, int], int]
-    """How often an at-least-once message has crashed this actor."""
+    attempts: dict[tuple[int, int], Suspect]
+    """The at-least-once messages that this actor has ended with, by sender and number."""
     timers: set[Any]
     watchers: list[tuple[int, int]]
     """Who is told of the incarnation's end: processes and the numbers of their requests."""

@@ -304,6 +304,9 @@ class WorkerCore:
             # would mark what is missing as handled; its sender sends all again when it can
             _log.error("%s: message %d came before %d", cell.label, entry.number, done + 1)
             return False
+        if cell.attempts and self.failures.quarantines(cell, entry):
+            return False
+        self.handling.expect_journaled()
         return True
 
     def free_places(self, cell: Cell, source: int, places: int) -> None:

@@ -25,7 +25,19 @@ from gristmill.metrics import Meter, Sampling, TimeClass, TypeStats
 from gristmill.transport.envelope import ASK, TELL
 from gristmill.transport.outbound import Head
 from gristmill.worker import counters
-from gristmill.worker.activity import ACTOR, MESSAGE, SINCE, START, WAITING, Activity
+from gristmill.worker.activity import (
+    ACTOR,
+    ASKED,
+    MESSAGE,
+    NUMBER,
+    RETRIED,
+    SINCE,
+    SOURCE,
+    START,
+    TOLD,
+    WAITING,
+    Activity,
+)
 from gristmill.worker.cell import Cell, Entry, State
 from gristmill.worker.eager import Eager, Suspended
 from gristmill.worker.metered import metered
@@ -42,6 +54,8 @@ _HANDLED = counters.HANDLED
 _RUNNING = State.RUNNING
 _ADAPT_EVERY = 512
 """Stamped messages after which the sampling is looked at, besides once a second."""
+_LOOK_AGAIN = object()
+"""What is no handler, so that the activity is shown anew with the next message."""
 
 
 class Handling:
@@ -51,7 +65,7 @@ class Handling:
         self._core = core
         self.activity = activity
         self._cells = activity.cells
-        self._in_hand: Handler | None = None
+        self._in_hand: object = None
         """The handler that the activity shows; None for the start of an actor."""
         self._cells[MESSAGE] = START
         self._meter = meter
@@ -96,6 +110,7 @@ class Handling:
         queue, decode, encode = cell.queue, cell.decode, core.codec.encode
         actor, context = cell.actor, cell.context
         handler: Handler | None = None
+        retried = False
         reply: Callable[[Head, int, bytes], None] | None = None
         taken = handled = alike = 0
         source = freed = 0
@@ -133,6 +148,9 @@ class Handling:
                         continue
                     function, wants_context = handler.function, handler.wants_context
                     is_async, reply_class = handler.is_async, handler.reply_class
+                    retried = handler.retried
+                elif retried or not ordinary:
+                    self._show(handler, entry)
                 cell.current = entry
                 cell.inserted = 0
                 try:
@@ -189,7 +207,7 @@ class Handling:
         if handler is None:
             self._core.failures.unknown(cell, entry, type(message).__qualname__)
         elif handler is not self._in_hand:
-            self._show(handler)
+            self._show(handler, entry)
         return handler
 
     def adapt(self) -> None:
@@ -358,8 +376,10 @@ class Handling:
 
     def _enter(self, cell: Cell, handler: Handler | None) -> None:
         self._core.sending.origin = cell
-        if handler is not self._in_hand:
-            self._show(handler)
+        entry = cell.current
+        journaled = entry is not None and entry.kind == TELL and entry.number
+        if journaled or handler is not self._in_hand:
+            self._show(handler, entry)
         self._cells[SINCE] = self._meter.last
         self._cells[ACTOR] = cell.key
 
@@ -379,12 +399,35 @@ class Handling:
         self._core.sending.origin = None
         self._cells[ACTOR] = 0
 
-    def _show(self, handler: Handler | None) -> None:
-        """Let the activity say what kind of message is in hand from now on."""
+    def _show(self, handler: Handler | None, entry: Entry | None) -> None:
+        """Let the activity say what kind of message is in hand from now on.
+
+        Which one it is too, if it is one that is tried again when this worker dies.
+        """
         self._in_hand = handler
-        self._cells[MESSAGE] = (
+        cells = self._cells
+        cells[MESSAGE] = (
             START if handler is None else self.activity.number(handler.message.__qualname__)
         )
+        cells[RETRIED] = 0
+        if handler is None or entry is None:
+            return
+        if entry.kind == ASK and handler.retried:
+            kind = ASKED
+        elif entry.kind == TELL and entry.number:
+            kind = TOLD
+        else:
+            return
+        cells[SOURCE], cells[NUMBER], cells[RETRIED] = entry.source, entry.number, kind
+        self._in_hand = _LOOK_AGAIN
+
+    def expect_journaled(self) -> None:
+        """The next message is one of at-least-once delivery: the activity is to say which."""
+        self._in_hand = _LOOK_AGAIN
+
+    def journaled_is_done(self) -> None:
+        """A message of at-least-once delivery has been dealt with: what may kill now is not it."""
+        self._cells[RETRIED] = 0
 
     # --- bursts ---
 

@@ -321,6 +321,7 @@ class Sending:
         for act, *arguments in effects:
             act(cell, *arguments)
         if entry.kind == TELL and entry.number:
+            self._core.handling.journaled_is_done()
             if cell.durable and self.store is not None and cell.spec is not None:
                 sender = self.directory.process_name(entry.source)
                 cell.marks[sender] = entry.number
