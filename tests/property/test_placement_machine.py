@@ -22,7 +22,7 @@ from gristmill.placement.coordinator import (
     Tell,
 )
 from gristmill.placement.places import Fences, Places
-from gristmill.ref import Address
+from gristmill.ref import KEYED, Address
 
 _SENDERS = (101, 102, 1)  # the worker 1 sends too
 _WORKERS = {"w1": 1, "w2": 2, "w3": 3}
@@ -73,7 +73,7 @@ class PlacementMachine(RuleBasedStateMachine):
         if place is not None:
             self.wires["data", sender, place.home].append((place.key, message))
             return
-        places.hold(message[1], message)
+        assert places.hold(Address(-1, KEYED, "", message[1]), message) is None
         if places.ask(message[1]):
             self.wires["up", sender, 0].append(("locate", message[1]))
 
@@ -123,16 +123,13 @@ class PlacementMachine(RuleBasedStateMachine):
             if kind == "data" and home in (source, target):
                 self.excused.update(m for _, m in queue if isinstance(m, tuple))
                 queue.clear()
-            elif kind == "up" and source == home:
-                queue.clear()
-            elif kind == "down" and target == home:
+            elif (kind == "up" and source == home) or (kind == "down" and target == home):
                 queue.clear()
         self.excused.update(m for m in self.sent if m not in set(self.handled))
         if home in self.places:
             self.places[home] = Places()
-        for other, neighbour in self.hosts.items():
-            for number in neighbour.fences.process_down(home):
-                self.wires["up", other, 0].append(("fenced", number))
+        for other in self.hosts.keys() - {home}:
+            self.wires["down", 0, other].append(("lost", home))
         self.coordinator.home_down(home)
         self.coordinator.process_down(home)
         here = [a for a, (_, at) in self.homes.items() if at == home and self.coordinator.knows(a)]
@@ -197,6 +194,9 @@ class PlacementMachine(RuleBasedStateMachine):
                     self.wires["up", process, 0].append(("locate", key))
                 if number:
                     self.wires["data", process, home].append((0, number))
+            case "lost":
+                for number in self.hosts[process].fences.process_down(about[0]):
+                    self.wires["up", process, 0].append(("fenced", number))
             case "fence":
                 number, processes = about
                 if self.hosts[process].fences.expect(number, processes):

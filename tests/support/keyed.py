@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +63,10 @@ class Account(Actor):
     def __init__(self, log: str = "") -> None:
         self.log = log
         self.numbers: list[int] = []
-        self.born = f"{os.getpid()}-{time.monotonic_ns()}"
+        self.born = ""
 
     def on_start(self, ctx: Context) -> None:
+        self.born = ctx.new_id()
         if ctx.key == "refuses to start":
             raise ValueError("not me")
         if self.log:

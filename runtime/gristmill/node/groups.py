@@ -139,7 +139,9 @@ class Groups:
     def status(self) -> tuple[GroupStatus, ...]:
         """Describe the groups."""
         return tuple(
-            GroupStatus(group.name, len(group.places), group.places.moving, group.places.shards_of())
+            GroupStatus(
+                group.name, len(group.places), group.places.moving, group.places.shards_of()
+            )
             for group in self._groups.values()
         )
 
@@ -216,7 +218,7 @@ class Groups:
                 case Refuse(key, processes):
                     reason = why or f"{group.name}/{key} ended while it started"
                     self._send(processes, c.NotPlaced(f"{group.name}/{key}", reason))
-                case Retire(number, home, keys, processes):
+                case Retire():
                     self._retire(group, action)
                 case Stop(actor):
                     self._stop_actor(actor)

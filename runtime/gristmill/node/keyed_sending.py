@@ -28,6 +28,7 @@ class KeyedSending:
         outgoing: the way out.
         delivery: makes sure of what must arrive.
         pending: the open requests.
+        read: takes in what has come.
         say: tells the supervisor process something.
         bury: makes a message a dead letter: to whom, its body, why.
     """
@@ -37,12 +38,14 @@ class KeyedSending:
         outgoing: Outgoing,
         delivery: Delivery,
         pending: OpenRequests,
+        read: Callable[[], None],
         say: Callable[[c.ControlMessage], None],
         bury: Callable[[Address, bytes, str], None],
     ) -> None:
         self._outgoing = outgoing
         self._delivery = delivery
         self._pending = pending
+        self._read = read
         self._say = say
         self._bury = bury
         self._places: Places[_Held] = Places()
@@ -131,6 +134,7 @@ class KeyedSending:
 
     def retire(self, number: int, home: int, names: tuple[str, ...]) -> None:
         """Actors leave a worker: nothing goes there any more, and a fence says so."""
+        self._read()  # who only tells has nobody else to read what was acknowledged
         with self._outgoing.lock:
             again = set(self._places.forget(names))
             for name in names:

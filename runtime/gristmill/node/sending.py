@@ -78,7 +78,12 @@ class ClientSending:
         self._credit = self._outgoing.credit
         self._gone = self.peers.gone
         self.keyed = KeyedSending(
-            self._outgoing, self._delivery, self._pending, control.send, control.bury
+            self._outgoing,
+            self._delivery,
+            self._pending,
+            self._reading.available,
+            control.send,
+            control.bury,
         )
         self._barred: GristmillError | None = None
         """Why nothing can be sent any more."""

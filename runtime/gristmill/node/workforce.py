@@ -107,9 +107,7 @@ class Workforce:
 class _Arrival:
     """Workers that were asked for together."""
 
-    def __init__(
-        self, left: set[int], names: list[str], done: Callable[[list[str]], None]
-    ) -> None:
+    def __init__(self, left: set[int], names: list[str], done: Callable[[list[str]], None]) -> None:
         self.left = left
         self.names = names
         self.done = done

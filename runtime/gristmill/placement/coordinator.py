@@ -189,10 +189,7 @@ class Coordinator:
         if entity is None or entity.phase in (Phase.FENCING, Phase.STOPPING):
             return []
         entity.phase = Phase.RUNNING
-        actions: list[PlacementAction] = [_tell(entity, entity.knowing)]
-        if entity.home != self.home_of(entity.key):
-            actions += self._retire([entity], move=True)
-        return actions
+        return [_tell(entity, entity.knowing), *self._move_from([entity])]
 
     def refused(self, key: str) -> list[PlacementAction]:
         """The actor of a key could not start."""
@@ -224,7 +221,11 @@ class Coordinator:
         """Others host actors from now on: those whose shard has moved leave their places."""
         self._workers = dict(workers)
         self._table = ShardTable(self._shards, sorted(workers))
-        running = [e for e in self._entities.values() if e.phase is Phase.RUNNING]
+        return self._move_from(self._entities.values())
+
+    def _move_from(self, entities: Iterable[_Entity]) -> list[PlacementAction]:
+        """Let those leave that are not where they belong."""
+        running = [entity for entity in entities if entity.phase is Phase.RUNNING]
         return self._retire([e for e in running if e.home != self.home_of(e.key)], move=True)
 
     def idle(self, actors: Iterable[int]) -> list[PlacementAction]:
@@ -260,7 +261,10 @@ class Coordinator:
         retirement = self._retirements.pop(number, None)
         if retirement is None:
             return []
-        return self._stop(retirement) if retirement.move else self._stay(retirement)
+        if retirement.move:
+            return self._stop(retirement)
+        staying = self._fencing(retirement)
+        return [*self._stay(retirement), *self._move_from(staying)]
 
     def home_down(self, home: int) -> None:
         """A worker has died: who was about to leave it is started again in its place first."""

@@ -20,7 +20,7 @@ from gristmill.errors import (
 )
 from gristmill.messages import Request, reply_type
 from gristmill.metrics import TimeClass
-from gristmill.ref import KEYED, Address
+from gristmill.ref import Address
 from gristmill.transport.arrays import ArrayGoneError
 from gristmill.transport.envelope import ASK, INSPECT, ErrorReply, pack, to_exception
 from gristmill.transport.outbound import Head
@@ -138,7 +138,7 @@ class Asks:
         self._background.pop(number, None)
 
     def _encode(self, origin: Cell, to: Address, request: Request[Any]) -> bytes:
-        if to.key == origin.key or (to.home == KEYED and to.name == origin.label):
+        if origin.is_at(to):
             raise UsageError(
                 f"{origin.label} asks itself, and would wait for ever; call the method"
             )

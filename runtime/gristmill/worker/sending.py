@@ -160,7 +160,7 @@ class Sending:
         if origin is not None and origin.blocked:
             origin.blocked.append((to, body))
         elif not self._try_tell(origin, to, body):
-            if to.mailbox.overflow is OverflowPolicy.FAIL or origin is None or origin.key == to.key:
+            if to.mailbox.overflow is OverflowPolicy.FAIL or origin is None or origin.is_at(to):
                 raise MailboxFullError(f"the mailbox of {to.label} is full")
             origin.blocked.append((to, body))
             origin.busy = True
