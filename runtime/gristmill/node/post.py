@@ -358,7 +358,7 @@ def _finish(future: asyncio.Future[None]) -> None:
 
 
 def _parts(whole: Group) -> list[Group]:
-    """Give what may travel as a run: of what is for a keyed actor each by itself, as it may move."""
+    """Give what may travel as a run; of what is for a keyed actor each by itself: it may move."""
     if whole.to.home != KEYED:
         return [whole]
     each = zip(whole.requests, whole.positions, strict=True)
