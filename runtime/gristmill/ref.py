@@ -22,6 +22,9 @@ A = TypeVar("A")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
+KEYED = -1
+"""The home in the address of a keyed actor: it lives where its group says."""
+
 DEFAULT_TIMEOUT = 5.0
 """Seconds that an ask waits when nothing else is said, as in OTP."""
 

@@ -139,10 +139,10 @@ class Connection:
                 f"{to.label} did not stop within {timeout:g} s; it still will"
             ) from None
 
-    def bury(self, to: Address, body: bytes) -> None:
-        """Make a message to an actor that has stopped a dead letter."""
+    def bury(self, to: Address, body: bytes, reason: str = "") -> None:
+        """Make a message a dead letter; without a reason, because its actor has stopped."""
         label = to.name or f"#{to.key}"
-        kept, reason = for_dead_letter(body, f"{label} has stopped")
+        kept, reason = for_dead_letter(body, reason or f"{label} has stopped")
         tag = message_tag(body)
         self._dead_letters.tell(tag, reason, label)
         letter = c.DeadLetter(reason, label, tag, kept)
@@ -194,6 +194,12 @@ class Connection:
                 self.post.peers.down(address, name, reason, death, final=final)
             case c.Registered(address):
                 self.post.located(address)
+            case c.Placed(address):
+                self.post.keyed.placed(address)
+            case c.NotPlaced(name, why):
+                self.post.keyed.not_placed(name, why)
+            case c.Retire(number, home, names):
+                self.post.keyed.retire(number, home, names)
             case c.Subscribers(channel, targets):
                 self.subscribers[channel] = targets
             case c.Result() as result:

@@ -100,6 +100,14 @@ class Delivery:
         """How many messages are not acknowledged yet."""
         return len(self._outbox) if self._outbox is not None else 0
 
+    def open_targets(self, prefix: str) -> list[str]:
+        """Give the targets whose names begin so and that have not handled everything."""
+        return self._outbox.open_targets(prefix) if self._outbox is not None else []
+
+    def has_open(self, target: str) -> bool:
+        """Tell whether a target has not handled everything."""
+        return self._outbox is not None and self._outbox.has_open(target)
+
     # --- what others say ---
 
     def acknowledged(self, numbers: dict[str, int]) -> None:

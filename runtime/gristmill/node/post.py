@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice, repeat
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from gristmill.errors import ActorNotFoundError, MailboxFullError, UsageError
+from gristmill.keyed import refuse_keyed
 from gristmill.messages import Request
 from gristmill.node.grouping import Group, group
 from gristmill.node.monitor import Monitor
@@ -26,7 +28,7 @@ from gristmill.node.requests import (
     Waiter,
 )
 from gristmill.node.sending import ClientExporter, ClientSending, ControlSide
-from gristmill.ref import Address, AnyRef, OverflowPolicy
+from gristmill.ref import KEYED, Address, AnyRef, OverflowPolicy
 from gristmill.supervision import ExitReason, NoProc, Shutdown
 from gristmill.transport.codec import Codec
 from gristmill.transport.envelope import ASK, INSPECT, pack
@@ -174,7 +176,7 @@ class ClientPost(ClientSending):
         deadline: float | None,
     ) -> _Part:
         """Send requests, in runs where they can be."""
-        groups = group(choose, requests)
+        groups = [part for whole in group(choose, requests) for part in _parts(whole)]
         runs = [self._send_run(each, deadline) for each in groups]
         if len(runs) == 1:
             return _Part(runs, zip(repeat(runs[0]), groups[0].positions), len(requests))
@@ -197,6 +199,9 @@ class ClientPost(ClientSending):
         with self._send_lock:
             run.number = self._enter(run)
             first = run.number << PLACE_BITS
+            if to.home == KEYED:
+                self._ask_keyed(run, first, bodies[0], wait=True)
+                return run
             sent = 0
             while sent < len(bodies):
                 self._check_target(to)
@@ -251,6 +256,10 @@ class ClientPost(ClientSending):
         with self._send_lock:
             if self._barred is not None:
                 raise self._barred
+            if to.home == KEYED:
+                waiter.number = self._enter(waiter)
+                self._ask_keyed(waiter, waiter.number << PLACE_BITS, body, wait=wait)
+                return waiter
             if not self._credit.take(to):
                 self._wait_for_credit(to, deadline, wait=wait)
             waiter.number = self._enter(waiter)
@@ -263,6 +272,19 @@ class ClientPost(ClientSending):
                 self._outgoing.wake_reader()  # it flushes again
         return waiter
 
+    def _ask_keyed(
+        self, entry: Waiter | RequestRun, number: int, body: bytes, *, wait: bool
+    ) -> None:
+        """Send a request to where its actor is, or let it wait until that is known."""
+        send = partial(self.keyed.ask, entry, number, body)
+        try:
+            self._wait_for_room(entry.to, entry.deadline, send, wait=wait)
+        except BaseException:
+            self._pending.pop(entry.number, None)
+            raise
+        if self.plane.flush():
+            self._outgoing.wake_reader()
+
     def _kind(self, request: type[Request[Any]]) -> RequestKind:
         kind = self._kinds[request] = RequestKind.of(self.codec, request)
         return kind
@@ -274,6 +296,7 @@ class ClientPost(ClientSending):
         if self._barred is not None:
             raise self._barred
         to = ref.address
+        refuse_keyed(to, "monitored")
         with self._send_lock:
             self._last_monitor += 1
             number = self._last_monitor
@@ -298,6 +321,7 @@ class ClientPost(ClientSending):
     def inspect(self, to: Address, inspection: Request[R], timeout: float) -> R:
         """Ask a worker about one of its actors, and wait for its answer."""
         check_timeout(timeout)
+        refuse_keyed(to, "inspected")
         self._check()
         if to.home in self._gone:
             raise ActorNotFoundError(f"{to.label} has stopped")
@@ -324,9 +348,18 @@ class ClientPost(ClientSending):
     def stop_actor(self, to: Address, reason: ExitReason | None, timeout: float) -> None:
         """Stop the actor in order, over the control plane."""
         check_timeout(timeout)
+        refuse_keyed(to, "stopped through its ref")
         self._control.stop_actor(to, reason or Shutdown(), timeout)
 
 
 def _finish(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _parts(whole: Group) -> list[Group]:
+    """Give what may travel as a run; of what is for a keyed actor each by itself: it may move."""
+    if whole.to.home != KEYED:
+        return [whole]
+    each = zip(whole.requests, whole.positions, strict=True)
+    return [Group(whole.to, whole.kind, [request], [at]) for request, at in each]

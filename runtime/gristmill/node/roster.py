@@ -52,14 +52,39 @@ class Roster:
             if address != but:
                 self._send(client.identity, message)
 
+    def tell(self, process: int, message: c.ControlMessage) -> None:
+        """Send a message to one process, if it is there."""
+        slot = self.slots.get(process)
+        if slot is not None and slot.identity:
+            self._send(slot.identity, message)
+        elif process in self.clients:
+            self._send(self.clients[process].identity, message)
+
+    def process_of(self, identity: bytes) -> int:
+        """Give the process with this routing id; 0 if there is none any more."""
+        slot = self.slots.by_identity(identity)
+        if slot is not None:
+            return slot.address
+        clients = self.clients.items()
+        return next((at for at, client in clients if client.identity == identity), 0)
+
     def peers(self) -> list[c.PeerInfo]:
         """Give every process that can be reached."""
         workers = [slot.peer for slot in self.slots.ready() if slot.peer is not None]
         return workers + [client.peer for client in self.clients.values()]
 
     def directory(self) -> list[Address]:
-        """Give the addresses of the named actors that have started."""
-        return [self.address(key) for key in self.names.values() if self.actors[key].announced]
+        """Give the addresses of the named actors that have started, but no keyed ones.
+
+        Where those are is told to who asks.
+        """
+        announced = [key for key in self.names.values() if self.actors[key].announced]
+        return [self.address(key) for key in announced if not self.actors[key].spec.key]
+
+    def plain_names(self) -> tuple[str, ...]:
+        """Give the names of all actors but the keyed ones, sorted."""
+        named = self.names.items()
+        return tuple(sorted(name for name, key in named if not self.actors[key].spec.key))
 
     def introduce(self, identity: bytes) -> None:
         """Tell a newcomer who gets the events of which channel."""
@@ -93,7 +118,7 @@ class Roster:
         """An actor has started: its name stands for it now."""
         record = self.actors[key]
         record.announced = True
-        if record.spec.name:
+        if record.spec.name and not record.spec.key:
             self.broadcast(c.Registered(self.address(key)))
 
     def remove(self, key: int) -> None:
@@ -103,7 +128,8 @@ class Roster:
         name = record.spec.name
         if self.names.get(name) == key:
             del self.names[name]
-            self.broadcast(c.Unregistered(key, name))
+            if not record.spec.key:
+                self.broadcast(c.Unregistered(key, name))
 
     def subscribe(self, channel: str, target: tuple[int, int], *, wanted: bool) -> None:
         """Begin or end a subscription of an actor, or of a client (key 0)."""

@@ -14,6 +14,7 @@ from gristmill.behaviours.actor import Actor
 from gristmill.config import ChannelConfig, available_cores
 from gristmill.errors import ActorNotFoundError, GristmillError, NodeError, UsageError
 from gristmill.facets.specs import FacetSpec
+from gristmill.keyed import KeyedGroup
 from gristmill.messages import Event
 from gristmill.node.questions import Questions
 from gristmill.node.routing import Routing
@@ -44,6 +45,7 @@ class RunningNode(Questions):
     def __init__(self, workers: int, channels: ChannelConfig) -> None:
         self.workers = workers
         """How many workers it has, besides those for single actors."""
+        self._worker_names = [f"w{number}" for number in range(1, workers + 1)]
         self._channels = channels
         self._runners: list[Address] = []
         self._runner_lock = threading.Lock()
@@ -274,6 +276,101 @@ class RunningNode(Questions):
         rule = Routing(routing)
         return Pool(connection.post, pool_name, [ref.address for ref in refs], rule)
 
+    # --- keyed actors and workers ---
+
+    def keyed(
+        self,
+        kind: type[A],
+        name: str,
+        *,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        shards: int = 64,
+        idle: float | None = None,
+        hand_off: float = 10.0,
+        max_restarts: int = 3,
+        within: float = 5.0,
+        mailbox: Mailbox | None = None,
+        facets: Iterable[FacetSpec] | None = None,
+    ) -> KeyedGroup[A]:
+        """Have one actor for each key, started by its first message, spread over the workers.
+
+        Args:
+            kind: their class, importable by the workers; an actor's key is ``ctx.key``.
+            name: the group's name, without a ``/``; its actors are named ``NAME/KEY``.
+            args: positional arguments of the constructor, the same for all.
+            kwargs: keyword arguments of the constructor.
+            shards: into how many parts the keys are divided; a part moves as a whole.
+            idle: seconds without work after which an actor ends, until the next message; never if
+                None. No message is lost by it.
+            hand_off: seconds that an actor which moves gets to finish what was sent to it; then
+                it is stopped forcibly.
+            max_restarts: restarts of the group's actors that are allowed ``within`` seconds.
+            within: the window of ``max_restarts`` in seconds.
+            mailbox: the bound of each mailbox, and of what may wait with one sender for the place
+                of an actor; the class's own if None.
+            facets: what each starts with; the class's own if None.
+
+        Raises:
+            AlreadyStartedError: there is a group or supervisor of this name.
+            UsageError: an argument makes no sense.
+        """
+        post = self._connected().post
+        from gristmill.node.specs import keyed_spec
+
+        spec = keyed_spec(
+            post.codec,
+            kind,
+            name,
+            args=args,
+            kwargs=kwargs,
+            shards=shards,
+            idle=idle,
+            hand_off=hand_off,
+            max_restarts=max_restarts,
+            within=within,
+            mailbox=mailbox,
+            facets=facets,
+        )
+        address = self._connected().call(spec, Address)
+        post.keyed.want_all(name)
+        return KeyedGroup(address, post)
+
+    def lookup_keyed(self, name: str) -> KeyedGroup[Any]:
+        """Find a group of keyed actors by its name.
+
+        Raises:
+            ActorNotFoundError: there is none.
+        """
+        connection = self._connected()
+        return KeyedGroup(connection.call(c.FindGroup(name), Address), connection.post)
+
+    def add_workers(self, count: int = 1) -> list[str]:
+        """Start more workers and wait until they are up; give their names.
+
+        Keyed actors whose shards belong to them move there in the background.
+
+        Raises:
+            UsageError: the count is under 1.
+        """
+        names: list[str] = self._connected().call(c.AddWorkers(count), list[str], timeout=None)
+        self._worker_names += names
+        self.workers += count
+        return names
+
+    def remove_worker(self, name: str) -> None:
+        """Let the keyed actors of a worker move to others, end it, and wait for that.
+
+        Raises:
+            UsageError: there is no such worker, it is the last one, or other actors live there,
+                which can't move.
+        """
+        self._connected().call(c.RemoveWorker(name), type(None), timeout=None)
+        self._worker_names.remove(name)
+        self.workers -= 1
+
+    # --- find, watch, compute ---
+
     def monitor(self, ref: Ref[Any]) -> Monitor:
         """Watch the present incarnation of an actor: ``monitor.wait()`` gives why it has ended."""
         return self._connected().post.monitor(ref)
@@ -350,8 +447,8 @@ class RunningNode(Questions):
                 children = tuple(
                     child_spec(actor_spec(codec, FunctionRunner, name=name, placement=place), name)
                     for place, name in (
-                        (f"w{number}", f"{_FUNCTIONS}-{number}")
-                        for number in range(1, self.workers + 1)
+                        (worker, f"{_FUNCTIONS}-{worker.removeprefix('w')}")
+                        for worker in self._worker_names
                     )
                 )
                 # a function that kills its worker costs its own call, however often it does

@@ -25,6 +25,7 @@ from gristmill.node.deaths import Deaths, with_fates
 from gristmill.node.dormant import Dormant
 from gristmill.node.endings import Endings
 from gristmill.node.families import Families
+from gristmill.node.groups import Groups
 from gristmill.node.operations import Operations
 from gristmill.node.roster import ActorRecord, Client, Roster
 from gristmill.node.slots import Slot, Slots, SlotState
@@ -32,6 +33,7 @@ from gristmill.node.start_limits import StartLimits
 from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.node.views import Views
 from gristmill.node.vitals import Vitals
+from gristmill.node.workforce import Workforce
 from gristmill.supervision import (
     Action,
     ArmTimer,
@@ -91,8 +93,18 @@ class SupervisorCore:
         self._deaths = Deaths(shell, self._roster)
         self.vitals = Vitals(shell, self._slots, self._roster.actors)
         self._views = Views(shell, self._tree, self._roster)
+        self._groups = Groups(self, shell, self._tree, self._roster)
+        self._workforce = Workforce(self, self._roster, self._groups)
         self._operations = Operations(
-            self, shell, self._tree, self._roster, self._accounts, self._families, self._views
+            self,
+            shell,
+            self._tree,
+            self._roster,
+            self._accounts,
+            self._families,
+            self._views,
+            self._groups,
+            self._workforce,
         )
         self._endings = Endings(
             self, self._tree, self._roster, self._families, self._limits, shell.now
@@ -111,7 +123,7 @@ class SupervisorCore:
     def begin(self) -> None:
         """The fork server is ready: start the workers; the tree follows when all are up."""
         for slot in self._slots.all():
-            self._fork(slot)
+            self.fork(slot)
 
     def fail(self, exit_code: int, message: str) -> None:
         """Something that the node can't live without is gone."""
@@ -132,7 +144,8 @@ class SupervisorCore:
         """A module of the user's can't be imported."""
         self.fail(2, f"can't import {module}: {error}\n{error.traceback.rstrip()}")
 
-    def _fork(self, slot: Slot) -> None:
+    def fork(self, slot: Slot) -> None:
+        """Start a process in a slot."""
         slot.incarnation += 1
         slot.state = SlotState.BOOTING
         slot.pid = 0
@@ -179,6 +192,7 @@ class SupervisorCore:
         self._accounts.close(slot, pid, self._shell.read_page(slot, remove=True))
         self._remove_arrays_of(slot.address, slot.incarnation)
         exited = self._ended_with(slot)
+        self._groups.process_down(slot.address)
         told: list[int] = []
         decided: list[Action] = []
         if not (self._phase == "exiting" or slot.leaving):
@@ -194,6 +208,7 @@ class SupervisorCore:
             self._finish_if_empty()
         elif slot.leaving:
             self._slots.remove(slot)
+            self._workforce.gone(slot)
         elif self._revive(slot, reason, death, was_ready=was_ready):
             self.act(decided)
             self.settle(told)
@@ -224,7 +239,7 @@ class SupervisorCore:
             self.fail(1, f"worker {slot.name} keeps dying: {describe(reason)}")
             return False
         self._worker_restarts += 1
-        self._fork(slot)
+        self.fork(slot)
         died = f"worker {slot.name} died: {death.cause}; starting it again"
         self._shell.log("\n  ".join([died, *death.account()]))
         return True
@@ -251,6 +266,7 @@ class SupervisorCore:
         for address in self._roster.directory():
             self._shell.send(identity, c.Registered(address))
         self._roster.introduce(identity)
+        self._groups.introduce(identity)
         self._roster.broadcast(c.PeerUp(message.peer), but=slot.address)
         waiting, slot.waiting = slot.waiting, []
         for start in waiting:
@@ -258,6 +274,7 @@ class SupervisorCore:
         if self._phase == "boot" and len(self._slots.ready()) == len(self._slots.all()):
             self._phase = "running"
             self.act(self._tree.start(self._shell.now()))
+        self._workforce.ready(slot)
 
     # --- messages ---
 
@@ -297,6 +314,14 @@ class SupervisorCore:
                 slot = self._slots.by_identity(identity)
                 if slot is not None:
                     self._views.heard(slot, lengths)
+            case c.Locate(group, key):
+                process = self._roster.process_of(identity)
+                if process:
+                    self._groups.locate(group, key, process)
+            case c.Fenced(retirement):
+                self._groups.fenced(retirement)
+            case c.Idle(keys):
+                self._groups.idle(keys)
             case c.DeadLetter():
                 self._operations.keep(message)
             case c.Call(number, operation):
@@ -310,6 +335,7 @@ class SupervisorCore:
         if incarnation > 1:
             self._actor_restarts += 1
         self._roster.announce(key)
+        self._groups.started(key)
 
     def settle(self, keys: list[int]) -> None:
         """Forget the actors that the tree will not start again."""
@@ -319,7 +345,7 @@ class SupervisorCore:
                 continue
             slot = self._slots.get(record.home)
             if slot is not None:
-                self._tell_slot(slot, c.ForgetActor(key))
+                self.tell_slot(slot, c.ForgetActor(key))
             self._forget(key, record)
 
     def _forget(self, key: int, record: ActorRecord) -> None:
@@ -336,8 +362,14 @@ class SupervisorCore:
         slot.keys.discard(key)
         self._dormant.keep(key, record)
         if slot.name.startswith("dedicated") and not slot.keys:
-            slot.leaving = True
-            self._tell_slot(slot, c.Exit())
+            self.dismiss(slot)
+        self._groups.gone(key)
+        self._workforce.emptied(slot)
+
+    def dismiss(self, slot: Slot) -> None:
+        """End the worker of a slot in which nobody lives, and give the slot up."""
+        slot.leaving = True
+        self.tell_slot(slot, c.Exit())
 
     # --- the tree's actions ---
 
@@ -367,7 +399,10 @@ class SupervisorCore:
                 if armed is not None:
                     self._shell.cancel(armed)
             case Completed(operation, outcome):
-                if not self._families.completed(operation):
+                if not (
+                    self._families.completed(operation)
+                    or self._groups.completed(operation, outcome)
+                ):
                     self._operations.completed(operation, outcome)
             case TreeStarted():
                 self._welcome()
@@ -385,7 +420,7 @@ class SupervisorCore:
         record = ActorRecord(spec, slot.address)
         self._roster.add(key, record)
         if new:
-            self._fork(slot)
+            self.fork(slot)
         return record
 
     def _start_actors(self, actions: Iterable[StartActor]) -> None:
@@ -442,7 +477,7 @@ class SupervisorCore:
     def _tell_starts(self, home: int, starts: list[c.StartActor]) -> None:
         slot = self._slots.get(home)
         if slot is not None:
-            self._tell_slot(slot, c.StartActors(tuple(starts)))
+            self.tell_slot(slot, c.StartActors(tuple(starts)))
 
     def _kill_actor(self, key: int, incarnation: int) -> None:
         self._tell_home(key, c.KillActor(key, incarnation))
@@ -464,9 +499,10 @@ class SupervisorCore:
         record = self._roster.actors.get(key)
         slot = self._slots.get(record.home) if record is not None else None
         if slot is not None:
-            self._tell_slot(slot, message)
+            self.tell_slot(slot, message)
 
-    def _tell_slot(self, slot: Slot, message: c.ControlMessage) -> None:
+    def tell_slot(self, slot: Slot, message: c.ControlMessage) -> None:
+        """Tell a worker something, once it is ready."""
         if slot.state is SlotState.READY:
             self._shell.send(slot.identity, message)
         else:
@@ -508,6 +544,7 @@ class SupervisorCore:
         client = self._roster.clients.pop(address, None)
         if client is not None:
             self._roster.unsubscribe(address, 0)
+            self._groups.process_down(address)
             self._remove_arrays_of(address, client.peer.incarnation)
             down = c.PeerDown(address, 1, client.peer.name, Exited(0), final=True)
             self._roster.broadcast(down)
@@ -537,12 +574,13 @@ class SupervisorCore:
             ),
             clients=len(self._roster.clients),
             actors=len(self._roster.actors),
-            names=tuple(sorted(self._roster.names)),
+            names=self._roster.plain_names(),
             worker_restarts=self._worker_restarts,
             actor_restarts=self._actor_restarts,
             dead_letters=self._operations.letter_count,
             messages=self._count_messages(),
             tree=self._tree.snapshot(self._shell.now()),
+            groups=self._groups.status(),
         )
 
     def _count_messages(self) -> dict[str, int]:

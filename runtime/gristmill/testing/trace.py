@@ -16,6 +16,7 @@ from gristmill.transport.envelope import (
     CREDIT,
     ERROR,
     EVENT,
+    FENCE,
     REPLY,
     TELL,
     ErrorReply,
@@ -79,6 +80,8 @@ def _envelope(envelope: list[Any]) -> str:
             return f"credit #{target} {places}"
         case [kind, target, number] if kind == ACK:
             return f"ack {target} {number}"
+        case [kind, number] if kind == FENCE:
+            return f"fence {number}"
     return f"envelope of kind {envelope[0]}"
 
 

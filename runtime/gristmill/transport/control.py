@@ -40,6 +40,10 @@ class ActorSpec(msgspec.Struct, frozen=True, array_like=True):
     """Seconds that each of its starts may take; 0 for any."""
     time_limit: float = 0.0
     """Seconds that a handler may take before its worker is killed; 0 for no limit."""
+    key: str = ""
+    """The key of a keyed actor."""
+    idle: float = 0.0
+    """Seconds after which a keyed actor without work may end; 0 for never."""
 
 
 class DeadLetter(ControlMessage, tag="DeadLetter", frozen=True):
@@ -136,6 +140,25 @@ class Mailboxes(ControlMessage, tag="Mailboxes", frozen=True):
     lengths: dict[int, int]
 
 
+class Locate(ControlMessage, tag="Locate", frozen=True):
+    """Where is the actor of this key? Answered by :class:`Placed` or :class:`NotPlaced`."""
+
+    group: str
+    key: str
+
+
+class Fenced(ControlMessage, tag="Fenced", frozen=True):
+    """All fences of a retirement have come: whoever leaves has all that was sent to it."""
+
+    number: int
+
+
+class Idle(ControlMessage, tag="Idle", frozen=True):
+    """These keyed actors have had nothing to do for as long as their group allows."""
+
+    keys: tuple[int, ...]
+
+
 class Instance(msgspec.Struct, frozen=True, array_like=True):
     """What one of several like actors has of its own."""
 
@@ -174,6 +197,36 @@ class StartSupervisor(msgspec.Struct, frozen=True, array_like=True, tag="StartSu
 
     parent: str
     spec: SupervisorSpec
+
+
+class StartGroup(msgspec.Struct, frozen=True, array_like=True, tag="StartGroup"):
+    """Have a group of keyed actors; answered by its address."""
+
+    actor: ActorSpec
+    """What all have in common; its name is the group's."""
+    shards: int
+    hand_off: float
+    """Seconds for the fences of one that leaves, and again for its stop."""
+    max_restarts: int
+    within: float
+
+
+class FindGroup(msgspec.Struct, frozen=True, array_like=True, tag="FindGroup"):
+    """Find a group of keyed actors by its name."""
+
+    name: str
+
+
+class AddWorkers(msgspec.Struct, frozen=True, array_like=True, tag="AddWorkers"):
+    """Start more workers; answered by their names when they are ready."""
+
+    count: int
+
+
+class RemoveWorker(msgspec.Struct, frozen=True, array_like=True, tag="RemoveWorker"):
+    """Let a worker's actors move off it, then end it; answered when it has gone."""
+
+    name: str
 
 
 class StopChild(msgspec.Struct, frozen=True, array_like=True, tag="StopChild"):
@@ -220,6 +273,10 @@ class StopNode(msgspec.Struct, frozen=True, array_like=True, tag="StopNode"):
 Operation = (
     SpawnActors
     | StartSupervisor
+    | StartGroup
+    | FindGroup
+    | AddWorkers
+    | RemoveWorker
     | StopChild
     | Lookup
     | GetStatus
@@ -286,6 +343,43 @@ class Unregistered(ControlMessage, tag="Unregistered", frozen=True):
 
     key: int
     name: str
+
+
+class Grouped(ControlMessage, tag="Grouped", frozen=True):
+    """There is a group of keyed actors."""
+
+    address: Address
+
+
+class Placed(ControlMessage, tag="Placed", frozen=True):
+    """A keyed actor is here now."""
+
+    address: Address
+
+
+class NotPlaced(ControlMessage, tag="NotPlaced", frozen=True):
+    """A keyed actor could not be started: what waits for it fails."""
+
+    name: str
+    reason: str
+
+
+class Retire(ControlMessage, tag="Retire", frozen=True):
+    """Forget where these keyed actors are, and put a fence behind what was sent to ``home``.
+
+    No fence is wanted if ``number`` is 0: they have ended.
+    """
+
+    number: int
+    home: int
+    names: tuple[str, ...]
+
+
+class AwaitFences(ControlMessage, tag="AwaitFences", frozen=True):
+    """Say when the fences of all these processes have come."""
+
+    number: int
+    processes: tuple[int, ...]
 
 
 class Subscribers(ControlMessage, tag="Subscribers", frozen=True):
@@ -372,6 +466,9 @@ ToSupervisor = (
     | Subscribe
     | Metrics
     | Mailboxes
+    | Locate
+    | Fenced
+    | Idle
     | DeadLetter
     | Call
 )
@@ -382,6 +479,11 @@ FromSupervisor = (
     | Gone
     | Registered
     | Unregistered
+    | Grouped
+    | Placed
+    | NotPlaced
+    | Retire
+    | AwaitFences
     | Subscribers
     | StartActors
     | StopActor

@@ -17,6 +17,7 @@ ANSWER    target, process, request, body     (a deferred reply, through who defe
 INSPECT   target, request, body              (an :class:`~gristmill.inspection.Inspection`)
 ARRAYS    envelope, handles                  (its body's arrays are in shared memory)
 RELEASE   body                               (arrays that are given back)
+FENCE     number                             (nothing more comes from here for who leaves)
 ========  ==========================================================================
 
 The kinds with ``bodies`` carry runs: the number is that of the first body, and the others follow.
@@ -48,7 +49,7 @@ from gristmill.errors import (
 )
 
 HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
-SIGNAL, ANSWER, INSPECT, ARRAYS, RELEASE = range(9, 14)
+SIGNAL, ANSWER, INSPECT, ARRAYS, RELEASE, FENCE = range(9, 15)
 
 RUNS = (TELL, ASK, REPLY)
 """The kinds that carry several bodies."""

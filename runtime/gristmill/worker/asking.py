@@ -14,6 +14,8 @@ from gristmill.errors import (
     ActorError,
     ActorNotFoundError,
     AskTimeoutError,
+    GristmillError,
+    MailboxFullError,
     QuarantinedError,
     UsageError,
 )
@@ -25,6 +27,7 @@ from gristmill.transport.envelope import ASK, INSPECT, ErrorReply, pack, to_exce
 from gristmill.transport.outbound import Head
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry
+from gristmill.worker.keyed import Held
 from gristmill.worker.open_request import OpenRequest
 
 if TYPE_CHECKING:
@@ -70,7 +73,8 @@ class Asks:
     async def ask(self, origin: Cell, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply; raises what :meth:`Ref.ask` raises."""
         body = self._encode(origin, to, request)
-        await self._core.sending.await_credit(to)
+        sending = self._core.sending
+        await sending.await_room(to, lambda: sending.take_room(to))
         deadline = self._shell.now() + timeout if timeout is not None else 0.0
         number, future = self._send(self._open, origin, to, request, body, deadline)
         timer = None
@@ -90,7 +94,8 @@ class Asks:
     def request(self, origin: Cell, to: Address, request: Request[R]) -> OpenRequest[R]:
         """Send a request whose reply is fetched later."""
         body = self._encode(origin, to, request)
-        self._core.sending.take_credit(to)
+        if not self._core.sending.take_room(to):
+            raise MailboxFullError(f"the mailbox of {to.label} is full")
         number, future = self._send(self._background, origin, to, request, body, 0.0)
         return OpenRequest(self, number, to, type(request).__qualname__, future)
 
@@ -136,7 +141,7 @@ class Asks:
         self._background.pop(number, None)
 
     def _encode(self, origin: Cell, to: Address, request: Request[Any]) -> bytes:
-        if to.key == origin.key:
+        if origin.is_at(to):
             raise UsageError(
                 f"{origin.label} asks itself, and would wait for ever; call the method"
             )
@@ -162,18 +167,48 @@ class Asks:
         self._next_number += 1
         future = self._shell.create_future()
         kind = type(request)
-        head = (ASK, to.key, origin.key, deadline)
+        place = to if to.home >= 0 else self._core.keyed.find(to)
+        head = (ASK, (place or to).key, origin.key, deadline)
         again = (head, number, body) if kind.__idempotent__ else None
-        opened[number] = _Open(future, reply_type(kind), to, kind.__qualname__, again)
+        opened[number] = _Open(future, reply_type(kind), place or to, kind.__qualname__, again)
         self._core.counters[counters.SENT] += 1
+        if place is None:
+            self._hold(opened, to, head, number, body)
+        else:
+            self._dispatch(place, head, number, body)
+        self._shell.request_turn()
+        return number, future
+
+    def _hold(
+        self, opened: dict[int, _Open], to: Address, head: Head, number: int, body: bytes
+    ) -> None:
+        """Let a request wait for the place of a keyed actor."""
+
+        def send(place: Address) -> None:
+            found = opened.get(number)
+            if found is None:  # nobody waits for the reply any more
+                return
+            placed = (ASK, place.key, *head[2:])
+            again = (placed, number, body) if found.again is not None else None
+            opened[number] = found._replace(to=place, again=again)
+            self._core.sending.take_room(place)
+            self._dispatch(place, placed, number, body)
+
+        def refuse(error: GristmillError) -> None:
+            found = opened.pop(number, None)
+            if found is not None:
+                _fail(found.future, error)
+
+        self._core.keyed.hold(to, Held(send, refuse))
+
+    def _dispatch(self, to: Address, head: Head, number: int, body: bytes) -> None:
         if to.home == self._shell.address:
+            _, _, sender, deadline = head
             arrived = self._core.meter.last
-            entry = Entry(ASK, to.home, origin.key, number, deadline, body, None, arrived, True)
+            entry = Entry(ASK, to.home, sender, number, deadline, body, None, arrived, True)
             self._core.deliver(to.key, [entry])
         else:
             self._core.sending.put(to.home, head, number, body)
-        self._shell.request_turn()
-        return number, future
 
     def on_reply(self, number: int, body: bytes) -> None:
         """An ask is answered; a late answer is dropped."""

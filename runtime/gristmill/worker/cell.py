@@ -18,7 +18,7 @@ from gristmill.death import Suspect
 from gristmill.facets.specs import Durable
 from gristmill.messages import Message
 from gristmill.metrics import TypeStats
-from gristmill.ref import Address, Mailbox
+from gristmill.ref import KEYED, Address, Mailbox
 from gristmill.supervision import FailureHistory
 from gristmill.transport.control import ActorSpec
 from gristmill.transport.credit import lot
@@ -172,6 +172,10 @@ class Cell:
         self.current = None
         self.durable = any(isinstance(facet, Durable) for facet in spec.facets)
         self.stop_reason = None
+
+    def is_at(self, to: Address) -> bool:
+        """Tell whether an address is this actor's own."""
+        return to.key == self.key or (to.home == KEYED and to.name == self.label)
 
     @property
     def type_name(self) -> str:

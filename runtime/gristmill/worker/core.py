@@ -30,6 +30,7 @@ from gristmill.transport.envelope import (
     CREDIT,
     ERROR,
     EVENT,
+    FENCE,
     INSPECT,
     NOTICE,
     RELEASE,
@@ -46,6 +47,7 @@ from gristmill.worker.cell import CONTINUE, INSPECTION, STOP, Cell, Entry, State
 from gristmill.worker.failures import Failures
 from gristmill.worker.handling import Handling
 from gristmill.worker.inspecting import Inspecting
+from gristmill.worker.keyed import Keyed
 from gristmill.worker.lifecycle import Lifecycle
 from gristmill.worker.sending import Sending
 from gristmill.worker.shell import Shell
@@ -84,6 +86,7 @@ class WorkerCore:
         self.meter = meter
         self.counters = [0] * len(counters.NAMES)
         self.cells: dict[int, Cell] = {}
+        self.keyed = Keyed(self)
         self.sending = Sending(self, store)
         self.channels = ChannelManager.from_config(channels, self.sending)
         self.arrays = shell.arrays
@@ -175,6 +178,8 @@ class WorkerCore:
             self.inspecting.take(header[1], *envelope[1:])
         elif kind == ARRAYS:
             self._deliver_all([header, self.arrays.open(envelope)])
+        elif kind == FENCE:
+            self.keyed.fence(header[1], envelope[1])
         elif kind == RELEASE:
             self.arrays.take_back(header, envelope)
         else:

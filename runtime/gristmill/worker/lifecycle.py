@@ -74,6 +74,7 @@ class Lifecycle:
                 sending.peer_up(peer)
             case c.PeerDown(address, incarnation, name, reason, final, death):
                 sending.peer_down(address, name, reason, death, final=final)
+                self._core.keyed.process_down(address)
                 self._core.bonds.process_died(address, incarnation, reason, final=final)
             case c.Gone(addresses):
                 sending.directory.gone.update(addresses)
@@ -81,6 +82,16 @@ class Lifecycle:
                 sending.registered(address)
             case c.Unregistered(key, name):
                 sending.unregistered(key, name)
+            case c.Grouped(address):
+                self._core.keyed.grouped(address)
+            case c.Placed(address):
+                self._core.keyed.placed(address)
+            case c.NotPlaced(name, why):
+                self._core.keyed.not_placed(name, why)
+            case c.Retire(number, home, names):
+                self._core.keyed.retire(number, home, names)
+            case c.AwaitFences(number, processes):
+                self._core.keyed.await_fences(number, processes)
             case c.Subscribers(channel, targets):
                 sending.subscribers(channel, targets)
             case c.ReportMetrics():
@@ -90,7 +101,7 @@ class Lifecycle:
                 lengths = {key: len(cell.queue) for key, cell in cells if cell.has_mail}
                 self._shell.control(c.Mailboxes(lengths))
             case c.Exit():
-                self._shell.exit()
+                self._core.keyed.exit(self._shell.exit)
             case c.Result() as result:
                 self._core.spawns.on_result(result)
             case other:
@@ -152,11 +163,18 @@ class Lifecycle:
         host = CellHost(self._core, cell)
         shell = self._shell
         cell.context = Context(
-            host, name=spec.name, path=cell.path, worker=shell.name, node=shell.node_id
+            host,
+            name=spec.name,
+            path=cell.path,
+            worker=shell.name,
+            node=shell.node_id,
+            key=spec.key,
         )
         cell.actor = kind(*positional, **keywords)
         cell.handlers = blueprint.handlers
         cell.decode = blueprint.decode
+        if spec.idle:
+            self._core.keyed.started(cell)
         if cell.durable:
             self._replay(cell, host)
         for channel in kind.channels:

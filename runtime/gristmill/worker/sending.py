@@ -12,10 +12,11 @@ import msgspec
 from gristmill.death import Death
 from gristmill.deferred import Ticket
 from gristmill.durability import JournalStore
-from gristmill.errors import MailboxFullError, UsageError
+from gristmill.errors import GristmillError, MailboxFullError, UsageError
+from gristmill.keyed import actor_number
 from gristmill.messages import Command, Event, Request
 from gristmill.metrics import TimeClass
-from gristmill.ref import Address, DeliveryGuarantee, OverflowPolicy, Pending
+from gristmill.ref import KEYED, Address, DeliveryGuarantee, OverflowPolicy, Pending
 from gristmill.supervision import ExitReason, describe
 from gristmill.transport.control import PeerInfo, Subscribe
 from gristmill.transport.credit import CreditBook
@@ -26,6 +27,7 @@ from gristmill.worker import counters
 from gristmill.worker.asking import Asks
 from gristmill.worker.cell import Cell, Entry
 from gristmill.worker.directory import Directory
+from gristmill.worker.keyed import Held
 from gristmill.worker.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ class Sending:
         self.asks = Asks(core)
         self._credit = CreditBook()
         self._starved: defaultdict[int, deque[Cell | asyncio.Future[None]]] = defaultdict(deque)
+        self._keyed_as: dict[int, int] = {}
+        """Under which number others wait for room with a keyed actor, by its number there."""
         self._subscribers: dict[str, dict[int, list[int]]] = {}
         self._outbox = Outbox(store, self._transmit) if store is not None else None
 
@@ -103,6 +107,26 @@ class Sending:
         if self.directory.remove(key, name) and self._outbox is not None:
             self._outbox.unlocated(name)
 
+    def located(self, address: Address) -> None:
+        """A keyed actor is here: what must reach it goes there."""
+        if self._outbox is not None:
+            self._outbox.located(address, self.directory.incarnation(address.home))
+
+    def unlocated(self, name: str) -> bool:
+        """A keyed actor leaves its place; give whether something must reach it still."""
+        if self._outbox is None:
+            return False
+        self._outbox.unlocated(name)
+        return self._outbox.has_open(name)
+
+    def open_targets(self, prefix: str) -> list[str]:
+        """Give the names that begin so of those that something must still reach."""
+        return self._outbox.open_targets(prefix) if self._outbox is not None else []
+
+    def feed(self, name: str) -> None:
+        """Let those who wait for room with a keyed actor try again."""
+        self._feed(actor_number(name))
+
     def subscribers(self, channel: str, targets: Iterable[tuple[int, int]]) -> None:
         """Take in who gets a channel's events."""
         homes: dict[int, list[int]] = {}
@@ -135,15 +159,43 @@ class Sending:
     def _tell(self, origin: Cell | None, to: Address, body: bytes) -> None:
         if origin is not None and origin.blocked:
             origin.blocked.append((to, body))
-        elif self._credit.take(to):
-            self._post_tell(origin, to, body)
-        elif to.mailbox.overflow is OverflowPolicy.FAIL or origin is None or origin.key == to.key:
-            raise MailboxFullError(f"the mailbox of {to.label} is full")
-        else:
+        elif not self._try_tell(origin, to, body):
+            if to.mailbox.overflow is OverflowPolicy.FAIL or origin is None or origin.is_at(to):
+                raise MailboxFullError(f"the mailbox of {to.label} is full")
             origin.blocked.append((to, body))
             origin.busy = True
-            self._starved[to.key].append(origin)
+            self._starve(to, origin)
         self._core.counters[counters.SENT] += 1
+
+    def _try_tell(self, origin: Cell | None, to: Address, body: bytes) -> bool:
+        """Send a message if there is room for it; give whether there was."""
+        place = to if to.home >= 0 else self._core.keyed.find(to)
+        if place is None:
+            if not self._core.keyed.has_room(to):
+                return False
+            self._hold_tell(origin, to, body)
+            return True
+        if not self._credit.take(place):
+            return False
+        self._post_tell(origin, place, body)
+        return True
+
+    def _hold_tell(self, origin: Cell | None, to: Address, body: bytes) -> None:
+        def send(place: Address) -> None:
+            self._credit.take(place)
+            self._post_tell(origin, place, body)
+
+        def refuse(error: GristmillError) -> None:
+            self._core.failures.dead_letter(None, "", body, str(error))
+
+        self._core.keyed.hold(to, Held(send, refuse))
+
+    def _starve(self, to: Address, waiter: Cell | asyncio.Future[None]) -> None:
+        """Let somebody wait for room in a mailbox."""
+        self._starved[to.key].append(waiter)
+        place = self._core.keyed.find(to)
+        if place is not None and place is not to:
+            self._keyed_as[place.key] = to.key
 
     def _tell_late(self, origin: Cell, to: Address, body: bytes) -> None:
         """Send what a handler told that has finished, and can't be told that there is no room."""
@@ -178,6 +230,8 @@ class Sending:
         self._core.counters[counters.SENT] += 1
         sender = origin.spec.name if origin is not None and origin.spec is not None else ""
         self._outbox.send(to, sender, body)
+        if to.home == KEYED:
+            self._core.keyed.want(to)
 
     def _transmit(self, to: Address, sender: str, number: int, body: bytes) -> None:
         if to.home == self._here:
@@ -196,24 +250,23 @@ class Sending:
         """Send a message, waiting for credit."""
         if delivery is DeliveryGuarantee.AT_MOST_ONCE and not origin.durable:
             body = self._core.codec.encode(message)
-            await self.await_credit(to)
+            await self.await_room(to, lambda: self._try_tell(origin, to, body))
             self._core.counters[counters.SENT] += 1
-            self._post_tell(origin, to, body)
         else:
             self.tell(to, message, delivery)
 
-    def take_credit(self, to: Address) -> None:
-        """Take a place in a mailbox, or raise if there is none."""
-        if not self._credit.take(to):
-            raise MailboxFullError(f"the mailbox of {to.label} is full")
+    def take_room(self, to: Address) -> bool:
+        """Take a place in a mailbox, or among what waits for a keyed actor's place."""
+        place = to if to.home >= 0 else self._core.keyed.find(to)
+        return self._core.keyed.has_room(to) if place is None else self._credit.take(place)
 
-    async def await_credit(self, to: Address) -> None:
-        """Take a place in a mailbox, waiting until there is one."""
-        while not self._credit.take(to):
+    async def await_room(self, to: Address, take: Callable[[], bool]) -> None:
+        """Wait until ``take`` has found the room that it wants with an actor."""
+        while not take():
             if to.mailbox.overflow is OverflowPolicy.FAIL:
                 raise MailboxFullError(f"the mailbox of {to.label} is full")
             waiter = self._shell.create_future()
-            self._starved[to.key].append(waiter)
+            self._starve(to, waiter)
             await waiter
 
     def put(self, to: int, head: Head, number: int, body: bytes) -> None:
@@ -361,6 +414,7 @@ class Sending:
     def on_credit(self, home: int, key: int, places: int) -> None:
         """Places of a mailbox are free again."""
         self._credit.give(home, key, places)
+        key = self._keyed_as.pop(key, key)
         if key in self._starved:
             self._feed(key)
 
@@ -376,11 +430,10 @@ class Sending:
     def _send_blocked(self, cell: Cell) -> None:
         while cell.blocked:
             to, body = cell.blocked[0]
-            if not self._credit.take(to):
-                self._starved[to.key].append(cell)
+            if not self._try_tell(cell, to, body):
+                self._starve(to, cell)
                 return
             cell.blocked.popleft()
-            self._post_tell(cell, to, body)
         cell.busy = cell.task is not None
         self._core.schedule(cell)
 

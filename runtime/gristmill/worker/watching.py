@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gristmill.keyed import refuse_keyed
 from gristmill.messages import Event
 from gristmill.ref import Address
 from gristmill.supervision import ExitReason, Lost
@@ -27,6 +28,7 @@ def watch(
         target: the actor to watch, here or elsewhere.
         make: makes the event of the reason; a lost worker and a missing actor are ``Lost``.
     """
+    refuse_keyed(target, "watched")
     incarnation = watcher.incarnation
 
     def ended(future: asyncio.Future[Any]) -> None:
