@@ -55,8 +55,9 @@ class LoopbackPlane:
         """Take the next frame, or None when there is none now."""
         return self.inbox.popleft() if self.inbox else None
 
-    def receive_within(self, seconds: float) -> bytes | None:
+    def receive_within(self, seconds: float, *, expected: bool = False) -> bytes | None:
         """Take the next frame, running the node for it ``seconds`` at most."""
+        del expected
         self._world.run(lambda: bool(self.inbox), seconds)
         return self.receive()
 

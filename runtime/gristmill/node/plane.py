@@ -30,8 +30,11 @@ class Plane(Protocol):
     def receive(self) -> bytes | None:
         """Take the next frame, or None when there is none now."""
 
-    def receive_within(self, seconds: float) -> bytes | None:
-        """Take the next frame, waiting for it ``seconds`` at most."""
+    def receive_within(self, seconds: float, *, expected: bool = False) -> bytes | None:
+        """Take the next frame, waiting for it ``seconds`` at most.
+
+        ``expected``: it is likely to come at once.
+        """
 
     def connect(self, address: int, incarnation: int, endpoint: str) -> None:
         """Open the way to a peer."""

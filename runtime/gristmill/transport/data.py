@@ -107,15 +107,15 @@ class DataPlane:
         events: int = self._pull.getsockopt(zmq.EVENTS)  # type: ignore[assignment]  # an int option
         return self._pull.recv(_NOBLOCK) if events & _READABLE else None  # cheaper than to fail
 
-    def receive_within(self, seconds: float) -> bytes | None:
+    def receive_within(self, seconds: float, *, expected: bool = False) -> bytes | None:
         """Take the next frame, waiting for it ``seconds`` at most.
 
-        A core that sleeps wakes up slowly and cold, so the first moments of a wait are spent
-        looking; if that was in vain, the next waits sleep at once.
+        A core that sleeps wakes up slowly and cold. So who expects an answer spends the first
+        moments of the wait looking for it; if that was in vain, the next waits sleep at once.
         """
-        if self._sleepy:
+        if expected and self._sleepy:
             self._sleepy -= 1
-        else:
+        elif expected:
             frame = self._look()
             if frame is not None:
                 return frame

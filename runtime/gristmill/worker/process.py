@@ -181,7 +181,7 @@ class WorkerProcess:
                 meter.switch(_RECV)
                 return self.plane.receive()
             meter.switch(_IDLE)
-            frame = self.plane.receive_within(_SOON)
+            frame = self.plane.receive_within(_SOON, expected=True)
         meter.switch(_RECV)
         return frame
 
