@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from gristmill.node.node import Node
     from gristmill.node.registry import ObjectRegistry
     from gristmill.ref import DeliveryGuarantee, Mailbox, OverflowPolicy, Ref
-    from gristmill.supervision import Backoff, Restart, Strategy, SupervisorSpec
+    from gristmill.supervision import Backoff, FailurePolicy, Restart, Strategy, SupervisorSpec
 
 __all__ = [
     "DEFERRED",
@@ -62,6 +62,7 @@ __all__ = [
     "Event",
     "EventHandler",
     "Exited",
+    "FailurePolicy",
     "GenEvent",
     "GenServer",
     "GenStateMachine",
@@ -127,6 +128,7 @@ _HOMES = {
     "ConfigBootstrap": "gristmill.config",
     "CoordinationComputeTracker": "gristmill.metrics",
     "Backoff": "gristmill.supervision",
+    "FailurePolicy": "gristmill.supervision",
     "Restart": "gristmill.supervision",
     "Strategy": "gristmill.supervision",
     "SupervisorSpec": "gristmill.supervision",

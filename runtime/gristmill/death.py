@@ -8,6 +8,30 @@ import msgspec
 
 Likelihood = Literal["yes", "no", "perhaps"]
 
+POISON_LIMIT = 3
+"""Ends of its actor that a message may be in hand at before it is not tried again."""
+
+
+class Retried(msgspec.Struct, frozen=True, array_like=True):
+    """A message that is tried again when its worker dies."""
+
+    asked: bool
+    """Whether it is an idempotent request; else it is an at-least-once message."""
+    source: int
+    """The process that sent it."""
+    number: int
+
+
+class Suspect(msgspec.Struct, frozen=True, array_like=True):
+    """An at-least-once message that was in hand when its actor ended."""
+
+    source: int
+    number: int
+    times: int
+    """How often that was so."""
+    cause: str
+    """How it ended the last time."""
+
 
 class Fate(msgspec.Struct, frozen=True, array_like=True):
     """What supervisors decided for actors that died with their worker."""
@@ -53,6 +77,15 @@ class Death(msgspec.Struct, frozen=True, array_like=True):
     """What ran when it crashed (SIGSEGV and the like), the innermost frame first."""
     fates: tuple[Fate, ...] = ()
     """What becomes of its actors."""
+    retried: Retried | None = None
+    """The message in hand, if it is one that is tried again."""
+
+    def may_be_of(self, process: int, number: int) -> bool:
+        """Tell whether an idempotent request may be what it died of.
+
+        It was in hand, or nobody can say what was.
+        """
+        return not self.message or self.retried == Retried(True, process, number)
 
     def fate_of(self, key: int) -> Fate | None:
         """Give what was decided for an actor, if anything was."""

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import msgspec
 
-from gristmill.death import CrashSite, Death, Fate
+from gristmill.death import POISON_LIMIT, CrashSite, Death, Fate
 
 
 class ErrorData(msgspec.Struct, frozen=True, array_like=True):
@@ -168,6 +168,22 @@ class ActorDied(ActorError):  # noqa: N818 - the name says what happened
     def incarnation(self) -> int:
         """The incarnation that ended; 0 if it is not known."""
         return self.fate.actors[self.key] if self.fate is not None else 0
+
+
+class QuarantinedError(ActorDied):
+    """The message was in hand each time that its worker died, too often to be tried again."""
+
+    @classmethod
+    def asked(
+        cls, actor: str, key: int, request: str, how: str, death: Death | None
+    ) -> QuarantinedError:
+        """Make it for an idempotent request; ``how`` its worker died last is a sentence."""
+        text = (
+            f"{request} to {actor} is quarantined: its worker has died {POISON_LIMIT} times with "
+            f"it in hand, the last time when {how}; it is not tried again"
+        )
+        told = death.told(key, actor) if death is not None else []
+        return cls("\n  ".join([text, *told]), death, actor=actor, key=key)
 
 
 class MailboxFullError(ActorError):

@@ -17,6 +17,9 @@ from gristmill.importing import canonical_module
 
 R = TypeVar("R")
 
+_unlogged: set[str] = set()
+"""The tags of message types that are not logged when they become dead letters."""
+
 
 @dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class MessageMeta(msgspec.StructMeta):
@@ -37,6 +40,8 @@ class MessageMeta(msgspec.StructMeta):
             raise MessageTypeError(f"message type {name}: {error}") from None
         namespace["__idempotent__"] = options.pop("idempotent", False)
         namespace["__internal__"] = options.pop("internal", False)
+        if not options.pop("log_dead_letters", True):
+            _unlogged.add(tag)
         chosen: dict[str, Any] = {"frozen": True, "array_like": True, "tag": tag} | options
         return super().__new__(mcls, name, bases, namespace, **chosen)
 
@@ -47,7 +52,8 @@ class Message(msgspec.Struct, metaclass=MessageMeta):
     """The base of the three kinds of message; subclass one of those.
 
     With the class keyword ``internal=True`` only the actor itself can send a command or event, as
-    a timer, a timeout or a continuation; one from anywhere else is refused.
+    a timer, a timeout or a continuation; one from anywhere else is refused. With
+    ``log_dead_letters=False`` it is kept and counted as a dead letter, but not logged.
     """
 
     __internal__: ClassVar[bool]
@@ -115,6 +121,11 @@ def reply_type(request: type[Request[Any]]) -> Any:  # noqa: ANN401 - a type exp
 def tag_of(message: type[msgspec.Struct]) -> str:
     """Give the tag by which the wire and the journal know a message type."""
     return str(message.__struct_config__.tag)
+
+
+def is_logged_when_dead(tag: str) -> bool:
+    """Tell whether a dead letter of a message type is logged; so is one that is unknown here."""
+    return tag not in _unlogged
 
 
 def schema_hash(message: type[msgspec.Struct]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -22,6 +22,9 @@ A = TypeVar("A")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
+KEYED = -1
+"""The home in the address of a keyed actor: it lives where its group says."""
+
 DEFAULT_TIMEOUT = 5.0
 """Seconds that an ask waits when nothing else is said, as in OTP."""
 
@@ -31,6 +34,9 @@ class DeliveryGuarantee(StrEnum):
 
     AT_MOST_ONCE = "at_most_once"
     AT_LEAST_ONCE = "at_least_once"
+
+
+AT_MOST_ONCE: Final = DeliveryGuarantee.AT_MOST_ONCE
 
 
 class OverflowPolicy(StrEnum):
@@ -137,7 +143,7 @@ class Ref(Generic[A]):
         self,
         message: Command | Event,
         *,
-        delivery: DeliveryGuarantee | str = DeliveryGuarantee.AT_MOST_ONCE,
+        delivery: DeliveryGuarantee | str = AT_MOST_ONCE,
     ) -> None:
         """Send ``message``; nothing comes back.
 
@@ -150,7 +156,9 @@ class Ref(Generic[A]):
             MailboxFullError: the mailbox has no room and its policy is to fail.
             PayloadTooLargeError: the message is over the size limit.
         """
-        self._post.tell(self.address, message, DeliveryGuarantee(delivery))
+        if delivery is not AT_MOST_ONCE:  # to look one up takes as long as to encode a message
+            delivery = DeliveryGuarantee(delivery)
+        self._post.tell(self.address, message, delivery)
 
     def ask(self, request: Request[R], *, timeout: float | None = DEFAULT_TIMEOUT) -> R:
         """Send ``request`` and wait for its reply.

@@ -213,3 +213,28 @@ def test_SM20_refused_transition_changes_nothing(operation: str) -> None:
     assert breaker.snapshot(2.0) == before
     assert breaker.take_transitions() == []
     assert breaker.metrics(2.0).in_flight == in_flight
+
+
+def test_OL04_a_write_of_many_checks_and_counts_every_version() -> None:
+    store = VersionedStore[str, int]()
+    assert store.put_all({"a": (1, 0), "b": (2, 0)}) == {"a": 1, "b": 1}
+    store.put("b", 3, 1)
+    with pytest.raises(VersionConflict):
+        store.put_all({"a": (9, 1), "b": (9, 1)})  # one of them is stale, so none is written
+    assert {key: (held.value, held.version) for key, held in store.items()} == {
+        "a": (1, 1),
+        "b": (3, 2),
+    }
+    assert store.put_all({"a": (9, 1), "b": (9, 2)}) == {"a": 2, "b": 3}
+
+
+def test_OL04_there_is_no_way_around_the_versions() -> None:
+    store: Any = VersionedStore[str, int]()
+    store.put("a", 1, 0)
+    with pytest.raises(TypeError):
+        store["a"] = 2
+    with pytest.raises(AttributeError):
+        store.get("a").value = 2
+    with pytest.raises(AttributeError):
+        store.items().clear()
+    assert store.version("a") == 1

@@ -60,15 +60,23 @@ FAULTY: list[tuple[str, sv.Spec, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("row", "spec", "message"), FAULTY)
-def test_SV02_to_SV08_refused_at_start_and_when_added(
-    row: str, spec: sv.Spec, message: str
-) -> None:
+def faulty(row: str) -> pytest.MarkDecorator:
+    """Give the faulty specs of a row, and what is said of them."""
+    return pytest.mark.parametrize(("spec", "message"), [x[1:] for x in FAULTY if x[0] == row])
+
+
+def assert_refused(spec: sv.Spec, message: str) -> None:
+    """Try it at the start of a tree, and as a child that is added."""
     with pytest.raises(sv.SpecError, match=message):
         sv.SupervisionTree(root(spec), random.Random(1))
     world = running()
     with pytest.raises(sv.SpecError, match=message):
         world.tree.add_child(world.tree.root, spec, 0)
+
+
+@faulty("SV02")
+def test_SV02_a_spec_without_id_or_start_is_refused(spec: sv.Spec, message: str) -> None:
+    assert_refused(spec, message)
 
 
 def test_SV02_unknown_keys_are_ignored() -> None:
@@ -78,3 +86,43 @@ def test_SV02_unknown_keys_are_ignored() -> None:
 
 def test_SV05_zero_restarts_are_legal() -> None:
     sv.validate(supervisor("a", max_restarts=0))
+
+
+@faulty("SV03")
+def test_SV03_each_field_with_a_wrong_value_is_refused_by_name(spec: sv.Spec, message: str) -> None:
+    assert_refused(spec, message)
+
+
+@faulty("SV05")
+def test_SV05_a_supervisor_with_flags_that_cannot_work_is_refused(
+    spec: sv.Spec, message: str
+) -> None:
+    assert_refused(spec, message)
+
+
+@faulty("SV06")
+def test_SV06_a_dynamic_supervisor_with_static_children_is_refused(
+    spec: sv.Spec, message: str
+) -> None:
+    assert_refused(spec, message)
+
+
+def test_SV06_every_child_of_a_dynamic_supervisor_brings_its_own_spec() -> None:
+    world = running(supervisor("pool", strategy=Strategy.DYNAMIC))
+    for child in (actor("a", TRANSIENT), actor("b", shutdown=sv.BRUTAL_KILL), supervisor("s", "c")):
+        world.add("root/pool", child)
+    assert sorted(world.live) == ["a", "b", "c"]
+
+
+@faulty("SV07")
+def test_SV07_a_significant_child_that_could_end_nothing_is_refused(
+    spec: sv.Spec, message: str
+) -> None:
+    assert_refused(spec, message)
+
+
+@faulty("SV08")
+def test_SV08_a_dynamic_supervisor_that_shuts_down_by_itself_is_refused(
+    spec: sv.Spec, message: str
+) -> None:
+    assert_refused(spec, message)

@@ -17,19 +17,16 @@ from typing import Any
 
 import pytest
 
-from gristmill.transport.arrays import (
-    Handle,
-    Process,
-    remove_segment_directory,
-    remove_segments,
-)
+from gristmill.transport.arrays import Handle
+from gristmill.transport.segment_directory import Process, remove_segment_directory, remove_segments
 from support.arrays import new_segment_directory
 
 PEER = """
 import gc, pickle, sys
 from pathlib import Path
 import numpy as np
-from gristmill.transport.arrays import ArrayGoneError, ArrayPool, Process
+from gristmill.transport.arrays import ArrayGoneError, ArrayPool
+from gristmill.transport.segment_directory import Process
 
 directory, address, incarnation = sys.argv[1:]
 pool = ArrayPool(Path(directory), Process(int(address), int(incarnation)), keep=1 << 21)

@@ -296,7 +296,7 @@ def test_the_trace_tells_what_happened() -> None:
         text = "\n".join(node.trace)
     told = (
         "w1: boots as incarnation 1",
-        "ask 1 #",
+        "ask 1024 #",
         " Add",
         "reply 1",
         "w1: is killed",

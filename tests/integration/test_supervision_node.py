@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from gristmill import ActorNotFoundError, Node, Ref
+from gristmill import ActorBuilder, ActorCrashed, ActorNotFoundError, Node, Ref
 from gristmill.errors import NodeStoppedError, RestartIntensityError
 from gristmill.supervision import (
     BRUTAL_KILL,
+    AutoShutdown,
     Restart,
     ShutdownPolicy,
     Strategy,
@@ -22,6 +23,7 @@ from gristmill.supervision import (
 from gristmill.transport.codec import Codec
 from gristmill.worker.specs import actor_spec, child_spec
 from support.actors import Compute, Crash, Leave, Note, Pid, Witness, Worker, read_lines
+from support.policies import Break, Breed, Breeder
 from support.processes import kill, supervisor_pid, worker_pids
 from support.traces import assert_nothing_left
 from support.waiting import eventually
@@ -222,3 +224,82 @@ def test_sigterm_to_the_supervisor_process_stops_everything_in_order(tmp_path: P
         assert node.wait(5)
         assert isinstance(node.error, NodeStoppedError)
     assert read_lines(seen) == ["start w", "terminate w shutdown"]
+
+
+@pytest.mark.parametrize("strategy", [Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE])
+def test_a_transient_actor_that_has_ended_comes_back_with_its_group(
+    tmp_path: Path, strategy: Strategy
+) -> None:
+    seen = tmp_path / "seen"
+    with Node(workers=3) as node:
+        node.start_supervisor(SupervisorSpec("group", strategy, 5))
+        first, second = (
+            node.spawn(
+                Witness, args=(str(seen),), name=name, supervisor="group", restart="transient"
+            )
+            for name in ("first", "second")
+        )
+        second.tell(Leave())
+        eventually(lambda: "second" not in node.status().names, "it has ended")
+        second.tell(Note(1))  # for nobody
+        first.tell(Crash("x"))
+        eventually(lambda: read_lines(seen).count("start second") == 2, "it is back")
+        second.tell(Note(2))
+        eventually(lambda: "note 2" in read_lines(seen), "its ref is as good as ever")
+        assert "note 1" not in read_lines(seen)
+        assert node.lookup("second").ask(Pid()) == second.ask(Pid())
+
+
+def test_an_actor_whose_name_is_taken_by_then_does_not_come_back(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    with Node(workers=2, max_restarts=0) as node:
+        node.start_supervisor(
+            SupervisorSpec("group", Strategy.ONE_FOR_ALL, 2, 60.0, restart=Restart.TEMPORARY)
+        )
+        first, second = (
+            node.spawn(
+                Witness, args=(str(seen),), name=name, supervisor="group", restart="transient"
+            )
+            for name in ("first", "second")
+        )
+        second.tell(Leave())
+        eventually(lambda: "second" not in node.status().names, "it has ended")
+        holder = node.spawn(Worker, name="second")
+        first.tell(Crash("x"))
+        eventually(lambda: "first" not in node.status().names, "the supervisor has given up")
+        assert node.lookup("second") == holder
+        assert read_lines(seen).count("start second") == 1
+        holder.ask(Pid())
+
+
+def test_a_significant_actor_that_ends_takes_its_supervisor_along(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    with Node(workers=2) as node:
+        node.start_supervisor(
+            SupervisorSpec(
+                "job", restart=Restart.TEMPORARY, auto_shutdown=AutoShutdown.ANY_SIGNIFICANT
+            )
+        )
+        for name in ("helper", "other"):
+            node.spawn(Witness, args=(str(seen),), name=name, supervisor="job")
+        builder = ActorBuilder(Witness).args(str(seen)).name("main").restart("transient")
+        main = builder.significant().spawn(node, supervisor="job")
+        main.tell(Leave())
+        eventually(lambda: node.status().names == (), "all have ended")
+        ends = [line.split()[1] for line in read_lines(seen) if line.startswith("terminate")]
+        assert ends == ["main", "other", "helper"]
+        node.spawn(Worker).ask(Pid())
+
+
+def test_a_restart_by_its_class_stops_the_children_first_and_costs_nothing(tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    with Node(workers=2, max_restarts=0) as node:
+        parent = node.spawn(Breeder, args=(str(seen),), name="parent")
+        parent.ask(Breed("child"))
+        with pytest.raises(ActorCrashed):
+            parent.ask(Break("ValueError"))
+        parent.ask(Breed("child"))
+        assert [line.split()[0] for line in read_lines(seen)] == [
+            "start", "start", "before", "terminate", "start", "start"
+        ]  # fmt: skip
+        assert node.status().tree.restarts_in_window == 0

@@ -51,7 +51,7 @@ HOSTILE: dict[str, list[object] | bytes] = {
     "fewer envelopes than announced": frame(header=[HEADER, 4242, 1, 1, 3, 0]),
     "half an envelope behind a whole one": frame() + b"\x95\x01",
     "a header of strings": frame(header=["a", "b", "c", "d", "e", "f"]),
-    "a header of lists": frame([TELL, 1, 0, 0, BODY], header=[HEADER, [], [], [], 1, []]),
+    "a header of lists": frame([TELL, 1, 0, 0, [BODY]], header=[HEADER, [], [], [], 1, []]),
     "an array of two thousand million": b"\xdd\x7f\xff\xff\xf0",
     "a map of two thousand million": b"\xdf\x7f\xff\xff\xf0",
     "bytes of two thousand million": b"\xc6\x7f\xff\xff\xf0",
@@ -60,30 +60,32 @@ HOSTILE: dict[str, list[object] | bytes] = {
     "no kind": [],
     "kind of a wrong type": ["tell", 1],
     "too short a tell": [TELL, KEY],
-    "too long a tell": [TELL, KEY, 0, 0, BODY, 1, 2],
-    "an ask with a deadline of text": [ASK, KEY, 0, 1, "soon", BODY],
-    "an ask with a number of text": [ASK, KEY, 0, "one", 0.0, BODY],
-    "an ask to a list": [ASK, [], 0, 1, 0.0, BODY],
-    "an ask with a body of text": [ASK, KEY, 0, 1, 0.0, "text"],
-    "an ask from a map with a number of nothing": [ASK, KEY, {}, None, 0.0, BODY],
-    "a tell with a number of text": [TELL, KEY, 0, "one", BODY],
-    "a tell to a list": [TELL, [], 0, 0, BODY],
-    "a tell from a map": [TELL, KEY, {}, 0, BODY],
-    "a body of text": [TELL, KEY, 0, 0, "text"],
-    "a body that is a number": [TELL, KEY, 0, 0, 7],
-    "a body that is nil": [TELL, KEY, 0, 0, None],
-    "an empty body": [TELL, KEY, 0, 0, b""],
-    "a truncated body": [TELL, KEY, 0, 0, BODY[:-1]],
-    "an unknown tag": [TELL, KEY, 0, 0, msgspec.msgpack.encode(["os:system", "rm"])],
+    "too long a tell": [TELL, KEY, 0, 0, [BODY], 1, 2],
+    "an ask with a deadline of text": [ASK, KEY, 0, "soon", 1, [BODY]],
+    "an ask with a number of text": [ASK, KEY, 0, 0.0, "one", [BODY]],
+    "an ask to a list": [ASK, [], 0, 0.0, 1, [BODY]],
+    "an ask with a body of text": [ASK, KEY, 0, 0.0, 1, ["text"]],
+    "an ask from a map with a number of nothing": [ASK, KEY, {}, 0.0, None, [BODY]],
+    "a tell with a number of text": [TELL, KEY, 0, "one", [BODY]],
+    "a tell to a list": [TELL, [], 0, 0, [BODY]],
+    "a tell from a map": [TELL, KEY, {}, 0, [BODY]],
+    "a body of text": [TELL, KEY, 0, 0, ["text"]],
+    "a body that is a number": [TELL, KEY, 0, 0, [7]],
+    "a body that is nil": [TELL, KEY, 0, 0, [None]],
+    "bodies that are nil": [TELL, KEY, 0, 0, None],
+    "bodies that are a number": [ASK, KEY, 0, 0.0, 1, 7],
+    "an empty body": [TELL, KEY, 0, 0, [b""]],
+    "a truncated body": [TELL, KEY, 0, 0, [BODY[:-1]]],
+    "an unknown tag": [TELL, KEY, 0, 0, [msgspec.msgpack.encode(["os:system", "rm"])]],
     "a field of a wrong type": [
         TELL,
         KEY,
         0,
         0,
-        msgspec.msgpack.encode(["support.actors:Note", "x"]),
+        [msgspec.msgpack.encode(["support.actors:Note", "x"])],
     ],
-    "an unknown target": [TELL, 999_999, 0, 0, BODY],
-    "a reply that nobody waits for": [REPLY, 77, b"x"],
+    "an unknown target": [TELL, 999_999, 0, 0, [BODY]],
+    "a reply that nobody waits for": [REPLY, 77, [b"x"]],
     "an error of junk": [ERROR, 77, 5],
     "credit of text": [CREDIT, KEY, "many"],
     "credit to a list": [CREDIT, [], 3],
@@ -105,7 +107,7 @@ def test_hostile_bytes_harm_nobody(
     if isinstance(hostile, list):
         hostile = frame([target.address.key if part is KEY else part for part in hostile])
     wire.send(hostile)
-    wire.send(frame([TELL, target.address.key, 0, 0, msgspec.msgpack.encode(Note(1))]))
+    wire.send(frame([TELL, target.address.key, 0, 0, [msgspec.msgpack.encode(Note(1))]]))
     assert list(target.ask_many([Add(i, 1) for i in range(50)])) == list(range(1, 51))
     eventually(lambda: len(target.ask(Notes())) > before, "the message behind it was handled")
     assert worker_pids(node)["w1"] == pid
@@ -129,6 +131,6 @@ def test_a_good_message_behind_a_bad_one_is_handled(
 ) -> None:
     key = target.address.key
     before = len(target.ask(Notes()))
-    tells = [[TELL, key, 0, 0, msgspec.msgpack.encode(Note(n))] for n in range(3)]
-    wire.send(frame(tells[0], [TELL, key, 0, 0, 7], tells[1], [99], tells[2]))
+    tells = [[TELL, key, 0, 0, [msgspec.msgpack.encode(Note(n))]] for n in range(3)]
+    wire.send(frame(tells[0], [TELL, key, 0, 0, [7]], tells[1], [99], tells[2]))
     eventually(lambda: len(target.ask(Notes())) == before + 3, "three numbers are noted")

@@ -22,11 +22,10 @@ from gristmill.transport.arrays import (
     ArrayPool,
     Handle,
     NoSharedMemoryError,
-    Process,
     Release,
     SharedArray,
-    remove_segments,
 )
+from gristmill.transport.segment_directory import Process, remove_segments
 from support.arrays import new_segment_directory
 
 COUNT = IN_PLACE // 8

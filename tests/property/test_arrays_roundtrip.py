@@ -15,12 +15,12 @@ from hypothesis.extra import numpy as hnp
 from gristmill.transport.arrays import (
     ArrayPool,
     Handle,
-    Process,
     SharedArray,
     describe,
     restore,
 )
 from gristmill.transport.codec import Codec
+from gristmill.transport.segment_directory import Process
 from support.arrays import new_segment_directory
 
 Pools = tuple[ArrayPool, ArrayPool]

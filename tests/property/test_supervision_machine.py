@@ -17,6 +17,14 @@ REASONS = st.sampled_from([sv.Normal(), sv.Shutdown(), CRASH, sv.Killed(9), sv.E
 STATIC = [strategy for strategy in Strategy if strategy is not Strategy.DYNAMIC]
 POLICIES: list[sv.ShutdownPolicy] = [sv.BRUTAL_KILL, sv.INFINITY, 1.0]
 SHUTDOWNS = st.sampled_from(POLICIES)
+VERDICTS = st.sampled_from(
+    [
+        None,
+        sv.Verdict(sv.Directive.RESTART),
+        sv.Verdict(sv.Directive.RESTART, 0.5),
+        sv.Verdict(sv.Directive.STOP),
+    ]
+)
 BACKOFFS = st.sampled_from([None, None, sv.Backoff(0.5, 4.0)])
 
 
@@ -124,11 +132,34 @@ class TreeMachine(RuleBasedStateMachine):
         self.take(self.tree.actor_started(key, self.live[key], self.now))
 
     @precondition(lambda self: self.starting)
-    @rule(data=st.data(), reason=REASONS, ignored=st.booleans())
-    def fails_to_start(self, data: st.DataObject, reason: sv.ExitReason, ignored: bool) -> None:
+    @rule(data=st.data(), reason=REASONS, ignored=st.booleans(), verdict=VERDICTS)
+    def fails_to_start(
+        self,
+        data: st.DataObject,
+        reason: sv.ExitReason,
+        ignored: bool,
+        verdict: sv.Verdict | None,
+    ) -> None:
         key, incarnation = self.bury(self.pick(data, self.starting))
-        actions = self.tree.start_failed(key, incarnation, reason, self.now, ignored=ignored)
+        actions = self.tree.start_failed(
+            key, incarnation, reason, self.now, ignored=ignored, verdict=verdict
+        )
         self.take(actions)
+
+    @precondition(lambda self: set(self.live) - self.starting)
+    @rule(data=st.data(), verdict=VERDICTS)
+    def one_fails(self, data: st.DataObject, verdict: sv.Verdict | None) -> None:
+        gone = self.bury(self.pick(data, set(self.live) - self.starting))
+        before = self.windows()
+        owner = self.owner_of(gone[0])
+        self.take(self.tree.actors_exited([gone], CRASH, self.now, verdict=verdict))
+        after = self.windows().get(owner, before[owner])
+        if verdict is not None and after[0] == before[owner][0]:
+            assert after[1] <= before[owner][1], "what its class decides has cost something"
+
+    def owner_of(self, key: int) -> int:
+        views = flatten(self.tree.snapshot(self.now))
+        return next(v.key for v in views if any(child.key == key for child in v.children))
 
     @precondition(lambda self: self.live)
     @rule(data=st.data(), reason=REASONS, collateral=st.booleans())

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gristmill.transport.arrays import (
-    ArrayPool,
+from gristmill.transport.arrays import ArrayPool, SharedArray
+from gristmill.transport.segment_directory import (
     Process,
-    SharedArray,
     make_segment_directory,
     remove_segment_directory,
     segment_directory,

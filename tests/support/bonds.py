@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -20,6 +21,7 @@ from gristmill import (
     Request,
     handles,
 )
+from gristmill.errors import GristmillError
 from gristmill.supervision import ExitReason, Killed, Normal, Shutdown, describe
 from support.actors import append_line, read_lines
 
@@ -179,8 +181,11 @@ class Peer(Actor):
         append_line(self.log, f"terminate {ctx.name} {describe(reason)}")
 
     @handles
-    def watch(self, msg: Watch, ctx: Context) -> MonitorRef:
-        return ctx.monitor(msg.ref)
+    async def watch(self, msg: Watch, ctx: Context) -> MonitorRef:
+        monitor = ctx.monitor(msg.ref)
+        with contextlib.suppress(GristmillError):  # whoever is answered here is watched by now
+            await ctx.ask(msg.ref, Ping(), timeout=0.2)
+        return monitor
 
     @handles
     def forget(self, msg: Forget, ctx: Context) -> None:

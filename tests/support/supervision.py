@@ -92,7 +92,7 @@ class World:
     def exit(self, child: str, reason: sv.ExitReason) -> None:
         self._todo.extend(self.tree.actors_exited([self.live.pop(child)], reason, self.now))
 
-    def crash(self, *children: str, reason: sv.ExitReason = CRASH, **options: bool) -> list[str]:
+    def crash(self, *children: str, reason: sv.ExitReason = CRASH, **options: Any) -> list[str]:
         """End actors through one event; give what was logged because of it."""
         before = len(self.log)
         gone = [self.live.pop(child) for child in children]

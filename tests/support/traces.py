@@ -10,7 +10,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from gristmill.transport.arrays import segment_directory
+from gristmill.transport.segment_directory import segment_directory
 from support.waiting import eventually
 
 

@@ -19,13 +19,12 @@ from gristmill.transport.arrays import (
     ArrayBody,
     ArrayGoneError,
     ArrayPool,
-    Process,
     SharedArray,
-    remove_segments,
 )
 from gristmill.transport.codec import Codec, for_dead_letter, in_band
 from gristmill.transport.envelope import ACK, ARRAYS, ASK, HEADER, TELL, pack
 from gristmill.transport.exchange import ArrayExchange
+from gristmill.transport.segment_directory import Process, remove_segments
 from support.array_actors import PassOn
 from support.arrays import files, new_segment_directory
 
@@ -70,7 +69,7 @@ def test_a_body_keeps_its_arrays_and_gives_them_back(parties: tuple[Party, Party
     sender, receiver, _ = parties
     envelope = sent(sender, [LARGE])
     assert envelope[0] == ARRAYS
-    kind, key, _, _, body = receiver.exchange.open(envelope)
+    kind, key, _, _, (body,) = receiver.exchange.open(envelope)
     assert (kind, key) == (TELL, 7)
     pool = receiver.exchange.pool
     assert sender.exchange.pool.lent == 1
@@ -95,7 +94,7 @@ def test_a_body_that_is_kept_has_copies_in_it(parties: tuple[Party, Party, Any])
     assert in_band(plain) is plain
     ref: Ref[Any] = Ref(Address(3, 1, "m:A", "name"), create_autospec(Post, instance=True))
     message = PassOn(LARGE, ref)  # type: ignore[arg-type]  # bytes will do
-    copy = in_band(receiver.exchange.open(sent(sender, message))[-1])
+    copy = in_band(receiver.exchange.open(sent(sender, message))[-1][0])
     remove_segments(directory, SENDER)
     again = Codec(create_autospec(Post, instance=True)).decoder(PassOn).decode(copy)
     assert (again.numbers == LARGE).all()
@@ -110,7 +109,7 @@ def test_what_is_too_large_or_gone_is_said_in_the_letter(
     body = sender.codec.encode([LARGE])
     envelope = sent(sender, [LARGE])
     remove_segments(directory, SENDER)
-    lost = receiver.exchange.open(envelope)[-1]
+    lost = receiver.exchange.open(envelope)[-1][0]
     with pytest.raises(ArrayGoneError, match="of process 1, sent by process 1, can't be opened"):
         receiver.codec.decoder(list[np.ndarray]).decode(lost)
     kept, reason = for_dead_letter(lost, "crash")
@@ -148,4 +147,4 @@ def test_bad_bytes_are_refused(parties: tuple[Party, Party, Any]) -> None:
         with pytest.raises(ValueError, match="has no arrays"):
             receiver.exchange.open([ARRAYS, [kind, 1, b""], b"\x90"])
     with pytest.raises(msgspec.MsgspecError):
-        receiver.exchange.open([ARRAYS, [ASK, 1, 0, 1, 0.0, b""], b"\x91\x01"])
+        receiver.exchange.open([ARRAYS, [ASK, 1, 0, 0.0, 1, [b""]], b"\x91\x01"])

@@ -12,14 +12,12 @@ from gristmill.errors import DecodeError, NodeStartError, UsageError
 from gristmill.transport.arrays import (
     ArrayGoneError,
     NoSharedMemoryError,
-    Process,
     SharedArray,
-    make_segment_directory,
-    remove_segments,
     restore,
 )
 from gristmill.transport.arrays.segments import SMALLEST
 from gristmill.transport.arrays.wire import Field, Layout, Record
+from gristmill.transport.segment_directory import Process, make_segment_directory, remove_segments
 from support.arrays import Start, files, give_back, new_segment_directory, pass_on, starter
 
 COUNT = SMALLEST // 8

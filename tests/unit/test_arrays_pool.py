@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gristmill.transport.arrays import IN_PLACE, NoSharedMemoryError, Process, mapping
+from gristmill.transport.arrays import IN_PLACE, NoSharedMemoryError, mapping
 from gristmill.transport.arrays.segments import SMALLEST, size_class
+from gristmill.transport.segment_directory import Process
 from support.arrays import Start, files, give_back, new_segment_directory, pass_on, starter
 from support.waiting import eventually
 

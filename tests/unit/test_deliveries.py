@@ -59,8 +59,8 @@ def test_only_what_goes_to_actors_and_subscribers_is_a_message() -> None:
         pack((ARRAYS, (TELL, 1, 0, 0, body), body)),
         pack((ARRAYS, (REPLY, 1, body), body)),
     ]
-    assert count_messages(envelopes) == 4
-    assert [count_messages([each]) for each in envelopes] == [1, 1, 1, 0, 0, 1, 0]
+    assert count_messages(envelopes, [1] * len(envelopes)) == 4
+    assert [count_messages([each], [3]) for each in envelopes] == [3, 3, 3, 0, 0, 3, 0]
 
 
 def test_what_is_in_living_processes_and_between_them_waits() -> None:

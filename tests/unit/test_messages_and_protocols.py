@@ -11,7 +11,7 @@ from gristmill import Actor, Command, Context, Event, Request, handles
 from gristmill.errors import ActorTypeError, ProtocolError, UsageError
 from gristmill.importing import import_path, resolve
 from gristmill.messages import reply_type, schema_hash, tag_of
-from gristmill.node.routing import HashRing
+from gristmill.placement.ring import HashRing
 from support.actors import Add, GetQuote, Note, Quote, Worker
 
 

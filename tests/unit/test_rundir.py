@@ -16,7 +16,7 @@ from gristmill.node.rundir import (
     running_nodes,
     write_facts,
 )
-from gristmill.transport.arrays import segment_directory
+from gristmill.transport.segment_directory import segment_directory
 
 
 @pytest.fixture(autouse=True)

@@ -40,7 +40,7 @@ def no_post() -> Post:
     return create_autospec(Post, instance=True)  # type: ignore[no-any-return]  # nothing is sent
 
 
-TELLS = [(TELL, 7, 0, 0, b"body"), (TELL, 8, 0, 0, b"")]
+TELLS = [(TELL, 7, 0, 0, [b"body"]), (TELL, 8, 0, 0, [b""])]
 FRAME = pack_frame(1, 1, 1, [pack(tell) for tell in TELLS], 0)
 
 

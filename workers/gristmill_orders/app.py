@@ -21,7 +21,7 @@ from gristmill.config import ChannelConfig, Config, NodeConfig, PoolConfig
 from gristmill.errors import ConfigError
 from gristmill.node.application import Application
 from gristmill.node.builder import ActorBuilder, NodeBuilder
-from gristmill.node.routing import HashRing
+from gristmill.placement.ring import HashRing
 from gristmill.supervision import ChildSpec, SupervisorSpec
 from gristmill_orders.config import OrderProcessorConfig, bootstrap
 from gristmill_orders.effects import INVENTORY, PAYMENT, SHIPPING

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from gristmill import Actor, Context, Durable, handles
-from gristmill.node.routing import HashRing
+from gristmill.placement.ring import HashRing
 from gristmill.ref import AnyRef
 from gristmill_orders import effects as fx
 from gristmill_orders import events as ev

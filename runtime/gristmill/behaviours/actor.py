@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from gristmill.behaviours.context import Context
+from gristmill.behaviours.on_failure import check_on_failure
 from gristmill.behaviours.protocol import Protocol
 from gristmill.errors import UsageError
 from gristmill.facets.specs import FacetSpec
 from gristmill.ref import Mailbox
-from gristmill.supervision import ExitReason
+from gristmill.supervision import ExitReason, FailurePolicy
 
 
 class Actor:
     """The base of every actor; subclass it and mark handlers with ``@handles``.
 
     The protocol is checked when the class is created. An exception in a handler crashes the actor
-    and its supervisor decides; ``raise Reject(...)`` refuses a message without crashing.
+    and its supervisor decides, unless ``on_failure`` says otherwise; ``raise Reject(...)`` refuses
+    a message without crashing.
     """
 
     __protocol__: ClassVar[Protocol] = Protocol(object, {})
@@ -31,6 +35,9 @@ class Actor:
     """Seconds that a handler may take before its worker is killed; ``spawn`` can say otherwise.
     It needs an actor with a worker of its own, and a node that runs in processes."""
 
+    on_failure: ClassVar[Mapping[type[Exception], FailurePolicy]] = MappingProxyType({})
+    """What becomes of the actor when a handler raises, by the exception's class or the nearest of
+    its bases: :class:`~gristmill.FailurePolicy`. Any other exception crashes it."""
     trap_exits: ClassVar[bool] = False
     """Whether an exit signal comes as an :class:`Exited` message, instead of ending the actor."""
     keep_children: ClassVar[bool] = False
@@ -40,6 +47,7 @@ class Actor:
         """Check the protocol of the new class."""
         super().__init_subclass__(**options)
         cls.__protocol__ = Protocol.of(cls)
+        check_on_failure(cls.__qualname__, cls.on_failure)
 
     def on_start(self, ctx: Context) -> Any:  # noqa: ANN401 - None or an awaitable
         """Run after the constructor and the replay, before the first message; may be async."""
@@ -47,13 +55,18 @@ class Actor:
     def terminate(self, reason: ExitReason, ctx: Context) -> None:
         """Clean up: runs when the actor ends in order or by its own exception, never on a kill."""
 
+    def before_restart(self, reason: ExitReason, ctx: Context) -> None:
+        """Run in place of ``terminate`` when ``on_failure`` restarts the actor; calls that one."""
+        self.terminate(reason, ctx)
+
     def __begin__(self, ctx: Context) -> Any:  # noqa: ANN401 - None or an awaitable
         """Start; behaviours put their own part around ``on_start``."""
         return self.on_start(ctx)
 
-    def __finish__(self, reason: ExitReason, ctx: Context) -> None:
-        """End; behaviours put their own part around ``terminate``."""
-        self.terminate(reason, ctx)
+    def __finish__(self, reason: ExitReason, ctx: Context, *, restarts: bool) -> None:
+        """End; behaviours put their own part around ``terminate`` and ``before_restart``."""
+        hook = self.before_restart if restarts else self.terminate
+        hook(reason, ctx)
 
     def __state__(self) -> dict[str, Any]:
         """Give the state, as inspections see it: the attributes."""

@@ -96,6 +96,7 @@ class Clauses:
             is_async=is_async,
             reply=first.reply,
             reply_class=first.reply_class,
+            retried=first.retried,
         )
 
 

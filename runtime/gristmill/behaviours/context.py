@@ -9,19 +9,21 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import Any, NoReturn, Protocol, TypeVar
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from gristmill.behaviours.bonding import BondHost, Bonding
 from gristmill.behaviours.facet_set import FacetSet
 from gristmill.behaviours.multi_ask import multi_ask
 from gristmill.deferred import Reply
 from gristmill.errors import UsageError
+from gristmill.keyed import KeyedGroup
 from gristmill.messages import Command, Event, Request
 from gristmill.multi_reply import MultiReply
 from gristmill.ref import DEFAULT_TIMEOUT, AnyRef, DeliveryGuarantee, Ref
 from gristmill.supervision import ExitReason, Normal
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -94,6 +96,9 @@ class ActorHost(BondHost, Protocol):
     def lookup(self, name: str) -> AnyRef | None:
         """Find an actor by its name."""
 
+    def lookup_keyed(self, name: str) -> KeyedGroup[Any] | None:
+        """Find a group of keyed actors."""
+
     def tell(self, to: AnyRef, message: Command | Event, delivery: DeliveryGuarantee) -> None:
         """Send a message."""
 
@@ -158,12 +163,16 @@ def check_delay(delay: object) -> None:
 class Context(Bonding):
     """One actor's view of the runtime; valid for as long as its incarnation lives."""
 
-    __slots__ = ("_host", "name", "node", "path", "worker")
+    __slots__ = ("_host", "key", "name", "node", "path", "worker")
 
     _host: ActorHost
 
-    def __init__(self, host: ActorHost, *, name: str, path: str, worker: str, node: str) -> None:
+    def __init__(
+        self, host: ActorHost, *, name: str, path: str, worker: str, node: str, key: str = ""
+    ) -> None:
         self._host = host
+        self.key = key
+        """The key of a keyed actor; empty for any other."""
         self.name = name
         """The actor's registered name, or an empty string."""
         self.path = path
@@ -217,6 +226,10 @@ class Context(Bonding):
     def lookup(self, name: str) -> AnyRef | None:
         """Find an actor of this node by its name."""
         return self._host.lookup(name)
+
+    def lookup_keyed(self, name: str) -> KeyedGroup[Any] | None:
+        """Find a group of keyed actors by its name."""
+        return self._host.lookup_keyed(name)
 
     async def ask(
         self, to: Ref[Any], request: Request[R], *, timeout: float | None = DEFAULT_TIMEOUT

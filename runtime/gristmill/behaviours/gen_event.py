@@ -223,11 +223,11 @@ class GenEvent(Actor):
             self._handlers()[handler_id] = _Installed(handler)
         return super().__begin__(ctx)
 
-    def __finish__(self, reason: ExitReason, ctx: Context) -> None:
+    def __finish__(self, reason: ExitReason, ctx: Context, *, restarts: bool) -> None:
         """End, and every handler with it, the newest first."""
         for handler_id in reversed(list(self._handlers())):
             self._remove_quietly(handler_id, Removal(RemovalCause.STOP, reason=reason), ctx)
-        super().__finish__(reason, ctx)
+        super().__finish__(reason, ctx, restarts=restarts)
 
     def __state__(self) -> dict[str, Any]:
         """Give the attributes, and those of each handler under its id."""

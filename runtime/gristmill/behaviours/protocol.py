@@ -51,6 +51,8 @@ class Handler:
     """The declared reply type of a request; None for other messages."""
     reply_class: type | None
     """The class that a reply must be an instance of, where that says it all."""
+    retried: bool = False
+    """Whether the request is sent again when the worker dies: it is idempotent."""
 
 
 class Protocol:
@@ -152,6 +154,7 @@ def _handler(
         is_async=inspect.iscoroutinefunction(function),
         reply=reply,
         reply_class=_class_of(reply),
+        retried=issubclass(kind, Request) and kind.__idempotent__,
     )
 
 

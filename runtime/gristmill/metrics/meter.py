@@ -58,13 +58,20 @@ class Meter:
         clock: gives monotonic time in ns.
         start_ns: when the accounting begins, on the same clock; now if None. The process that
             started this one may have taken it, so that ``STARTUP`` holds the whole boot.
+        probe_ns: what a switch costs; 0 where that is not measured.
     """
 
     __slots__ = ("_interrupted", "_thread", "classes", "clock", "current", "last",
-                 "paused", "shares", "start", "switch", "transitions")  # fmt: skip
+                 "paused", "probe_ns", "shares", "start", "switch", "transitions")  # fmt: skip
 
-    def __init__(self, clock: Clock = time.perf_counter_ns, start_ns: int | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock = time.perf_counter_ns,
+        start_ns: int | None = None,
+        probe_ns: int = 0,
+    ) -> None:
         self.clock = clock
+        self.probe_ns = probe_ns
         self.start = clock() if start_ns is None else start_ns
         self.last = self.start
         self.classes = [0] * (COUNT + 1)

@@ -98,9 +98,23 @@ class ActorBuilder(Generic[A]):
         """Give it seconds to stop, or ``"brutal_kill"`` or ``"infinity"``."""
         return self._for_child(shutdown=shutdown)
 
-    def backoff(self, minimum: float, maximum: float, *, jitter: float = 0.2) -> ActorBuilder[A]:
-        """Delay restarts: from ``minimum`` seconds, doubled each time, up to ``maximum``."""
-        return self._for_child(backoff=Backoff(minimum, maximum, jitter))
+    def backoff(
+        self,
+        minimum: float,
+        maximum: float,
+        *,
+        jitter: float = 0.2,
+        reset_after: float | None = None,
+    ) -> ActorBuilder[A]:
+        """Delay restarts: from ``minimum`` seconds, doubled each time, up to ``maximum``.
+
+        An actor that has run for ``reset_after`` seconds (None: ``maximum``) begins anew.
+        """
+        return self._for_child(backoff=Backoff(minimum, maximum, jitter, reset_after))
+
+    def significant(self, significant: bool = True) -> ActorBuilder[A]:
+        """Say that its end may end its supervisor, as that one's ``auto_shutdown`` says."""
+        return self._for_child(significant=significant)
 
     def spawn(self, node: Node, *, supervisor: str = "") -> Ref[A]:
         """Start the actor on a running node, under a supervisor (by path; empty: the root).

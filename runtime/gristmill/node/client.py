@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -26,10 +27,12 @@ from gristmill.node.post import ClientPost
 from gristmill.ref import Address
 from gristmill.supervision import ExitReason
 from gristmill.transport import control as c
-from gristmill.transport.arrays import Process
 from gristmill.transport.codec import for_dead_letter, message_tag
+from gristmill.transport.control_link import ControlLink
 from gristmill.transport.data import DataPlane, NoticeSender
 from gristmill.transport.results import error_of
+from gristmill.transport.segment_directory import Process
+from gristmill.worker.dead_letter_log import DeadLetterLog
 
 _ERRORS: dict[int, type[NodeError]] = {
     2: errors.WorkerBootError,
@@ -65,7 +68,7 @@ class Connection:
         counted, wires = tallies.create(run_dir / name)
         plane = DataPlane(context, endpoint, 0, 1, wires)
         post = ClientPost(plane, NoticeSender(context, plane), self, run_dir, counted)
-        self._join(post, c.ControlLink(context, control, self._on_control), owner=owner)
+        self._join(post, ControlLink(context, control, self._on_control), owner=owner)
 
     def _join(self, post: ClientPost, link: Link, *, owner: bool) -> None:
         self.post = post
@@ -78,6 +81,7 @@ class Connection:
         self.node_id = ""
         self.address = 0
         self.subscribers: dict[str, tuple[tuple[int, int], ...]] = {}
+        self._dead_letters = DeadLetterLog(logging.getLogger("gristmill.node"), post.plane.now)
         self._link.start()
         self._link.send(c.ClientHello(self.post.plane.endpoint, os.getpid(), owner))
 
@@ -137,11 +141,13 @@ class Connection:
                 f"{to.label} did not stop within {timeout:g} s; it still will"
             ) from None
 
-    def bury(self, to: Address, body: bytes) -> None:
-        """Make a message to an actor that has stopped a dead letter."""
+    def bury(self, to: Address, body: bytes, reason: str = "") -> None:
+        """Make a message a dead letter; without a reason, because its actor has stopped."""
         label = to.name or f"#{to.key}"
-        kept, reason = for_dead_letter(body, f"{label} has stopped")
-        letter = c.DeadLetter(reason, label, message_tag(body), kept, key=to.key)
+        kept, reason = for_dead_letter(body, reason or f"{label} has stopped")
+        tag = message_tag(body)
+        self._dead_letters.tell(tag, reason, label)
+        letter = c.DeadLetter(reason, label, tag, kept, key=to.key)
         self._link.send(letter)
 
     def resend(self, number: int, timeout: float | None = 30.0) -> c.DeadLetter:
@@ -191,6 +197,7 @@ class Connection:
             case c.Welcome(address, node_id, peers, directory):
                 self.address = address
                 self.node_id = node_id
+                self.post.peers.here = address
                 self.post.plane.identify(address, 1)
                 self.post.arrays.pool.identify(Process(address, 1))
                 for peer in peers:
@@ -204,6 +211,12 @@ class Connection:
                 self.post.peers.down(address, name, reason, death, final=final)
             case c.Registered(address):
                 self.post.located(address)
+            case c.Placed(address):
+                self.post.keyed.placed(address)
+            case c.NotPlaced(name, why):
+                self.post.keyed.not_placed(name, why)
+            case c.Retire(number, home, names):
+                self.post.keyed.retire(number, home, names)
             case c.Subscribers(channel, targets):
                 self.subscribers[channel] = targets
             case c.Result() as result:

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-from gristmill.death import Death, Fate
-from gristmill.node.roster import Roster
+from gristmill.death import Death, Fate, Retried, Suspect
+from gristmill.node.roster import ActorRecord, Roster
 from gristmill.node.slots import Slot
 from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.supervision import (
@@ -23,11 +23,14 @@ from gristmill.supervision import (
     Report,
     Shutdown,
     describe,
+    is_ordered,
 )
 from gristmill.worker.process import TERMINATED
 
 _TOLD = 5
 """Decisions of one moment that are told one by one."""
+_SUSPECTS = 100
+"""Messages that are remembered of an actor whose workers have died with them."""
 
 
 class Deaths:
@@ -50,12 +53,16 @@ class Deaths:
         detail = "out of memory" if out_of_memory == "yes" else slot.verdict
         reason = _reason(status, detail)
         sight, frames = self._shell.look(slot)
-        actor, seconds, message = "", 0.0, ""
+        actor, seconds, message, retried = "", 0.0, "", None
         if sight is not None and sight.message:
             since = sight.since_ns if sight.actor else sight.waiting_ns
             key = sight.actor or next(iter(slot.keys), 0)  # who awaits has the worker to itself
             actor, message = self._roster.label(key), sight.message
             seconds = max(0.0, (self._shell.now_ns() - since) / 1e9)
+            record = self._roster.actors.get(sight.actor)
+            if record is not None and not (is_ordered(reason) or slot.collateral):
+                retried = sight.retried
+                _suspect(record, retried, describe(reason))
         death = Death(
             worker=slot.name,
             incarnation=slot.incarnation,
@@ -69,6 +76,7 @@ class Deaths:
             seconds=seconds,
             output=sight.lines if sight is not None else (),
             stack=frames,
+            retried=retried,
         )
         slot.verdict = ""
         slot.last_death = death
@@ -89,6 +97,18 @@ class Deaths:
         if slot is None or not isinstance(record.reason, Crash):
             return incarnation  # how its worker died has just been told
         return f"{incarnation}, worker {slot.name}, pid {slot.pid}"
+
+
+def _suspect(record: ActorRecord, message: Retried | None, cause: str) -> None:
+    """Note that an actor's worker has died with an at-least-once message in hand."""
+    if message is None or message.asked:  # who asked counts for itself
+        return
+    which = (message.source, message.number)
+    known = {(one.source, one.number): one for one in record.suspects}
+    times = known[which].times + 1 if which in known else 1
+    known.pop(which, None)
+    known[which] = Suspect(*which, times, cause)
+    record.suspects = tuple(known.values())[-_SUSPECTS:]
 
 
 def with_fates(death: Death, exited: Iterable[tuple[int, int]], decided: Iterable[Action]) -> Death:

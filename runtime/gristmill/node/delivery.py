@@ -9,7 +9,7 @@ from gristmill.durability import JournalError, JournalStore
 from gristmill.errors import UsageError
 from gristmill.node.outgoing import Outgoing
 from gristmill.ref import Address
-from gristmill.transport.envelope import TELL, pack
+from gristmill.transport.envelope import TELL
 from gristmill.worker import counters
 from gristmill.worker.outbox import Outbox
 
@@ -95,12 +95,20 @@ class Delivery:
     def _transmit(self, to: Address, sender: str, number: int, body: bytes, *, again: bool) -> None:
         del sender  # a client's messages come from no actor
         self._outgoing.counters[counters.RESENT] += again
-        self._outgoing.plane.post(to.home, pack((TELL, to.key, 0, number, body)))
+        self._outgoing.put(to.home, (TELL, to.key, 0), number, body)
 
     @property
     def undelivered(self) -> int:
         """How many messages are not acknowledged yet."""
         return len(self._outbox) if self._outbox is not None else 0
+
+    def open_targets(self, prefix: str) -> list[str]:
+        """Give the targets whose names begin so and that have not handled everything."""
+        return self._outbox.open_targets(prefix) if self._outbox is not None else []
+
+    def has_open(self, target: str) -> bool:
+        """Tell whether a target has not handled everything."""
+        return self._outbox is not None and self._outbox.has_open(target)
 
     # --- what others say ---
 

@@ -16,6 +16,7 @@ from gristmill.supervision import (
     Normal,
     Shutdown,
     SupervisionTree,
+    Verdict,
 )
 
 
@@ -52,14 +53,24 @@ class Endings:
         self._now = now
         self._events = itertools.count(-1, -1)
 
-    def exited(self, exited: list[tuple[int, int]], reason: ExitReason) -> None:
-        """One event has ended these incarnations, given as (key, incarnation)."""
-        keys, decided = self.decide(exited, reason)
+    def exited(
+        self, exited: list[tuple[int, int]], reason: ExitReason, verdict: Verdict | None = None
+    ) -> None:
+        """One event has ended these incarnations, given as (key, incarnation).
+
+        ``verdict`` is what the class of one that ended alone has decided.
+        """
+        keys, decided = self.decide(exited, reason, verdict=verdict)
         self._driver.act(decided)
         self._driver.settle(keys)
 
     def decide(
-        self, exited: list[tuple[int, int]], reason: ExitReason, *, collateral: bool = False
+        self,
+        exited: list[tuple[int, int]],
+        reason: ExitReason,
+        *,
+        collateral: bool = False,
+        verdict: Verdict | None = None,
     ) -> tuple[list[int], list[Action]]:
         """Tell the tree of all whose end counts now; give their keys and what it has decided.
 
@@ -67,6 +78,7 @@ class Endings:
             exited: what one event has ended, as (key, incarnation).
             reason: why.
             collateral: they did nothing wrong.
+            verdict: what the class of one that ended alone has decided.
         """
         event = next(self._events)
         for key, incarnation in exited:
@@ -77,16 +89,23 @@ class Endings:
             late = self._limits.is_overdue(key)
             why = self._limits.ended(key, reason)
             if self._families.has(key):
-                self._families.end(key, why, partial(self._tell, [pair], why, event))
+                told = None if late else verdict
+                self._families.end(key, why, partial(self._tell, [pair], why, event, told))
             elif late:
                 self._tell([pair], why, event)
             else:
                 rest.append(pair)
-        decided = self._tell_tree(rest, reason, event, collateral=collateral)
+        decided = self._tell_tree(rest, reason, event, verdict, collateral=collateral)
         return [key for key, _ in rest], decided
 
-    def _tell(self, exited: list[tuple[int, int]], reason: ExitReason, event: int) -> None:
-        self._driver.act(self._tell_tree(exited, reason, event))
+    def _tell(
+        self,
+        exited: list[tuple[int, int]],
+        reason: ExitReason,
+        event: int,
+        verdict: Verdict | None = None,
+    ) -> None:
+        self._driver.act(self._tell_tree(exited, reason, event, verdict))
         self._driver.settle([key for key, _ in exited])
 
     def _tell_tree(
@@ -94,23 +113,34 @@ class Endings:
         exited: list[tuple[int, int]],
         reason: ExitReason,
         event: int,
+        verdict: Verdict | None,
         *,
         collateral: bool = False,
     ) -> list[Action]:
         if len(exited) == 1 and self._families.ends_with_parent(exited[0][0], reason):
             reason = Shutdown("its parent has ended")  # an ordered stop, and no failure
         now = self._now()
-        return self._tree.actors_exited(exited, reason, now, event=event, collateral=collateral)
+        return self._tree.actors_exited(
+            exited, reason, now, event=event, collateral=collateral, verdict=verdict
+        )
 
     def start_failed(
-        self, key: int, incarnation: int, reason: ExitReason, *, ignored: bool
+        self,
+        key: int,
+        incarnation: int,
+        reason: ExitReason,
+        *,
+        ignored: bool,
+        verdict: Verdict | None,
     ) -> None:
         """An incarnation could not start, or chose not to run."""
         self._roster.ended(key, incarnation)
         self._limits.started(key)
 
         def tell() -> None:
-            failed = self._tree.start_failed(key, incarnation, reason, self._now(), ignored=ignored)
+            failed = self._tree.start_failed(
+                key, incarnation, reason, self._now(), ignored=ignored, verdict=verdict
+            )
             self._driver.act(failed)
             self._driver.settle([key])
 

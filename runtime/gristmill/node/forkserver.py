@@ -30,7 +30,8 @@ from gristmill.node.linux import die_with_parent
 from gristmill.node.rundir import remove
 from gristmill.node.wire import FrameSocket
 from gristmill.transport.wakeup import Wakeup
-from gristmill.worker.process import WorkerConfig, run_worker
+from gristmill.worker.config import WorkerConfig
+from gristmill.worker.process import run_worker
 
 
 class Preload(msgspec.Struct, frozen=True, tag=True):

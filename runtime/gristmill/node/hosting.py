@@ -1,4 +1,7 @@
-"""Where a node runs: in processes of its own, or inside the client's process."""
+"""Where a node runs: in processes of its own, or inside the client's process.
+
+What a client needs is loaded here while the supervisor process loads what that needs.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,22 @@ import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from gristmill.errors import NodeStoppedError
-from gristmill.node.client import Connection
+from gristmill.node.config import NodeConfig
 from gristmill.node.launch import launch
-from gristmill.node.local import LocalConnection, LocalWorld
 from gristmill.node.rundir import RunDirectory
-from gristmill.node.supervisor_shell import NodeConfig
+
+if TYPE_CHECKING:
+    from gristmill.node.client import Connection
+    from gristmill.node.local import LocalWorld
+
+
+NewWorld = Callable[[NodeConfig], "LocalWorld"]
+"""Makes a world for a node inside the client's process."""
 
 
 class Host(Protocol):
@@ -46,6 +55,8 @@ class ProcessHost:
         path: Path = self._run_dir.path
         config = msgspec.structs.replace(config, run_dir=str(path))
         self._process = launch(config, self._run_dir.lock, blas_threads)
+        from gristmill.node.client import Connection
+
         self.connection = Connection(path, f"ipc://{path}/control", owner=True)
         threading.Thread(target=self._watch, name="gristmill-watch", daemon=True).start()
 
@@ -83,10 +94,12 @@ class ProcessHost:
 class LocalHost:
     """The client's own process."""
 
-    def __init__(self, config: NodeConfig, new_world: Callable[[NodeConfig], LocalWorld]) -> None:
+    def __init__(self, config: NodeConfig, new_world: NewWorld | None = None) -> None:
+        from gristmill.node.local import LocalConnection, LocalWorld, real_sources
+
         self._run_dir = RunDirectory()  # for arrays, which are shared as among processes
         config = msgspec.structs.replace(config, run_dir=str(self._run_dir.path))
-        self._world = new_world(config)
+        self._world = new_world(config) if new_world else LocalWorld(config, real_sources())
         self.connection: Connection = LocalConnection(self._world)
 
     @property

@@ -11,7 +11,7 @@ from gristmill.errors import DecodeError
 from gristmill.node.delivery import Delivery
 from gristmill.node.monitor import Monitor
 from gristmill.node.outgoing import Outgoing
-from gristmill.node.requests import OpenRequests
+from gristmill.node.requests import PLACE_BITS, PLACES, OpenRequests
 from gristmill.transport.envelope import (
     ACK,
     ARRAYS,
@@ -51,21 +51,15 @@ class Incoming:
         _, source, incarnation, before, _, _, messages = envelopes[0]
         if messages:
             self._outgoing.plane.wires.received(source, incarnation, before, messages)
-        pending = self._pending
         acknowledged: dict[str, int] | None = None
         for envelope in islice(envelopes, 1, None):
             kind = envelope[0]
             if kind == REPLY:
-                waiter = pending.pop(envelope[1], None)
-                if waiter is not None:
-                    waiter.answer(envelope[2])
+                self._answer(envelope[1], envelope[2])
             elif kind == ARRAYS:
                 self._take_arrays(envelope)
             elif kind == ERROR:
-                waiter = pending.pop(envelope[1], None)
-                if waiter is not None:
-                    reply = msgspec.msgpack.decode(envelope[2], type=ErrorReply)
-                    waiter.settle(None, to_exception(reply))
+                self._fail(envelope[1], envelope[2])
             elif kind == EVENT:
                 self._publish(envelope)
             elif kind == CREDIT:
@@ -80,6 +74,20 @@ class Incoming:
                 self._outgoing.arrays.take_back(envelopes[0], envelope)
         if acknowledged:
             self._delivery.acknowledged(acknowledged)
+
+    def _answer(self, request: int, bodies: list[bytes]) -> None:
+        number = request >> PLACE_BITS
+        waiter = self._pending.get(number)
+        if waiter is not None and waiter.answer(request & PLACES, bodies):
+            self._pending.pop(number, None)
+
+    def _fail(self, request: int, body: bytes) -> None:
+        number = request >> PLACE_BITS
+        waiter = self._pending.get(number)
+        if waiter is not None:
+            error = to_exception(msgspec.msgpack.decode(body, type=ErrorReply))
+            if waiter.fail(request & PLACES, error):
+                self._pending.pop(number, None)
 
     def _ended(self, body: bytes) -> None:
         signal = decode_signal(body)
@@ -101,7 +109,5 @@ class Incoming:
         self._outgoing.took_arrays()
         if inner[0] == EVENT:
             self._publish(inner)
-            return
-        waiter = self._pending.pop(inner[1], None)
-        if waiter is not None:
-            waiter.answer(inner[2])
+        else:
+            self._answer(inner[1], inner[2])

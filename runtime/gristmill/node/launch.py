@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from gristmill.node.supervisor_shell import NodeConfig
+from gristmill.node.config import NodeConfig
 
 _CODE = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "

@@ -24,27 +24,28 @@ from typing import Any, NamedTuple, TypeVar
 
 from gristmill.behaviours.context import Timer
 from gristmill.death import Likelihood
-from gristmill.errors import AskTimeoutError, ErrorData
+from gristmill.errors import AskTimeoutError, ErrorData, UsageError
 from gristmill.messages import Request
 from gristmill.metrics import Calibration, TimeClass, calibrate
 from gristmill.metrics.wires import Wires
 from gristmill.node.client import Connection
+from gristmill.node.config import NodeConfig
 from gristmill.node.deliveries import Tally
 from gristmill.node.latch import Latch
 from gristmill.node.local_worker import LocalWorker, LoopbackPlane
 from gristmill.node.post import ClientPost
-from gristmill.node.requests import Waiter
+from gristmill.node.requests import RequestRun, Waiter
 from gristmill.node.sending import ControlSide
 from gristmill.node.slots import Slot
 from gristmill.node.supervisor_core import SupervisorCore
-from gristmill.node.supervisor_shell import NodeConfig
 from gristmill.node.tallies import tally_of
 from gristmill.ref import Address
 from gristmill.transport import control as c
-from gristmill.transport.arrays import Process, remove_segments, segment_directory
+from gristmill.transport.segment_directory import Process, remove_segments, segment_directory
 from gristmill.worker import counters
 from gristmill.worker.activity import Sight
-from gristmill.worker.process import LoopTimer, WorkerConfig
+from gristmill.worker.config import WorkerConfig
+from gristmill.worker.process import LoopTimer
 
 R = TypeVar("R")
 
@@ -379,6 +380,7 @@ class LocalPost(ClientPost):
     def __init__(self, plane: LoopbackPlane, control: ControlSide, run_dir: Path) -> None:
         super().__init__(plane, _NoWake(), control, run_dir)
         self._outgoing.stragglers = _NoStragglers()
+        self._local_plane = plane
 
     def send_request(
         self,
@@ -392,6 +394,15 @@ class LocalPost(ClientPost):
         """Send a request, and what is given back of others' arrays: nobody else would."""
         self._outgoing.give_back()
         return super().send_request(to, request, deadline, wait=wait, notify=notify)
+
+    def _enter(self, waiter: Waiter | RequestRun) -> int:
+        """Put open requests into the table, unless a handler asks, which nobody could answer."""
+        if self._local_plane.inside:
+            raise UsageError(
+                "a handler asks through a ref of the client's, which would wait for itself; "
+                "give the ref to the actor in a message or argument, and write await ctx.ask(...)"
+            )
+        return super()._enter(waiter)
 
     async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""

@@ -11,30 +11,21 @@ from typing import TYPE_CHECKING
 
 from gristmill.behaviours.context import Timer
 from gristmill.durability import open_store
-from gristmill.errors import UsageError
 from gristmill.metrics import Meter, TimeClass, WorkerSnapshot
 from gristmill.metrics.classes import NAMES as CLASS_NAMES
 from gristmill.metrics.wires import Wires
 from gristmill.transport import control as c
-from gristmill.transport.envelope import (
-    ARRAYS,
-    ASK,
-    INSPECT,
-    NOTICE,
-    count_messages,
-    pack,
-    pack_frame,
-)
+from gristmill.transport.envelope import NOTICE, count_messages, pack, pack_frame
 from gristmill.transport.exchange import ArrayExchange
+from gristmill.transport.outbound import Outbound
 from gristmill.worker import counters
+from gristmill.worker.config import WorkerConfig
 from gristmill.worker.core import WorkerCore
-from gristmill.worker.process import WorkerConfig
 
 if TYPE_CHECKING:
     from gristmill.node.local import LocalWorld
 
 _IDLE = int(TimeClass.IDLE)
-_WAITED_FOR = (ASK, INSPECT)
 _DISPATCH = int(TimeClass.DISPATCH)
 
 
@@ -46,7 +37,7 @@ class LoopbackPlane:
         self._address = address
         self._incarnation = incarnation
         self._peers: dict[int, int] = {}
-        self._envelopes: dict[int, list[bytes]] = {}
+        self._outbound: dict[int, Outbound] = {}
         self._sent: dict[int, int] = {}
         """Messages sent to the present incarnation of each peer."""
         self.wires = Wires()
@@ -68,8 +59,9 @@ class LoopbackPlane:
         """Take the next frame, or None when there is none now."""
         return self.inbox.popleft() if self.inbox else None
 
-    def receive_within(self, seconds: float) -> bytes | None:
+    def receive_within(self, seconds: float, *, expected: bool = False) -> bytes | None:
         """Take the next frame, running the node for it ``seconds`` at most."""
+        del expected
         self._world.run(lambda: bool(self.inbox), seconds)
         return self.receive()
 
@@ -81,7 +73,7 @@ class LoopbackPlane:
 
     def disconnect(self, address: int) -> None:
         """Forget a dead peer: what still waits for it counts as sent, and is lost."""
-        self._count(address, self._envelopes.pop(address, []))
+        self._count(address, *self._to(address).take())
         self._peers.pop(address, None)
 
     def incarnation_of(self, address: int) -> int:
@@ -89,23 +81,32 @@ class LoopbackPlane:
         return self._peers.get(address, 0)
 
     def waiting(self, address: int) -> int:
-        """Count the envelopes that wait for a peer."""
-        return len(self._envelopes.get(address, ()))
+        """Count the messages that wait for a peer."""
+        return self._to(address).messages
+
+    @property
+    def inside(self) -> bool:
+        """Whether the caller is a handler."""
+        return self._world.inside
 
     @property
     def unsent(self) -> bool:
         """Whether a flush has something to do."""
-        return bool(self._envelopes)
+        return any(outbound.messages for outbound in self._outbound.values())
 
     def post(self, address: int, envelope: bytes) -> None:
         """Put an envelope into the next frame for a peer."""
-        kind = envelope[3] if envelope[1] == ARRAYS else envelope[1]
-        if kind in _WAITED_FOR and self._address >= c.FIRST_CLIENT and self._world.inside:
-            raise UsageError(
-                "a handler asks through a ref of the client's, which would wait for itself; "
-                "give the ref to the actor in a message or argument, and write await ctx.ask(...)"
-            )
-        self._envelopes.setdefault(address, []).append(envelope)
+        self._to(address).add(envelope)
+
+    def outbound(self, address: int) -> Outbound:
+        """Give where to put what is for a peer; it stays the same."""
+        return self._to(address)
+
+    def _to(self, address: int) -> Outbound:
+        outbound = self._outbound.get(address)
+        if outbound is None:
+            outbound = self._outbound[address] = Outbound(_nothing)
+        return outbound
 
     def send_now(self, address: int, envelope: bytes) -> bool:
         """Hand an envelope over; give whether the node has to run for it to be handled."""
@@ -114,17 +115,19 @@ class LoopbackPlane:
 
     def flush(self) -> bool:
         """Hand over what waits; give whether the node has to run for it to be handled."""
-        for address in [address for address in self._envelopes if address in self._peers]:
-            self._world.deliver(address, self._frame(address, self._envelopes.pop(address)))
+        for address, outbound in list(self._outbound.items()):
+            if outbound.messages and address in self._peers:
+                self._world.deliver(address, self._frame(address, outbound))
         return self._world.pending and not self._world.inside
 
-    def _frame(self, address: int, envelopes: list[bytes]) -> bytes:
+    def _frame(self, address: int, outbound: Outbound) -> bytes:
         now, before = self._world.now_ns(), self._sent.get(address, 0)
-        messages = self._count(address, envelopes)
+        envelopes, sizes = outbound.take()
+        messages = self._count(address, envelopes, sizes)
         return pack_frame(self._address, self._incarnation, before, envelopes, now, messages)
 
-    def _count(self, address: int, envelopes: list[bytes]) -> int:
-        messages = count_messages(envelopes)
+    def _count(self, address: int, envelopes: list[bytes], sizes: list[int]) -> int:
+        messages = count_messages(envelopes, sizes)
         if messages:
             self._sent[address] = self._sent.get(address, 0) + messages
             self.wires.sent(address, self._peers.get(address, 0), messages)
@@ -132,6 +135,10 @@ class LoopbackPlane:
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
+
+
+def _nothing() -> None:
+    """Do nothing: whoever flushes looks at everything."""
 
 
 class LocalWorker:
@@ -166,6 +173,7 @@ class LocalWorker:
         self.counters: counters.Cells = [0] * len(counters.NAMES)
         self.wires = self.plane.wires
         self.post = self.plane.post
+        self.outbound = self.plane.outbound
         self.arrays = ArrayExchange.of(config.run_dir, config.address, config.incarnation)
         self.waiting = self.plane.waiting
         self.disconnect = self.plane.disconnect

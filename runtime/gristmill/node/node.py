@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import secrets
@@ -11,9 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gristmill.behaviours.actor import Actor
 from gristmill.channels import backends_of
@@ -25,19 +22,22 @@ from gristmill.errors import (
     UsageError,
 )
 from gristmill.importing import WORKER_MAIN, main_script
-from gristmill.node.client import Connection
+from gristmill.node.config import NodeConfig
 from gristmill.node.hosting import Host, LocalHost, ProcessHost
 from gristmill.node.launch import interrupts_held
-from gristmill.node.local import LocalWorld, real_sources
 from gristmill.node.rundir import running_nodes
 from gristmill.node.running import RunningNode
-from gristmill.node.supervisor_shell import NodeConfig
 from gristmill.supervision import (
     ChildSpec,
     Strategy,
     SupervisorSpec,
 )
 from gristmill.transport import control as c
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from gristmill.node.client import Connection
 
 A = TypeVar("A", bound=Actor)
 T = TypeVar("T")
@@ -162,7 +162,7 @@ class Node(RunningNode):
 
     def _open_host(self, config: NodeConfig) -> Host:
         if self._in_process:
-            return LocalHost(config, lambda config: LocalWorld(config, real_sources()))
+            return LocalHost(config)
         return ProcessHost(config, self._blas_threads)
 
     def stop(self, timeout: float = DRAIN) -> None:
@@ -200,9 +200,13 @@ class Node(RunningNode):
         self.stop()
 
     async def __aenter__(self) -> Self:
+        import asyncio
+
         return await asyncio.to_thread(self.start)
 
     async def __aexit__(self, *_: object) -> None:
+        import asyncio
+
         await asyncio.to_thread(self.stop)
 
     def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = float) -> npt.NDArray[Any]:

@@ -20,11 +20,13 @@ from gristmill.errors import (
 from gristmill.node.accounts import Accounts
 from gristmill.node.dead_letters import DeadLetters, address_of
 from gristmill.node.families import Families
+from gristmill.node.groups import Groups
 from gristmill.node.roster import ActorRecord, Roster
 from gristmill.node.spawning import Spawning
 from gristmill.node.status import NodeStatus
 from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.node.views import Views
+from gristmill.node.workforce import Workforce
 from gristmill.supervision import (
     Action,
     ChildSpec,
@@ -81,6 +83,8 @@ class Operations:
         accounts: Accounts,
         families: Families,
         views: Views,
+        groups: Groups,
+        workforce: Workforce,
     ) -> None:
         self._driver = driver
         self._shell = shell
@@ -89,6 +93,8 @@ class Operations:
         self._accounts = accounts
         self._families = families
         self._views = views
+        self._groups = groups
+        self._workforce = workforce
         self._open: dict[int, Callable[[int, object], None]] = {}
         """Who is told what became of an operation of the tree: its number and the outcome."""
         self.letters = DeadLetters()
@@ -119,6 +125,14 @@ class Operations:
                 self._spawn(identity, number, operation)
             case c.StartSupervisor(parent, spec):
                 self._start(identity, number, parent, spec)
+            case c.StartGroup():
+                self._answer(identity, number, self._groups.start(operation))
+            case c.FindGroup(name):
+                self._answer(identity, number, self._groups.find(name))
+            case c.AddWorkers(count):
+                self._workforce.add(count, partial(self._answer, identity, number))
+            case c.RemoveWorker(name):
+                self._workforce.remove(name, partial(self._answer, identity, number, None))
             case c.StopChild(key, reason):
                 self._stop([key], partial(self._answer, identity, number, None), reason)
             case c.Lookup(name):
@@ -294,7 +308,7 @@ class Operations:
         if key is None:
             known = ", ".join(sorted(self._roster.names)) or "none"
             raise ActorNotFoundError(f"no actor is named {name!r} (names: {known})")
-        return self._roster.address(key)
+        return self._groups.find_actor(key) or self._roster.address(key)
 
     def _collect(self, identity: bytes, number: int) -> None:
         slots = self._roster.slots.ready()

@@ -11,7 +11,11 @@ from gristmill.node.straggler import Stragglers, StragglerThread
 from gristmill.transport.credit import CreditBook
 from gristmill.transport.envelope import pack
 from gristmill.transport.exchange import ArrayExchange
+from gristmill.transport.outbound import Head
 from gristmill.worker import counters
+
+_PLAIN = {bytes}
+"""The types of bodies without arrays beside them."""
 
 
 class Outgoing:
@@ -54,6 +58,21 @@ class Outgoing:
         """Post an envelope, given as its items, and lend its arrays. Under the lock."""
         plain = type(items[-1]) is bytes
         self.plane.post(to, pack(items if plain else self.arrays.seal(items, to)))
+
+    def put(self, to: int, head: Head, number: int, body: bytes) -> None:
+        """Put a message into the next frame, and lend its arrays. Under the lock."""
+        if type(body) is bytes:
+            self.plane.outbound(to).put(head, number, body)
+        else:
+            self.plane.post(to, pack(self.arrays.seal((*head, number, body), to)))
+
+    def put_run(self, to: int, head: Head, first: int, bodies: list[bytes]) -> None:
+        """Put many messages into the next frame, and lend their arrays. Under the lock."""
+        if set(map(type, bodies)) == _PLAIN:
+            self.plane.outbound(to).put_run(head, first, bodies)
+        else:
+            for number, body in enumerate(bodies, first):
+                self.put(to, head, number, body)
 
     def give_back(self) -> None:
         """Post what is due for arrays that nobody here holds any more; a flush sends it."""

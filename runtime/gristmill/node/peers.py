@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from gristmill.death import Death
-from gristmill.errors import ActorDied, ActorNotFoundError
+from gristmill.errors import ActorDied, ActorNotFoundError, QuarantinedError
 from gristmill.node.delivery import Delivery
 from gristmill.node.monitor import Monitor
 from gristmill.node.outgoing import Outgoing
 from gristmill.node.reading import BLOCKED_WAIT, Reading
-from gristmill.node.requests import OpenRequests, Waiter
+from gristmill.node.requests import OpenRequests, RequestRun, Waiter
 from gristmill.supervision import ExitReason, NoProc, describe
-from gristmill.transport.arrays import Process
 from gristmill.transport.control import PeerInfo
+from gristmill.transport.segment_directory import Process
 from gristmill.worker import counters
 
 _GRACE = 0.005
 """Seconds for replies of a dead process that are still in the pipe."""
-_MAX_TRIES = 3
-"""How often an idempotent request is sent before its callee's deaths are the answer."""
 
 
 class Peers:
@@ -36,6 +36,8 @@ class Peers:
         self._pending = pending
         self._delivery = delivery
         self._monitors = monitors
+        self.here = 0
+        """The address of this process, once it has one."""
         self.gone: set[int] = set()
         """The addresses that nobody will have again."""
 
@@ -82,7 +84,7 @@ class Peers:
                 monitor.reason = NoProc() if final else reason
         died = f"its worker {name} died ({describe(reason)})"
         for number, waiter in asked:
-            if waiter.done or number not in self._pending:
+            if number not in self._pending:
                 continue
             if final:
                 self._pending.pop(number, None)
@@ -91,16 +93,22 @@ class Peers:
                 self._ask_again(number, waiter, died, death)
         self._outgoing.wake_reader()
 
-    def _ask_again(self, number: int, waiter: Waiter, died: str, death: Death | None) -> None:
-        """Send an idempotent request to the next incarnation; fail any other."""
-        if waiter.again is not None and waiter.tries < _MAX_TRIES:
-            waiter.tries += 1
+    def _ask_again(
+        self, number: int, waiter: Waiter | RequestRun, died: str, death: Death | None
+    ) -> None:
+        """Send idempotent requests to the next incarnation; fail any other, and poison."""
+
+        def blamed(request: int) -> bool:
+            return death is None or death.may_be_of(self.here, request)
+
+        who = (waiter.to.label, waiter.to.key, waiter.kind.name, died, death)
+        again = waiter.again(blamed, partial(QuarantinedError.asked, *who))
+        if again:
             with self._outgoing.lock:
-                self._outgoing.counters[counters.RESENT] += 1
-                self._outgoing.credit.take(waiter.to)
-                self._outgoing.post(waiter.to.home, waiter.again)
+                self._outgoing.counters[counters.RESENT] += len(again)
+                for head, request, body in again:
+                    self._outgoing.credit.take(waiter.to)
+                    self._outgoing.put(waiter.to.home, head, request, body)
                 self._outgoing.plane.flush()
         elif self._pending.pop(number, None) is not None:
-            to = waiter.to
-            error = ActorDied.asked(to.label, to.key, waiter.kind.name, died, death)
-            waiter.settle(None, error)
+            waiter.settle(None, ActorDied.asked(*who))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from gristmill.metrics.wires import Wires
+from gristmill.transport.outbound import Outbound
 
 
 class Plane(Protocol):
@@ -33,8 +34,11 @@ class Plane(Protocol):
     def receive(self) -> bytes | None:
         """Take the next frame, or None when there is none now."""
 
-    def receive_within(self, seconds: float) -> bytes | None:
-        """Take the next frame, waiting for it ``seconds`` at most."""
+    def receive_within(self, seconds: float, *, expected: bool = False) -> bytes | None:
+        """Take the next frame, waiting for it ``seconds`` at most.
+
+        ``expected``: it is likely to come at once.
+        """
 
     def connect(self, address: int, incarnation: int, endpoint: str) -> None:
         """Open the way to a peer."""
@@ -51,6 +55,9 @@ class Plane(Protocol):
 
     def post(self, address: int, envelope: bytes) -> None:
         """Put an envelope into the next frame for a peer."""
+
+    def outbound(self, address: int) -> Outbound:
+        """Give where to put what is for a peer; it stays the same."""
 
     def send_now(self, address: int, envelope: bytes) -> bool:
         """Send an envelope behind what waits; give whether it must be flushed again."""

@@ -9,7 +9,8 @@ from typing import Any, Generic, TypeVar
 from gristmill.errors import UsageError
 from gristmill.messages import Command, Event, Request
 from gristmill.node.post import ClientPost
-from gristmill.node.routing import HashRing, Routing
+from gristmill.node.routing import Routing
+from gristmill.placement.ring import HashRing
 from gristmill.ref import DEFAULT_TIMEOUT, Address, DeliveryGuarantee, Ref
 
 A = TypeVar("A")

@@ -6,19 +6,29 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from functools import partial
+from itertools import islice, repeat
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from gristmill.errors import ActorNotFoundError, MailboxFullError, UsageError
+from gristmill.keyed import refuse_keyed
 from gristmill.messages import Request
+from gristmill.node.grouping import Group, group
 from gristmill.node.monitor import Monitor
 from gristmill.node.pending import PendingReply, check_timeout
 from gristmill.node.plane import Plane, Wake
 from gristmill.node.reading import BLOCKED_WAIT, Reading
-from gristmill.node.requests import RequestKind, Waiter
+from gristmill.node.requests import (
+    MOST_TOGETHER,
+    OPEN,
+    PLACE_BITS,
+    RequestKind,
+    RequestRun,
+    Waiter,
+)
 from gristmill.node.sending import ClientExporter, ClientSending, ControlSide
-from gristmill.ref import Address, AnyRef, OverflowPolicy
+from gristmill.ref import KEYED, Address, AnyRef, OverflowPolicy
 from gristmill.supervision import ExitReason, NoProc, Shutdown
 from gristmill.transport.codec import Codec
 from gristmill.transport.envelope import ASK, CANCEL, INSPECT, pack
@@ -27,6 +37,18 @@ from gristmill.transport.signals import INCARNATION_SHIFT, Unwatch, Watch, signa
 from gristmill.worker.counters import Cells
 
 R = TypeVar("R")
+
+_PARTS = 4
+"""The parts that a window of requests is sent in."""
+
+
+class _Part(NamedTuple):
+    """A part of a window."""
+
+    runs: list[RequestRun]
+    places: Iterable[tuple[RequestRun, int]]
+    """Where the reply to each request is going to be."""
+    size: int
 
 
 class ClientPost(ClientSending):
@@ -116,62 +138,105 @@ class ClientPost(ClientSending):
         window: int,
         timeout: float | None,
     ) -> Iterator[R]:
-        """Send each request where ``choose`` says, ``window`` open at once; replies in order."""
+        """Send each request where ``choose`` says, ``window`` open at once; replies in order.
+
+        The window is sent in parts, so that the next part is on its way while this one is read.
+        """
         if window < 1:
             raise UsageError(f"window is {window}; it is how many requests may be open: 1 or more")
-        waiting: deque[Waiter] = deque()
+        share = min(max(1, window // _PARTS), MOST_TOGETHER)
+        parts: deque[_Part] = deque()
         source = iter(requests)
+        room, ends = window, False
         try:
             while True:
-                room = window - len(waiting)
-                batch = list(islice(source, room))
-                if batch:
-                    deadline = None if timeout is None else self._now() + timeout
-                    self._send_requests(choose, batch, deadline, waiting)
-                if not waiting:
+                while room >= share and not ends:
+                    batch = list(islice(source, share))
+                    ends = len(batch) < share
+                    if batch:
+                        deadline = None if timeout is None else self._now() + timeout
+                        room -= len(batch)
+                        parts.append(self._send_part(choose, batch, deadline))
+                        self.flush()
+                if not parts:
                     return
-                self.flush()
-                self._reading.until(waiting[0])
-                if not waiting[0].done:
-                    raise waiting[0].timed_out(timeout)
-                while waiting and waiting[0].done:
-                    yield waiting.popleft().result()
+                for run, place in parts[0].places:
+                    value = run.values[place]
+                    if value is OPEN:
+                        self._await_reply(run, place, timeout)
+                        value = run.values[place]
+                    yield value
+                room += parts.popleft().size
         finally:
-            for waiter in waiting:
-                self.abandon(waiter.number)
+            for part in parts:
+                for run in part.runs:
+                    self.abandon(run.number)
 
-    def _send_requests(
+    def _await_reply(self, run: RequestRun, place: int, timeout: float | None) -> None:
+        run.expect(place)
+        if not run.done:
+            self._reading.until(run)
+        if not run.done:
+            raise run.kind.timed_out(run.to, timeout)
+        run.raise_error(place)
+
+    def _send_part(
         self,
         choose: Callable[[Request[R]], Address],
         requests: list[Request[R]],
         deadline: float | None,
-        waiting: deque[Waiter],
-    ) -> None:
-        """Put requests into the next frames, and what waits for their replies into ``waiting``."""
+    ) -> _Part:
+        """Send requests, in runs where they can be."""
+        groups = [part for whole in group(choose, requests) for part in _parts(whole)]
+        runs = [self._send_run(each, deadline) for each in groups]
+        if len(runs) == 1:
+            return _Part(runs, zip(repeat(runs[0]), groups[0].positions), len(requests))
+        places = {
+            position: (run, place)
+            for run, each in zip(runs, groups, strict=True)
+            for place, position in enumerate(each.positions)
+        }
+        return _Part(runs, [places[at] for at in range(len(requests))], len(requests))
+
+    def _send_run(self, requests: Group, deadline: float | None) -> RequestRun:
         if self._barred is not None:  # in a forked process the lock may be held for ever
             raise self._barred
-        encode, kinds, pending = self.codec.encode, self._kinds, self._pending
-        take, post = self._credit.take, self.plane.post
+        to = requests.to
+        kind = self._kinds.get(requests.kind) or self._kind(requests.kind)
+        bodies = self.codec.encode_many(requests.requests)
+        run = RequestRun(to, kind, deadline, len(bodies))
+        if kind.idempotent:
+            run.keep(bodies)
         with self._send_lock:
-            for request in requests:
-                to = choose(request)
-                if self._barred is not None:
-                    raise self._barred
-                if to.home in self._gone:
-                    raise ActorNotFoundError(f"{to.label} has stopped")
-                cls = type(request)
-                kind = kinds.get(cls) or self._kind(cls)
-                body = encode(request)
-                if not take(to):
+            run.number = self._enter(run)
+            first = run.number << PLACE_BITS
+            if to.home == KEYED:
+                self._ask_keyed(run, first, bodies[0], wait=True)
+                return run
+            sent = 0
+            while sent < len(bodies):
+                self._check_target(to)
+                room = self._credit.take_some(to, len(bodies) - sent)
+                if not room:
                     self._wait_for_credit(to, deadline, wait=True)
-                number = self._next_request
-                self._next_request = number + 1
-                items = (ASK, to.key, 0, number, deadline or 0.0, body)
-                waiter = pending[number] = Waiter(to, kind, deadline, number)
-                if kind.idempotent:
-                    waiter.again = items
-                post(to.home, pack(items if type(body) is bytes else self._seal(items, to.home)))
-                waiting.append(waiter)
+                    room = 1
+                self._outgoing.put_run(to.home, run.head, first + sent, bodies[sent : sent + room])
+                sent += room
+        return run
+
+    def _enter(self, waiter: Waiter | RequestRun) -> int:
+        """Put open requests into the table; give their entry's number. Under the lock."""
+        number = self._next_request
+        self._next_request = number + 1
+        self._pending[number] = waiter
+        return number
+
+    def _check_target(self, to: Address) -> None:
+        """Refuse to send what can't arrive. Under the lock."""
+        if self._barred is not None:
+            raise self._barred
+        if to.home in self._gone:
+            raise ActorNotFoundError(f"{to.label} has stopped")
 
     def send_request(
         self,
@@ -191,30 +256,45 @@ class ClientPost(ClientSending):
             wait: wait for room in the mailbox.
             notify: called once there is an outcome, by the thread that brings it.
         """
-        if self._barred is not None:  # in a forked process the lock may be held for ever
-            raise self._barred
-        if to.home in self._gone:
-            raise ActorNotFoundError(f"{to.label} has stopped")
+        self._check_target(to)
         cls = type(request)
         kind = self._kinds.get(cls) or self._kind(cls)
         body = self.codec.encode(request)
-        plane = self.plane
+        waiter = Waiter(to, kind, deadline, 0)
+        waiter.notify = notify
+        if kind.idempotent:
+            waiter.body = body
         with self._send_lock:
             if self._barred is not None:
                 raise self._barred
+            if to.home == KEYED:
+                waiter.number = self._enter(waiter)
+                self._ask_keyed(waiter, waiter.number << PLACE_BITS, body, wait=wait)
+                return waiter
             if not self._credit.take(to):
                 self._wait_for_credit(to, deadline, wait=wait)
-            number = self._next_request
-            self._next_request = number + 1
-            items: tuple[Any, ...] = (ASK, to.key, 0, number, deadline or 0.0, body)
-            envelope = pack(items if type(body) is bytes else self._seal(items, to.home))
-            waiter = self._pending[number] = Waiter(to, kind, deadline, number)
-            waiter.notify = notify
-            if kind.idempotent:
-                waiter.again = items
-            if plane.send_now(to.home, envelope):
+            waiter.number = self._enter(waiter)
+            items = (ASK, to.key, 0, deadline or 0.0, waiter.number << PLACE_BITS)
+            if type(body) is bytes:
+                envelope = pack((*items, (body,)))
+            else:
+                envelope = pack(self.arrays.seal((*items, body), to.home))
+            if self.plane.send_now(to.home, envelope):
                 self._outgoing.wake_reader()  # it flushes again
         return waiter
+
+    def _ask_keyed(
+        self, entry: Waiter | RequestRun, number: int, body: bytes, *, wait: bool
+    ) -> None:
+        """Send a request to where its actor is, or let it wait until that is known."""
+        send = partial(self.keyed.ask, entry, number, body)
+        try:
+            self._wait_for_room(entry.to, entry.deadline, send, wait=wait)
+        except BaseException:
+            self._pending.pop(entry.number, None)
+            raise
+        if self.plane.flush():
+            self._outgoing.wake_reader()
 
     def _kind(self, request: type[Request[Any]]) -> RequestKind:
         kind = self._kinds[request] = RequestKind.of(self.codec, request)
@@ -227,6 +307,7 @@ class ClientPost(ClientSending):
         if self._barred is not None:
             raise self._barred
         to = ref.address
+        refuse_keyed(to, "monitored")
         with self._send_lock:
             self._last_monitor += 1
             number = self._last_monitor
@@ -251,18 +332,18 @@ class ClientPost(ClientSending):
     def inspect(self, to: Address, inspection: Request[R], timeout: float) -> R:
         """Ask a worker about one of its actors, and wait for its answer."""
         check_timeout(timeout)
+        refuse_keyed(to, "inspected")
         self._check()
         if to.home in self._gone:
             raise ActorNotFoundError(f"{to.label} has stopped")
         cls = type(inspection)
         kind = self._kinds.get(cls) or self._kind(cls)
         body = self.codec.encode(inspection)
+        waiter = Waiter(to, kind, self._now() + timeout, 0)
         with self._send_lock:
-            number = self._next_request
-            self._next_request = number + 1
-            waiter = Waiter(to, kind, self._now() + timeout, number)
-            self._pending[number] = waiter
-            self.plane.post(to.home, pack((INSPECT, to.key, number, body)))
+            waiter.number = self._enter(waiter)
+            request = waiter.number << PLACE_BITS
+            self.plane.post(to.home, pack((INSPECT, to.key, request, body)))
         self.flush()
         return PendingReply[R](self, waiter).result(timeout)
 
@@ -272,23 +353,32 @@ class ClientPost(ClientSending):
         return self._reading
 
     def abandon(self, number: int) -> None:
-        """Drop the reply of a request when it comes, and have its callee stop with it."""
-        waiter = self._pending.pop(number, None)
-        if waiter is None or waiter.done or self._barred is not None:
+        """Drop the replies of an entry's requests when they come; have their callee stop too."""
+        entry = self._pending.pop(number, None)
+        if entry is None or self._barred is not None:
             return
-        to = waiter.to
+        to, requests = entry.to, entry.open_requests()
         with self._send_lock:
-            if to.home not in self._gone and self.plane.send_now(
-                to.home, pack((CANCEL, to.key, number))
-            ):
+            if not requests or to.home < 0 or to.home in self._gone:
+                return  # what waits for the place of a keyed actor does not leave any more
+            if self.plane.send_now(to.home, pack((CANCEL, to.key, requests))):
                 self._outgoing.wake_reader()
 
     def stop_actor(self, to: Address, reason: ExitReason | None, timeout: float) -> None:
         """Stop the actor in order, over the control plane."""
         check_timeout(timeout)
+        refuse_keyed(to, "stopped through its ref")
         self._control.stop_actor(to, reason or Shutdown(), timeout)
 
 
 def _finish(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+def _parts(whole: Group) -> list[Group]:
+    """Give what may travel as a run; of what is for a keyed actor each by itself: it may move."""
+    if whole.to.home != KEYED:
+        return [whole]
+    each = zip(whole.requests, whole.positions, strict=True)
+    return [Group(whole.to, whole.kind, [request], [at]) for request, at in each]

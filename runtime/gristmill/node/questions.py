@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gristmill.errors import GristmillError
 from gristmill.importing import import_path
 from gristmill.messages import Request
 from gristmill.multi_reply import MultiReply
-from gristmill.node.client import Connection
-from gristmill.node.pending import PendingReply, check_timeout
 from gristmill.ref import DEFAULT_TIMEOUT, AnyRef
 from gristmill.transport.inspection import GetState, ReplaceState, Resume, Suspend
+
+if TYPE_CHECKING:
+    from gristmill.node.client import Connection
+    from gristmill.node.pending import PendingReply
 
 R = TypeVar("R")
 
@@ -45,6 +47,8 @@ class Questions(ABC):
             timeout: seconds for all together; None waits for as long as they live. Whoever has
                 not answered then is among the failed, and a late reply is dropped.
         """
+        from gristmill.node.pending import PendingReply, check_timeout
+
         check_timeout(timeout)
         post = self._connected().post
         deadline = None if timeout is None else time.monotonic() + timeout

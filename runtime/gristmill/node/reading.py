@@ -103,7 +103,7 @@ class Reading:
             if plane.unsent:
                 self._outgoing.flush()
                 patience = min(patience, BLOCKED_WAIT) if plane.unsent else patience
-            frame = plane.receive_within(patience)
+            frame = plane.receive_within(patience, expected=True)
             if frame is not None:
                 self._take(frame)
         return True

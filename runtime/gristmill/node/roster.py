@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from gristmill.death import Suspect
 from gristmill.node.slots import Slots
 from gristmill.ref import Address
 from gristmill.transport import control as c
@@ -21,7 +22,7 @@ class Client(msgspec.Struct, frozen=True):
     owner: bool
 
 
-class ActorRecord(msgspec.Struct):
+class ActorRecord(msgspec.Struct, gc=False):
     """Where an actor lives."""
 
     spec: c.ActorSpec
@@ -29,6 +30,8 @@ class ActorRecord(msgspec.Struct):
     incarnation: int = 0
     alive: bool = False
     announced: bool = False
+    suspects: tuple[Suspect, ...] = ()
+    """The at-least-once messages that its workers have died with."""
 
 
 class Roster:
@@ -53,14 +56,39 @@ class Roster:
             if address != but:
                 self._send(client.identity, message)
 
+    def tell(self, process: int, message: c.ControlMessage) -> None:
+        """Send a message to one process, if it is there."""
+        slot = self.slots.get(process)
+        if slot is not None and slot.identity:
+            self._send(slot.identity, message)
+        elif process in self.clients:
+            self._send(self.clients[process].identity, message)
+
+    def process_of(self, identity: bytes) -> int:
+        """Give the process with this routing id; 0 if there is none any more."""
+        slot = self.slots.by_identity(identity)
+        if slot is not None:
+            return slot.address
+        clients = self.clients.items()
+        return next((at for at, client in clients if client.identity == identity), 0)
+
     def peers(self) -> list[c.PeerInfo]:
         """Give every process that can be reached."""
         workers = [slot.peer for slot in self.slots.ready() if slot.peer is not None]
         return workers + [client.peer for client in self.clients.values()]
 
     def directory(self) -> list[Address]:
-        """Give the addresses of the named actors that have started."""
-        return [self.address(key) for key in self.names.values() if self.actors[key].announced]
+        """Give the addresses of the named actors that have started, but no keyed ones.
+
+        Where those are is told to who asks.
+        """
+        announced = [key for key in self.names.values() if self.actors[key].announced]
+        return [self.address(key) for key in announced if not self.actors[key].spec.key]
+
+    def plain_names(self) -> tuple[str, ...]:
+        """Give the names of all actors but the keyed ones, sorted."""
+        named = self.names.items()
+        return tuple(sorted(name for name, key in named if not self.actors[key].spec.key))
 
     def introduce(self, identity: bytes) -> None:
         """Tell a newcomer who gets the events of which channel."""
@@ -94,7 +122,7 @@ class Roster:
         """An actor has started: its name stands for it now."""
         record = self.actors[key]
         record.announced = True
-        if record.spec.name:
+        if record.spec.name and not record.spec.key:
             self.broadcast(c.Registered(self.address(key)))
 
     def remove(self, key: int) -> None:
@@ -108,7 +136,8 @@ class Roster:
                 del self.departed[next(iter(self.departed))]
         if self.names.get(name) == key:
             del self.names[name]
-            self.broadcast(c.Unregistered(key, name))
+            if not record.spec.key:
+                self.broadcast(c.Unregistered(key, name))
 
     def subscribe(self, channel: str, target: tuple[int, int], *, wanted: bool) -> None:
         """Begin or end a subscription of an actor, or of a client (key 0)."""

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from gristmill.errors import NodeConnectError, NodeStartError
-from gristmill.transport.arrays import (
+from gristmill.transport.segment_directory import (
     make_segment_directory,
     remove_segment_directory,
     segment_directory,

@@ -4,35 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from gristmill.behaviours.actor import Actor
-from gristmill.channels import ChannelManager
 from gristmill.config import ChannelConfig, available_cores
 from gristmill.errors import ActorNotFoundError, GristmillError, NodeError, UsageError
 from gristmill.facets.specs import FacetSpec
+from gristmill.keyed import KeyedGroup
 from gristmill.messages import Event
-from gristmill.metrics import Report, RunInfo, WorkerSnapshot, build_report
-from gristmill.node.deliveries import Deliveries
-from gristmill.node.executor import NodeExecutor
-from gristmill.node.mapping import map_batches
-from gristmill.node.monitor import Monitor
-from gristmill.node.pool import Pool
 from gristmill.node.questions import Questions
 from gristmill.node.routing import Routing
-from gristmill.node.specs import check_tree, pool_spec
-from gristmill.node.status import NodeStatus, WorkerActivity
-from gristmill.node.subscription import Subscription
 from gristmill.ref import Address, Mailbox, Ref
 from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
 from gristmill.transport import control as c
-from gristmill.worker.functions import FunctionRunner
-from gristmill.worker.specs import actor_spec, child_spec, encode_arguments
+
+if TYPE_CHECKING:
+    from gristmill.channels import ChannelManager
+    from gristmill.metrics import Report
+    from gristmill.node.deliveries import Deliveries
+    from gristmill.node.executor import NodeExecutor
+    from gristmill.node.monitor import Monitor
+    from gristmill.node.pool import Pool
+    from gristmill.node.status import NodeStatus, WorkerActivity
+    from gristmill.node.subscription import Subscription
 
 A = TypeVar("A", bound=Actor)
 T = TypeVar("T")
@@ -48,6 +46,7 @@ class RunningNode(Questions):
     def __init__(self, workers: int, channels: ChannelConfig) -> None:
         self.workers = workers
         """How many workers it has, besides those for single actors."""
+        self._worker_names = [f"w{number}" for number in range(1, workers + 1)]
         self._channels = channels
         self._runners: list[Address] = []
         self._runner_lock = threading.Lock()
@@ -71,6 +70,7 @@ class RunningNode(Questions):
         restart: Restart | str = Restart.PERMANENT,
         shutdown: ShutdownPolicy = 5.0,
         backoff: Backoff | None = None,
+        significant: bool = False,
         mailbox: Mailbox | None = None,
         facets: Iterable[FacetSpec] | None = None,
         placement: str = "any",
@@ -89,6 +89,7 @@ class RunningNode(Questions):
             restart: ``"permanent"``, ``"transient"`` or ``"temporary"``.
             shutdown: seconds that it gets to stop, ``"brutal_kill"`` or ``"infinity"``.
             backoff: delays before restarts.
+            significant: its end may end its supervisor, as that one's ``auto_shutdown`` says.
             mailbox: its bound; the class's own if None.
             facets: what it starts with; the class's own if None.
             placement: ``"any"``, ``"io"``, ``"dedicated"`` or a worker's name.
@@ -105,13 +106,22 @@ class RunningNode(Questions):
             AlreadyStartedError: the name is taken.
             ActorTypeError: the workers can't import it.
         """
+        from gristmill.worker.specs import child_spec
+
         return self._spawn(
             kind,
             [args],
             kwargs,
             [name],
             supervisor,
-            child_spec(None, "", restart=restart, shutdown=shutdown, backoff=backoff),
+            child_spec(
+                None,
+                "",
+                restart=restart,
+                shutdown=shutdown,
+                backoff=backoff,
+                significant=significant,
+            ),
             mailbox=mailbox,
             facets=facets,
             placement=placement,
@@ -167,6 +177,8 @@ class RunningNode(Questions):
             raise UsageError(
                 f"there are {len(names)} names for {len(each)} actors; give each a name, or none"
             )
+        from gristmill.worker.specs import child_spec
+
         return self._spawn(
             kind,
             each,
@@ -192,6 +204,8 @@ class RunningNode(Questions):
         child: ChildSpec,
         **options: Any,  # noqa: ANN401 - the rest of what an actor_spec takes
     ) -> list[Ref[A]]:
+        from gristmill.worker.specs import actor_spec, encode_arguments
+
         connection = self._connected()
         post = connection.post
         spec = actor_spec(post.codec, kind, **options)
@@ -219,6 +233,8 @@ class RunningNode(Questions):
             StartFailedError: one of its children could not start; the others were stopped.
             AlreadyStartedError: a name is taken. Nothing was started.
         """
+        from gristmill.node.specs import check_tree
+
         connection = self._connected()
         check_tree(spec)
         operation = c.StartSupervisor(supervisor, spec)
@@ -240,6 +256,9 @@ class RunningNode(Questions):
         mailbox: Mailbox | None = None,
     ) -> Pool[A]:
         """Start ``size`` like actors under a supervisor of their own; give them as one."""
+        from gristmill.node.pool import Pool
+        from gristmill.node.specs import pool_spec
+
         connection = self._connected()
         pool_name = name or f"{kind.__name__}-pool-{self._token(3)}"
         tree = pool_spec(
@@ -257,6 +276,101 @@ class RunningNode(Questions):
         refs = self.start_supervisor(tree)
         rule = Routing(routing)
         return Pool(connection.post, pool_name, [ref.address for ref in refs], rule)
+
+    # --- keyed actors and workers ---
+
+    def keyed(
+        self,
+        kind: type[A],
+        name: str,
+        *,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        shards: int = 64,
+        idle: float | None = None,
+        hand_off: float = 10.0,
+        max_restarts: int = 3,
+        within: float = 5.0,
+        mailbox: Mailbox | None = None,
+        facets: Iterable[FacetSpec] | None = None,
+    ) -> KeyedGroup[A]:
+        """Have one actor for each key, started by its first message, spread over the workers.
+
+        Args:
+            kind: their class, importable by the workers; an actor's key is ``ctx.key``.
+            name: the group's name, without a ``/``; its actors are named ``NAME/KEY``.
+            args: positional arguments of the constructor, the same for all.
+            kwargs: keyword arguments of the constructor.
+            shards: into how many parts the keys are divided; a part moves as a whole.
+            idle: seconds without work after which an actor ends, until the next message; never if
+                None. No message is lost by it.
+            hand_off: seconds that an actor which moves gets to finish what was sent to it; then
+                it is stopped forcibly.
+            max_restarts: restarts of the group's actors that are allowed ``within`` seconds.
+            within: the window of ``max_restarts`` in seconds.
+            mailbox: the bound of each mailbox, and of what may wait with one sender for the place
+                of an actor; the class's own if None.
+            facets: what each starts with; the class's own if None.
+
+        Raises:
+            AlreadyStartedError: there is a group or supervisor of this name.
+            UsageError: an argument makes no sense.
+        """
+        post = self._connected().post
+        from gristmill.node.specs import keyed_spec
+
+        spec = keyed_spec(
+            post.codec,
+            kind,
+            name,
+            args=args,
+            kwargs=kwargs,
+            shards=shards,
+            idle=idle,
+            hand_off=hand_off,
+            max_restarts=max_restarts,
+            within=within,
+            mailbox=mailbox,
+            facets=facets,
+        )
+        address = self._connected().call(spec, Address)
+        post.keyed.want_all(name)
+        return KeyedGroup(address, post)
+
+    def lookup_keyed(self, name: str) -> KeyedGroup[Any]:
+        """Find a group of keyed actors by its name.
+
+        Raises:
+            ActorNotFoundError: there is none.
+        """
+        connection = self._connected()
+        return KeyedGroup(connection.call(c.FindGroup(name), Address), connection.post)
+
+    def add_workers(self, count: int = 1) -> list[str]:
+        """Start more workers and wait until they are up; give their names.
+
+        Keyed actors whose shards belong to them move there in the background.
+
+        Raises:
+            UsageError: the count is under 1.
+        """
+        names: list[str] = self._connected().call(c.AddWorkers(count), list[str], timeout=None)
+        self._worker_names += names
+        self.workers += count
+        return names
+
+    def remove_worker(self, name: str) -> None:
+        """Let the keyed actors of a worker move to others, end it, and wait for that.
+
+        Raises:
+            UsageError: there is no such worker, it is the last one, or other actors live there,
+                which can't move.
+        """
+        self._connected().call(c.RemoveWorker(name), type(None), timeout=None)
+        self._worker_names.remove(name)
+        self.workers -= 1
+
+    # --- find, watch, compute ---
 
     def monitor(self, ref: Ref[Any]) -> Monitor:
         """Watch the present incarnation of an actor: ``monitor.wait()`` gives why it has ended."""
@@ -277,6 +391,8 @@ class RunningNode(Questions):
         Raises:
             ActorNotFoundError: there is no such pool.
         """
+        from gristmill.node.pool import Pool
+
         connection = self._connected()
         names = set(self.status().names)
         members: list[Address] = []
@@ -306,6 +422,8 @@ class RunningNode(Questions):
         Raises:
             ActorCrashed: the function raised; carries the remote traceback.
         """
+        from gristmill.node.mapping import map_batches
+
         post = self._connected().post
         runners = self._function_runners()
         return map_batches(post, runners, function, items, batch=batch, timeout=timeout)
@@ -315,18 +433,23 @@ class RunningNode(Questions):
 
         It has no processes of its own: shutting it down ends nothing but its calls.
         """
+        from gristmill.node.executor import NodeExecutor
+
         return NodeExecutor(self._connected().post, self._function_runners())
 
     def _function_runners(self) -> list[Address]:
         """Start what runs functions, one in each worker, when it is first wanted."""
+        from gristmill.worker.functions import FunctionRunner
+        from gristmill.worker.specs import actor_spec, child_spec
+
         with self._runner_lock:
             if not self._runners:
                 codec = self._connected().post.codec
                 children = tuple(
                     child_spec(actor_spec(codec, FunctionRunner, name=name, placement=place), name)
                     for place, name in (
-                        (f"w{number}", f"{_FUNCTIONS}-{number}")
-                        for number in range(1, self.workers + 1)
+                        (worker, f"{_FUNCTIONS}-{worker.removeprefix('w')}")
+                        for worker in self._worker_names
                     )
                 )
                 # a function that kills its worker costs its own call, however often it does
@@ -342,6 +465,8 @@ class RunningNode(Questions):
         Raises:
             UsageError: no event type was given, or no backend is on.
         """
+        from gristmill.node.subscription import Subscription
+
         if not kinds:
             raise UsageError("say which event types you want: subscribe(channel, Type, ...)")
         connection, manager = self._connected(), self._channel_manager()
@@ -367,6 +492,8 @@ class RunningNode(Questions):
         self._channel_manager().publish(channel, event, key)
 
     def _channel_manager(self) -> ChannelManager:
+        from gristmill.channels import ChannelManager
+
         return ChannelManager.from_config(self._channels, self._connected())
 
     # --- what goes on ---
@@ -386,6 +513,8 @@ class RunningNode(Questions):
 
     def status(self) -> NodeStatus:
         """Describe the node: its workers, its tree, its counters."""
+        from gristmill.node.status import NodeStatus
+
         return self._connected().call(c.GetStatus(), NodeStatus)  # type: ignore[no-any-return]
 
     def counters(self) -> Deliveries:
@@ -398,6 +527,8 @@ class RunningNode(Questions):
 
     def activity(self) -> list[WorkerActivity]:
         """Say what every worker does now: whose handler runs, for which message, how long."""
+        from gristmill.node.status import WorkerActivity
+
         found: list[WorkerActivity] = self._connected().call(c.GetActivity(), list[WorkerActivity])
         return found
 
@@ -418,6 +549,10 @@ class RunningNode(Questions):
 
     def granularity(self) -> Report:
         """Account for the whole time of every worker, up to now."""
+        import socket
+
+        from gristmill.metrics import RunInfo, WorkerSnapshot, build_report
+
         connection = self._connected()
         snapshots = connection.call(c.CollectMetrics(), list[WorkerSnapshot])
         run = RunInfo(
@@ -433,6 +568,6 @@ class RunningNode(Questions):
 
 
 def _version() -> str:
-    from importlib.metadata import version  # noqa: PLC0415 - 20 ms that only a report needs
+    from importlib.metadata import version
 
     return version("gristmill")

@@ -20,22 +20,24 @@ from gristmill.errors import GristmillError, MailboxFullError, NodeStoppedError,
 from gristmill.messages import Command, Event
 from gristmill.node.delivery import Delivery
 from gristmill.node.incoming import Incoming
+from gristmill.node.keyed_sending import KeyedSending
 from gristmill.node.outgoing import Outgoing
 from gristmill.node.peers import Peers
 from gristmill.node.plane import Plane, Wake
 from gristmill.node.reading import BLOCKED_WAIT, Reading
 from gristmill.node.requests import OpenRequests
-from gristmill.ref import Address, DeliveryGuarantee, OverflowPolicy
+from gristmill.ref import AT_MOST_ONCE, KEYED, Address, DeliveryGuarantee, OverflowPolicy
 from gristmill.supervision import ExitReason
 from gristmill.transport.arrays import Array, SharedArray
 from gristmill.transport.codec import Codec
+from gristmill.transport.control import ControlMessage
 from gristmill.transport.envelope import ANSWER, EVENT, TELL, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.worker import counters
 
 _SEND_TIMEOUT = 30.0
 """Seconds that a tell without a timeout of its own waits for room."""
-_TOGETHER = 64
+_TOGETHER = 128
 """Tells that go out together without waiting for more."""
 
 
@@ -45,8 +47,11 @@ class ControlSide(Protocol):
     def stop_actor(self, to: Address, reason: ExitReason, timeout: float) -> None:
         """Stop an actor in order."""
 
-    def bury(self, to: Address, body: bytes) -> None:
-        """Make a message to an actor that has stopped a dead letter."""
+    def bury(self, to: Address, body: bytes, reason: str = "") -> None:
+        """Make a message a dead letter; without a reason, because its actor has stopped."""
+
+    def send(self, message: ControlMessage) -> None:
+        """Send a message to the supervisor process."""
 
 
 class ClientSending:
@@ -65,7 +70,6 @@ class ClientSending:
         self._control = control
         self.plane = plane
         self.arrays = arrays
-        self._seal = arrays.seal
         self._now = plane.now
         self._pending: OpenRequests = {}
         self._outgoing = Outgoing(plane, wake, arrays, counted)
@@ -79,6 +83,14 @@ class ClientSending:
         self._send_lock = self._outgoing.lock
         self._credit = self._outgoing.credit
         self._gone = self.peers.gone
+        self.keyed = KeyedSending(
+            self._outgoing,
+            self._delivery,
+            self._pending,
+            self._reading.available,
+            control.send,
+            self._bury,
+        )
         self._barred: GristmillError | None = None
         """Why nothing can be sent any more."""
         self.counters = self._outgoing.counters
@@ -96,23 +108,23 @@ class ClientSending:
         """Send a message; waits for room when there is none."""
         if self._barred is not None:
             raise self._barred
-        if delivery is DeliveryGuarantee.AT_LEAST_ONCE:
+        if delivery is not AT_MOST_ONCE:
             self._tell_journaled(to, self.codec.encode_in_band(message))
             return
         body = self.codec.encode(message)
         if to.home in self._gone:
-            with self._send_lock:
-                self.counters[counters.SENT] += 1
-                self.counters[counters.DEAD_LETTERED] += 1
-            self._control.bury(to, body)
+            self._bury(to, body)
             return
         out = self._outgoing
         with self._send_lock:
-            if not self._credit.take(to):
-                self._wait_for_credit(to, self._now() + _SEND_TIMEOUT, wait=True)
-            items = (TELL, to.key, 0, 0, body)
-            sealed = items if type(body) is bytes else self._seal(items, to.home)
-            self.plane.post(to.home, pack(sealed))
+            if to.home == KEYED:
+                self._wait_for_room(
+                    to, self._now() + _SEND_TIMEOUT, lambda: self.keyed.tell(to, body), wait=True
+                )
+            else:
+                if not self._credit.take(to):
+                    self._wait_for_credit(to, self._now() + _SEND_TIMEOUT, wait=True)
+                out.put(to.home, (TELL, to.key, 0), 0, body)
             out.left += 1
             if out.left < _TOGETHER and out.stragglers.awake:
                 return
@@ -130,8 +142,15 @@ class ClientSending:
             if not self._credit.take(to):
                 self._wait_for_credit(to, deadline, wait=True)
             self.counters[counters.RESENT] += 1
-            self.plane.post(to.home, pack((TELL, to.key, 0, 0, body)))
+            self._outgoing.put(to.home, (TELL, to.key, 0), 0, body)
         self._flush_fully(deadline)
+
+    def _bury(self, to: Address, body: bytes, reason: str = "") -> None:
+        """Make a message a dead letter; without a reason, because its actor has stopped."""
+        with self._send_lock:
+            self.counters[counters.SENT] += 1
+            self.counters[counters.DEAD_LETTERED] += 1
+        self._control.bury(to, body, reason)
 
     def publish(
         self, channel: str, homes: dict[int, list[int]], event: Event, *, heard_here: bool
@@ -176,6 +195,9 @@ class ClientSending:
         self._delivery.check(to)
         if not self._delivery.hold(to, body):
             self._send_journaled([(to, body)])
+        if to.home == KEYED:
+            with self._send_lock:
+                self.keyed.want(to.name)
 
     def _send_journaled(self, batch: list[tuple[Address, bytes]]) -> None:
         self._delivery.send(batch)
@@ -203,13 +225,21 @@ class ClientSending:
 
     def _wait_for_credit(self, to: Address, deadline: float | None, *, wait: bool) -> None:
         """Wait for a place in a mailbox, without the lock that the caller holds."""
+        self._wait_for_room(to, deadline, lambda: self._credit.take(to), wait=wait)
+
+    def _wait_for_room(
+        self, to: Address, deadline: float | None, take: Callable[[], bool], *, wait: bool
+    ) -> None:
+        """Wait until ``take`` finds room with an actor, without the lock that the caller holds."""
+        if take():
+            return
         if to.mailbox.overflow is OverflowPolicy.FAIL or not wait:
             self.read_available()  # room may have been given back already
-            if self._credit.take(to):
+            if take():
                 return
             raise MailboxFullError(f"the mailbox of {to.label} has no room")
         self.plane.flush()
-        while not self._credit.take(to):
+        while not take():
             self._check()
             if deadline is not None and self._now() > deadline:
                 raise MailboxFullError(f"the mailbox of {to.label} got no room in time")

@@ -39,6 +39,8 @@ class Slot:
     """The actors that live here."""
     waiting: list[ControlMessage] = field(default_factory=list)
     """What to tell the worker once it is ready."""
+    draining: bool = False
+    """It is to be given up when its actors have moved."""
     leaving: bool = False
     """Its worker was told to exit, and nobody comes after it."""
     verdict: str = ""
@@ -59,12 +61,21 @@ class Slots:
         self._slots: dict[int, Slot] = {}
         self._dedicated = 0
         self._last = 0
+        self._numbered = workers
         self.gone: list[int] = []
         """The addresses of the slots that were given up."""
-        pins = list(cpus)
+        self._pins = list(cpus)
         for number in range(1, workers + 1):
-            cpu = pins[(number - 1) % len(pins)] if pins else -1
-            self._add(f"w{number}", shared=True, cpu=cpu)
+            self._add(f"w{number}", shared=True, cpu=self._pin(number))
+
+    def add(self) -> Slot:
+        """Make a slot for a worker that joins later; its name was never used before."""
+        self._numbered += 1
+        number = self._numbered
+        return self._add(f"w{number}", shared=False, cpu=self._pin(number))
+
+    def _pin(self, number: int) -> int:
+        return self._pins[(number - 1) % len(self._pins)] if self._pins else -1
 
     def all(self) -> list[Slot]:
         """Give all slots in the order of their creation."""
@@ -92,7 +103,7 @@ class Slots:
         Raises:
             UsageError: it names no worker.
         """
-        if placement not in _RULES and self._named(placement) is None:
+        if placement not in _RULES and self.named(placement) is None:
             names = ", ".join(slot.name for slot in self._slots.values())
             raise UsageError(
                 f"placement {placement!r} is unknown; write 'any', 'io', 'dedicated' or one of "
@@ -112,10 +123,11 @@ class Slots:
         if placement == "dedicated":
             self._dedicated += 1
             return self._add(f"dedicated-{self._dedicated}", shared=False), True
-        found = self._named(placement)
+        found = self.named(placement)
         return (found, False) if found is not None else (self._add("io", shared=False), True)
 
-    def _named(self, name: str) -> Slot | None:
+    def named(self, name: str) -> Slot | None:
+        """Give a slot by its name, unless it is being given up."""
         slots = self._slots.values()
         return next((slot for slot in slots if slot.name == name and not slot.leaving), None)
 

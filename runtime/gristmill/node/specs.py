@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from gristmill.behaviours.actor import Actor
 from gristmill.errors import UsageError
@@ -11,6 +14,7 @@ from gristmill.facets.specs import FacetSpec
 from gristmill.ref import Mailbox
 from gristmill.supervision import SpecError, SupervisorSpec, validate
 from gristmill.transport.codec import Codec
+from gristmill.transport.control import StartGroup
 from gristmill.worker.specs import actor_spec, child_spec
 
 
@@ -58,3 +62,33 @@ def pool_spec(
         )
         children.append(child_spec(actor, actor.name))
     return SupervisorSpec(name, max_restarts=max_restarts, within=within, children=tuple(children))
+
+
+def keyed_spec(
+    codec: Codec,
+    kind: type[Actor],
+    name: str,
+    *,
+    shards: int = 64,
+    idle: float | None = None,
+    hand_off: float = 10.0,
+    max_restarts: int = 3,
+    within: float = 5.0,
+    **options: Any,  # noqa: ANN401 - what an actor_spec takes
+) -> StartGroup:
+    """Describe a group of keyed actors.
+
+    Raises:
+        UsageError: an option makes no sense.
+    """
+    if not name or "/" in name:
+        raise UsageError(f"a group's name is a text without '/', not {name!r}")
+    if shards < 1:
+        raise UsageError(f"group {name!r}: shards is {shards}; write a whole number from 1 on")
+    if idle is not None and not 0 < idle < math.inf:
+        raise UsageError(f"group {name!r}: idle is {idle}; write seconds above 0, or None")
+    if not 0 < hand_off < math.inf:
+        raise UsageError(f"group {name!r}: hand_off is {hand_off}; write seconds above 0")
+    actor = actor_spec(codec, kind, name=name, **options)
+    actor = msgspec.structs.replace(actor, idle=idle or 0.0)
+    return StartGroup(actor, shards, hand_off, max_restarts, within)

@@ -50,6 +50,18 @@ class NodeTree(msgspec.Struct, frozen=True):
     workers: tuple[WorkerActivity, ...] = ()
 
 
+class GroupStatus(msgspec.Struct, frozen=True):
+    """One group of keyed actors."""
+
+    name: str
+    actors: int
+    """How many have a place, or are about to."""
+    moving: int
+    """How many of them are about to leave theirs."""
+    shards: dict[str, int]
+    """How many shards each worker has."""
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     """A node."""
 
@@ -67,3 +79,4 @@ class NodeStatus(msgspec.Struct, frozen=True):
     messages: Deliveries
     """What became of all messages, of processes that have died too."""
     tree: Snapshot
+    groups: tuple[GroupStatus, ...] = ()

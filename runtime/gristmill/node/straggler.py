@@ -16,10 +16,8 @@ _LOOK_EVERY = 0.05
 class Stragglers(Protocol):
     """What sends the tells that were left behind."""
 
-    @property
-    def awake(self) -> bool:
-        """Whether what is left now goes out by itself."""
-
+    awake: bool
+    """Whether what is left now goes out by itself."""
     watches: bool
     """Whether it will look for dropped arrays without being woken."""
 
@@ -48,19 +46,17 @@ class StragglerThread:
         self._wanted = threading.Event()
         self._closing = False
         self._thread: threading.Thread | None = None
+        self.awake = False
+        """Whether a window is open, so that what is left now goes out at its end."""
         self.watches = False
         """Whether it will look for dropped arrays without being woken."""
-
-    @property
-    def awake(self) -> bool:
-        """Whether a window is open, so that what is left now goes out at its end."""
-        return self._wanted.is_set()
 
     def wake(self) -> None:
         """Open a window. The caller's lock makes sure that one thread does at a time."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="gristmill-tells", daemon=True)
             self._thread.start()
+        self.awake = True
         self._wanted.set()
 
     def close(self) -> None:
@@ -76,7 +72,9 @@ class StragglerThread:
             if woken:
                 time.sleep(WINDOW)
                 self._wanted.clear()
+                self.awake = False  # before the flush, which takes along what is left until then
             if self._flush():
+                self.awake = True
                 self._wanted.set()
 
     def _patience(self) -> float | None:

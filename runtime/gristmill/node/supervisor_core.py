@@ -17,25 +17,30 @@ from typing import Literal, cast
 import msgspec
 
 from gristmill.death import Death
-from gristmill.errors import ErrorData
+from gristmill.errors import AlreadyStartedError, ErrorData
 from gristmill.node import status as st
 from gristmill.node.accounts import Accounts
+from gristmill.node.config import NodeConfig
 from gristmill.node.deaths import Deaths, with_fates
 from gristmill.node.deliveries import Deliveries, DeliveryBook
+from gristmill.node.dormant import Dormant
 from gristmill.node.endings import Endings
 from gristmill.node.families import Families
+from gristmill.node.groups import Groups
 from gristmill.node.operations import Operations
 from gristmill.node.roster import ActorRecord, Client, Roster
 from gristmill.node.slots import Slot, Slots, SlotState
 from gristmill.node.start_limits import StartLimits
-from gristmill.node.supervisor_shell import NodeConfig, SupervisorShell
+from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.node.views import Views
 from gristmill.node.vitals import Vitals
+from gristmill.node.workforce import Workforce
 from gristmill.supervision import (
     Action,
     ArmTimer,
     CancelTimer,
     Completed,
+    Crash,
     Ending,
     Exited,
     ExitReason,
@@ -51,8 +56,8 @@ from gristmill.supervision import (
     describe,
 )
 from gristmill.transport import control as c
-from gristmill.transport.arrays import Process
-from gristmill.worker.process import WorkerConfig
+from gristmill.transport.segment_directory import Process
+from gristmill.worker.config import WorkerConfig
 
 _KILL_GRACE = 0.5
 """Seconds that a worker gets to drop an actor before the worker is killed for it."""
@@ -84,12 +89,23 @@ class SupervisorCore:
         self._accounts = Accounts()
         self._deliveries = DeliveryBook()
         self._families = Families(self._tree, self.act, shell.now)
+        self._dormant = Dormant(self._tree)
         self._limits = StartLimits(shell, self._kill_actor)
         self._deaths = Deaths(shell, self._roster)
         self.vitals = Vitals(shell, self._slots, self._roster.actors)
         self._views = Views(shell, self._tree, self._roster)
+        self._groups = Groups(self, shell, self._tree, self._roster)
+        self._workforce = Workforce(self, self._roster, self._groups)
         self._operations = Operations(
-            self, shell, self._tree, self._roster, self._accounts, self._families, self._views
+            self,
+            shell,
+            self._tree,
+            self._roster,
+            self._accounts,
+            self._families,
+            self._views,
+            self._groups,
+            self._workforce,
         )
         self._endings = Endings(
             self, self._tree, self._roster, self._families, self._limits, shell.now
@@ -108,7 +124,7 @@ class SupervisorCore:
     def begin(self) -> None:
         """The fork server is ready: start the workers; the tree follows when all are up."""
         for slot in self._slots.all():
-            self._fork(slot)
+            self.fork(slot)
 
     def fail(self, exit_code: int, message: str) -> None:
         """Something that the node can't live without is gone."""
@@ -129,7 +145,8 @@ class SupervisorCore:
         """A module of the user's can't be imported."""
         self.fail(2, f"can't import {module}: {error}\n{error.traceback.rstrip()}")
 
-    def _fork(self, slot: Slot) -> None:
+    def fork(self, slot: Slot) -> None:
+        """Start a process in a slot."""
         slot.incarnation += 1
         slot.state = SlotState.BOOTING
         slot.pid = 0
@@ -178,6 +195,7 @@ class SupervisorCore:
         self._accounts.close(slot, pid, self._shell.read_page(slot, remove=True))
         self._remove_arrays_of(slot.address, slot.incarnation)
         exited = self._ended_with(slot)
+        self._groups.process_down(slot.address)
         told: list[int] = []
         decided: list[Action] = []
         if not (self._phase == "exiting" or slot.leaving):
@@ -193,6 +211,7 @@ class SupervisorCore:
             self._finish_if_empty()
         elif slot.leaving:
             self._slots.remove(slot)
+            self._workforce.gone(slot)
         elif self._revive(slot, reason, death, was_ready=was_ready):
             self.act(decided)
             self.settle(told)
@@ -228,7 +247,7 @@ class SupervisorCore:
             self.fail(1, f"worker {slot.name} keeps dying: {describe(reason)}")
             return False
         self._worker_restarts += 1
-        self._fork(slot)
+        self.fork(slot)
         died = f"worker {slot.name} died: {death.cause}; starting it again"
         self._shell.log("\n  ".join([died, *death.account()]))
         return True
@@ -255,6 +274,7 @@ class SupervisorCore:
         for address in self._roster.directory():
             self._shell.send(identity, c.Registered(address))
         self._roster.introduce(identity)
+        self._groups.introduce(identity)
         self._roster.broadcast(c.PeerUp(message.peer), but=slot.address)
         waiting, slot.waiting = slot.waiting, []
         for start in waiting:
@@ -262,6 +282,7 @@ class SupervisorCore:
         if self._phase == "boot" and len(self._slots.ready()) == len(self._slots.all()):
             self._phase = "running"
             self.act(self._tree.start(self._shell.now()))
+        self._workforce.ready(slot)
 
     # --- messages ---
 
@@ -285,10 +306,12 @@ class SupervisorCore:
                 for key, incarnation in in_time:
                     self._announce(key, incarnation)
                 self.act(self._tree.actors_started(in_time, now))
-            case c.ActorFailed(key, incarnation, reason, ignored):
-                self._endings.start_failed(key, incarnation, reason, ignored=ignored)
-            case c.ActorExited(key, incarnation, reason):
-                self._endings.exited([(key, incarnation)], reason)
+            case c.ActorFailed(key, incarnation, reason, ignored, verdict):
+                self._endings.start_failed(
+                    key, incarnation, reason, ignored=ignored, verdict=verdict
+                )
+            case c.ActorExited(key, incarnation, reason, verdict):
+                self._endings.exited([(key, incarnation)], reason, verdict)
             case c.Subscribe(channel, address, key, wanted):
                 self._roster.subscribe(channel, (address, key), wanted=wanted)
             case c.Metrics(snapshot):
@@ -299,6 +322,14 @@ class SupervisorCore:
                 slot = self._slots.by_identity(identity)
                 if slot is not None:
                     self._views.heard(slot, lengths)
+            case c.Locate(group, key):
+                process = self._roster.process_of(identity)
+                if process:
+                    self._groups.locate(group, key, process)
+            case c.Fenced(retirement):
+                self._groups.fenced(retirement)
+            case c.Idle(keys):
+                self._groups.idle(keys)
             case c.DeadLetter():
                 self._operations.keep(message)
             case c.Call(number, operation):
@@ -312,6 +343,7 @@ class SupervisorCore:
         if incarnation > 1:
             self._actor_restarts += 1
         self._roster.announce(key)
+        self._groups.started(key)
 
     def settle(self, keys: list[int]) -> None:
         """Forget the actors that the tree will not start again."""
@@ -321,7 +353,7 @@ class SupervisorCore:
                 continue
             slot = self._slots.get(record.home)
             if slot is not None:
-                self._tell_slot(slot, c.ForgetActor(key))
+                self.tell_slot(slot, c.ForgetActor(key))
             self._forget(key, record)
 
     def _forget(self, key: int, record: ActorRecord) -> None:
@@ -336,9 +368,16 @@ class SupervisorCore:
         if slot is None:
             return
         slot.keys.discard(key)
+        self._dormant.keep(key, record)
         if slot.name.startswith("dedicated") and not slot.keys:
-            slot.leaving = True
-            self._tell_slot(slot, c.Exit())
+            self.dismiss(slot)
+        self._groups.gone(key)
+        self._workforce.emptied(slot)
+
+    def dismiss(self, slot: Slot) -> None:
+        """End the worker of a slot in which nobody lives, and give the slot up."""
+        slot.leaving = True
+        self.tell_slot(slot, c.Exit())
 
     # --- the tree's actions ---
 
@@ -368,7 +407,10 @@ class SupervisorCore:
                 if armed is not None:
                     self._shell.cancel(armed)
             case Completed(operation, outcome):
-                if not self._families.completed(operation):
+                if not (
+                    self._families.completed(operation)
+                    or self._groups.completed(operation, outcome)
+                ):
                     self._operations.completed(operation, outcome)
             case TreeStarted():
                 self._welcome()
@@ -386,21 +428,22 @@ class SupervisorCore:
         record = ActorRecord(spec, slot.address)
         self._roster.add(key, record)
         if new:
-            self._fork(slot)
+            self.fork(slot)
         return record
 
     def _start_actors(self, actions: Iterable[StartActor]) -> None:
         """Start incarnations, those of one worker with one message."""
         starts: defaultdict[int, list[c.StartActor]] = defaultdict(list)
         for key, incarnation, spec in actions:
-            record = self._roster.actors.get(key) or self.admit(
-                key, msgspec.msgpack.decode(spec.start or b"", type=c.ActorSpec)
-            )
+            record = self._roster.actors.get(key) or self._admit_again(key, spec.start)
+            if record is None:
+                self._refuse_start(key, incarnation)
+                continue
             record.incarnation = incarnation
             record.alive = True
             path = self._tree.path_of(key)
             together = starts[record.home]
-            together.append(c.StartActor(key, incarnation, path, record.spec))
+            together.append(c.StartActor(key, incarnation, path, record.spec, record.suspects))
             if record.spec.start_timeout:
                 self._limits.begin(key, incarnation, record.spec.start_timeout)
             if len(together) == _STARTS_TOGETHER:
@@ -408,10 +451,41 @@ class SupervisorCore:
         for home, together in starts.items():
             self._tell_starts(home, together)
 
+    def _admit_again(self, key: int, start: bytes | None) -> ActorRecord | None:
+        """Give an actor that was not there its place, the old one if it can; None if it can't be.
+
+        That is so when somebody else has taken its name.
+        """
+        known = self._dormant.take(key)
+        spec = (
+            msgspec.msgpack.decode(start or b"", type=c.ActorSpec) if known is None else known.spec
+        )
+        if spec.name in self._roster.names:
+            if known is not None:
+                self._dormant.keep(key, known)
+            return None
+        slot = self._slots.get(known.home) if known is not None else None
+        if known is None or slot is None or slot.leaving:
+            return self.admit(key, spec)
+        slot.keys.add(key)
+        self._roster.add(key, known)
+        return known
+
+    def _refuse_start(self, key: int, incarnation: int) -> None:
+        """An actor can't start, because its name is taken: the tree hears of it as of any other."""
+        path = self._tree.path_of(key)
+        error = AlreadyStartedError(f"{path} can't start: another actor has its name by now")
+        reason = Crash(ErrorData.of(error))
+
+        def fail() -> None:
+            self._endings.start_failed(key, incarnation, reason, ignored=False, verdict=None)
+
+        self._shell.call_at(self._shell.now(), fail)
+
     def _tell_starts(self, home: int, starts: list[c.StartActor]) -> None:
         slot = self._slots.get(home)
         if slot is not None:
-            self._tell_slot(slot, c.StartActors(tuple(starts)))
+            self.tell_slot(slot, c.StartActors(tuple(starts)))
 
     def _kill_actor(self, key: int, incarnation: int) -> None:
         self._tell_home(key, c.KillActor(key, incarnation))
@@ -433,9 +507,10 @@ class SupervisorCore:
         record = self._roster.actors.get(key)
         slot = self._slots.get(record.home) if record is not None else None
         if slot is not None:
-            self._tell_slot(slot, message)
+            self.tell_slot(slot, message)
 
-    def _tell_slot(self, slot: Slot, message: c.ControlMessage) -> None:
+    def tell_slot(self, slot: Slot, message: c.ControlMessage) -> None:
+        """Tell a worker something, once it is ready."""
         if slot.state is SlotState.READY:
             self._shell.send(slot.identity, message)
         else:
@@ -478,6 +553,7 @@ class SupervisorCore:
         if client is not None:
             self._close_tally(client.peer)
             self._roster.unsubscribe(address, 0)
+            self._groups.process_down(address)
             self._remove_arrays_of(address, client.peer.incarnation)
             down = c.PeerDown(address, 1, client.peer.name, Exited(0), final=True)
             self._roster.broadcast(down)
@@ -507,13 +583,14 @@ class SupervisorCore:
             ),
             clients=len(self._roster.clients),
             actors=len(self._roster.actors),
-            names=tuple(sorted(self._roster.names)),
+            names=self._roster.plain_names(),
             worker_restarts=self._worker_restarts,
             actor_restarts=self._actor_restarts,
             dead_letters=self._operations.letters.count,
             dead_letters_evicted=self._operations.letters.evicted,
             messages=self.deliveries(),
             tree=self._tree.snapshot(self._shell.now()),
+            groups=self._groups.status(),
         )
 
     def deliveries(self) -> Deliveries:

@@ -22,18 +22,18 @@ from gristmill.death import Likelihood
 from gristmill.metrics import CounterPage, CounterPageError
 from gristmill.node import forkserver as f
 from gristmill.node import tallies
+from gristmill.node.config import NodeConfig
 from gristmill.node.deliveries import Tally
 from gristmill.node.linux import OomKills, is_stopped, open_process
 from gristmill.node.rundir import NodeFacts, remove, write_facts
 from gristmill.node.slots import Slot
 from gristmill.node.supervisor_core import SupervisorCore
-from gristmill.node.supervisor_shell import NodeConfig
 from gristmill.transport import control as c
-from gristmill.transport.arrays import Process, remove_segments, segment_directory
+from gristmill.transport.segment_directory import Process, remove_segments, segment_directory
 from gristmill.transport.wakeup import Wakeup
 from gristmill.worker import traces
 from gristmill.worker.activity import Sight
-from gristmill.worker.process import WorkerConfig
+from gristmill.worker.config import WorkerConfig
 
 _log = logging.getLogger("gristmill.supervisor")
 

@@ -6,39 +6,13 @@ from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
-import msgspec
-
-from gristmill.config import ChannelConfig
 from gristmill.death import Likelihood
-from gristmill.durability import Durability
 from gristmill.node.deliveries import Tally
 from gristmill.node.slots import Slot
-from gristmill.supervision import SupervisorSpec
-from gristmill.transport.arrays import Process
 from gristmill.transport.control import ControlMessage, PeerInfo
+from gristmill.transport.segment_directory import Process
 from gristmill.worker.activity import Sight
-from gristmill.worker.process import WorkerConfig
-
-
-class NodeConfig(msgspec.Struct, frozen=True):
-    """How a node is started; goes from the client to the supervisor process."""
-
-    node_id: str
-    client_pid: int
-    workers: int
-    root: SupervisorSpec
-    run_dir: str = ""
-    cpus: tuple[int, ...] = ()
-    journal: str = ""
-    durability: Durability = "process"
-    main: str = ""
-    preload: tuple[str, ...] = ()
-    channels: ChannelConfig = ChannelConfig()
-    """Where events are published."""
-    started_ns: int = 0
-    """When the client began to start it, perf_counter ns: workers account from here on."""
-    drain: float = 25.0
-    """Seconds that SIGTERM leaves for an ordered stop."""
+from gristmill.worker.config import WorkerConfig
 
 
 class SupervisorShell(Protocol):

@@ -14,8 +14,10 @@ from gristmill.node.slots import Slot, Slots
 from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.worker.activity import STARTING
 
-_EVERY = 0.25
+_EVERY = 0.5
 """Seconds between two looks at the workers."""
+_AGAIN = 0.1
+"""Seconds until the next look when one of them was stopped."""
 _SOONEST = 0.01
 _LOOKS = 4
 """Looks within the shortest time limit, so that it is exceeded by a quarter at most."""
@@ -49,7 +51,7 @@ class Vitals:
                 wait = min(wait, max(_SOONEST, limit / _LOOKS))
                 self._check(slot, limit)
         self._stopped = stopped
-        return wait
+        return min(wait, _AGAIN) if stopped else wait
 
     def _limit(self, slot: Slot) -> float:
         """Give the time limit of the actor that has a worker to itself; 0 for none."""

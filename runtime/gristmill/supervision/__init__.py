@@ -10,6 +10,8 @@ Where OTP leaves a choice, or the tree decides otherwise:
   not hold up the others. A first start, an ordered stop and a group restart go one by one.
 * One event that ends several actors costs each supervisor that it touches one restart, also when it
   comes back as an inner supervisor that gave up.
+* What an actor class says about its own exceptions (``on_failure``) comes as a verdict: such a
+  restart costs nothing, and such a stop holds whatever the restart type.
 * The window of the restart intensity has exact ends; times are not cut to whole seconds.
 * While a supervisor stops its last children, the supervisors before them still restart theirs, as
   in OTP, so that what is draining finds its services.
@@ -35,8 +37,16 @@ from gristmill.supervision.actions import (
     TreeStarted,
     TreeStopped,
 )
+from gristmill.supervision.backoff import Backoff
 from gristmill.supervision.intensity import RestartIntensity
 from gristmill.supervision.members import State
+from gristmill.supervision.policies import (
+    Directive,
+    FailureHistory,
+    FailurePolicy,
+    Verdict,
+    find_rule,
+)
 from gristmill.supervision.reasons import (
     Crash,
     Exited,
@@ -53,7 +63,6 @@ from gristmill.supervision.spec import (
     BRUTAL_KILL,
     INFINITY,
     AutoShutdown,
-    Backoff,
     ChildSpec,
     Restart,
     ShutdownPolicy,
@@ -90,11 +99,14 @@ __all__ = [
     "Completed",
     "Crash",
     "Decision",
+    "Directive",
     "Ending",
     "ErrorRecord",
     "ExitReason",
     "Exited",
     "Failed",
+    "FailureHistory",
+    "FailurePolicy",
     "Ignored",
     "KillActor",
     "Killed",
@@ -122,7 +134,9 @@ __all__ = [
     "Terminated",
     "TreeStarted",
     "TreeStopped",
+    "Verdict",
     "describe",
+    "find_rule",
     "is_ordered",
     "validate",
 ]

@@ -19,6 +19,8 @@ class Decision(StrEnum):
     GAVE_UP = "restart intensity exceeded, giving up"
     START_FAILED = "start failed, stopping"
     STOPPING = "was being stopped"
+    OWN_RESTART = "restarting, as its on_failure says"
+    OWN_STOP = "stopped for good, as its on_failure says"
 
 
 class ErrorRecord(msgspec.Struct, frozen=True):

@@ -22,19 +22,26 @@ from gristmill.supervision.actions import (
     TreeStopped,
 )
 from gristmill.supervision.members import Actor, Member, State, Supervisor
+from gristmill.supervision.policies import Directive, Verdict
 from gristmill.supervision.reasons import (
     ExitReason,
     Killed,
     Normal,
     Shutdown,
-    describe,
     is_ordered,
 )
 from gristmill.supervision.roster import Roster
+from gristmill.supervision.rules import (
+    causes,
+    is_restarted,
+    next_to_start,
+    next_to_stop,
+    says,
+    shuts_down,
+)
 from gristmill.supervision.spec import (
     BRUTAL_KILL,
     INFINITY,
-    AutoShutdown,
     Restart,
     SupervisorSpec,
 )
@@ -74,9 +81,9 @@ class Engine(Roster):
     def _advance(self, supervisor: Supervisor) -> None:
         if not supervisor.alive:
             return
-        for child in _next_to_stop(supervisor):
+        for child in next_to_stop(supervisor):
             self._ask_to_stop(child)
-        for child in _next_to_start(supervisor):
+        for child in next_to_start(supervisor):
             self._launch(child)
         if not supervisor.idle:
             return
@@ -218,10 +225,12 @@ class Engine(Roster):
         event: int | None = None,
         *,
         collateral: bool = False,
+        verdict: Verdict | None = None,
     ) -> None:
         """Take note that members have ended, all through one event, and decide what follows.
 
-        ``event`` is an earlier event that led to this one, if there is one.
+        ``event`` is an earlier event that led to this one, if there is one. ``verdict`` is what
+        the class of an actor has decided about its end.
         """
         event = self._event if event is None else event
         members = sorted(members, key=lambda member: member.position)
@@ -236,9 +245,9 @@ class Engine(Roster):
                 member.state = State.RESTARTING
                 self.plan_start(member)
             elif starting:
-                self._start_failed(member, reason, event)
+                self._start_failed(member, reason, event, verdict)
             else:
-                self._end_unexpected(member, reason, event, free=collateral)
+                self._end_unexpected(member, reason, event, verdict, free=collateral)
 
     def _bury(self, member: Member, reason: ExitReason) -> tuple[bool, bool]:
         """Mark a member dead; tell whether its stop was planned and whether it was starting."""
@@ -280,7 +289,9 @@ class Engine(Roster):
         if not child.owner.keeps(child):
             self.drop(child)
 
-    def _start_failed(self, child: Member, reason: ExitReason, event: int) -> None:
+    def _start_failed(
+        self, child: Member, reason: ExitReason, event: int, verdict: Verdict | None
+    ) -> None:
         owner = child.owner
         if child.start_operation is not None:
             self.complete_start(child, Failed(reason))
@@ -288,89 +299,79 @@ class Engine(Roster):
                 self.drop(child)
         elif child.fresh and owner.state is State.STARTING:
             self.report(child, reason, Decision.START_FAILED)
-            causes = (*_causes(child, reason), f"{owner.path}: failed to start")
-            self.end(owner, Ending.START_FAILED, reason, causes, event)
+            chain = (*causes(child, reason), f"{owner.path}: failed to start")
+            self.end(owner, Ending.START_FAILED, reason, chain, event)
+        elif says(verdict, Directive.STOP):
+            self._stay_down(child, reason, event, Decision.OWN_STOP)
         else:
-            self._restart(child, reason, event, free=False)
+            self._restart(child, reason, event, verdict, free=False)
 
-    def _end_unexpected(self, child: Member, reason: ExitReason, event: int, *, free: bool) -> None:
+    def _end_unexpected(
+        self,
+        child: Member,
+        reason: ExitReason,
+        event: int,
+        verdict: Verdict | None,
+        *,
+        free: bool,
+    ) -> None:
+        if is_restarted(child.spec.restart, reason, verdict):
+            self._restart(child, reason, event, verdict, free=free)
+        elif says(verdict, Directive.STOP):
+            self._stay_down(child, reason, event, Decision.OWN_STOP)
+        else:
+            self._stay_down(child, reason, event, Decision.NOT_RESTARTED)
+
+    def _stay_down(self, child: Member, reason: ExitReason, event: int, decision: Decision) -> None:
         owner = child.owner
-        if _is_restarted(child.spec.restart, reason):
-            self._restart(child, reason, event, free=free)
-            return
         if not is_ordered(reason):
-            self.report(child, reason, Decision.NOT_RESTARTED)
+            self.report(child, reason, decision)
         if not owner.keeps(child):
             self.drop(child)
-        if child.spec.significant and _shuts_down(owner):
+        if child.spec.significant and shuts_down(owner):
             text = f"{owner.path}: auto-shutdown, its significant child {child.id} has ended"
-            causes = (*_causes(child, reason), text)
-            self.end(owner, Ending.AUTO_SHUTDOWN, Shutdown("auto-shutdown"), causes, event)
+            chain = (*causes(child, reason), text)
+            self.end(owner, Ending.AUTO_SHUTDOWN, Shutdown("auto-shutdown"), chain, event)
 
-    def _restart(self, child: Member, reason: ExitReason, event: int, *, free: bool) -> None:
+    def _restart(
+        self,
+        child: Member,
+        reason: ExitReason,
+        event: int,
+        verdict: Verdict | None,
+        *,
+        free: bool,
+    ) -> None:
         owner = child.owner
+        free = free or verdict is not None
         if not free and not owner.intensity.record(self.now, event):
             self.report(child, reason, Decision.GAVE_UP)
             used, most = owner.intensity.count(self.now), owner.spec.max_restarts
             text = f"restart intensity exceeded ({used} restarts in {owner.spec.within:g} s"
             text += f", {most} allowed)"
-            causes = (*_causes(child, reason), f"{owner.path}: {text}")
-            self.end(owner, Ending.INTENSITY, Shutdown(text), causes, event)
+            chain = (*causes(child, reason), f"{owner.path}: {text}")
+            self.end(owner, Ending.INTENSITY, Shutdown(text), chain, event)
             return
         child.state = State.RESTARTING
-        self.report(child, reason, Decision.RESTART, self._back_off(child))
+        decision = Decision.RESTART if verdict is None else Decision.OWN_RESTART
+        self.report(child, reason, decision, self._back_off(child, verdict))
         for sibling in owner.group(child):
             if sibling.alive:
                 self.plan_stop(sibling)
             if sibling.spec.restart is not Restart.TEMPORARY:
                 owner.to_start.add(sibling)
 
-    def _back_off(self, child: Member) -> float:
+    def _back_off(self, child: Member, verdict: Verdict | None) -> float:
         """Give the seconds to wait before a restart, and arm the timer for it."""
-        if isinstance(child, Supervisor) or child.spec.backoff is None:
+        if verdict is not None and verdict.delay is not None:
+            delay = verdict.delay
+        elif isinstance(child, Supervisor) or child.spec.backoff is None:
             return 0.0
-        backoff = child.spec.backoff
-        if child.started_at is not None and self.now - child.started_at >= backoff.maximum:
-            child.restarts_in_a_row = 0
-        delay = backoff.delay(child.restarts_in_a_row, self._random.random())
-        child.restarts_in_a_row += 1
+        else:
+            backoff, began = child.spec.backoff, child.started_at
+            ran = self.now - began if began is not None else None
+            restarts = backoff.in_a_row(child.restarts_in_a_row, ran)
+            child.restarts_in_a_row = restarts + 1
+            delay = backoff.delay(restarts, self._random.random())
         self.arm(child, self.now + delay)
         return delay
-
-
-def _next_to_stop(supervisor: Supervisor) -> list[Member]:
-    """Give the children to ask now: one at a time, or all if they are independent."""
-    if not supervisor.independent and supervisor.stopping:
-        return []
-    return supervisor.to_stop.all() if supervisor.independent else supervisor.to_stop.next()
-
-
-def _next_to_start(supervisor: Supervisor) -> list[Member]:
-    """Give the children to start now: one at a time, or all if they are independent."""
-    busy = supervisor.to_stop or supervisor.stopping or supervisor.starting
-    if not supervisor.independent and busy:
-        return []
-    due = supervisor.to_start.all() if supervisor.independent else supervisor.to_start.next()
-    return [child for child in due if not child.alive and child.timer is None]
-
-
-def _causes(child: Member, reason: ExitReason) -> tuple[str, ...]:
-    if isinstance(child, Supervisor) and child.causes:
-        return child.causes
-    return (f"{child.path}: {describe(reason)}",)
-
-
-def _is_restarted(restart: Restart, reason: ExitReason) -> bool:
-    if restart is Restart.TRANSIENT:
-        return not is_ordered(reason)
-    return restart is Restart.PERMANENT
-
-
-def _shuts_down(supervisor: Supervisor) -> bool:
-    """Tell whether the end of a significant child just now ends the supervisor."""
-    if supervisor.spec.auto_shutdown is AutoShutdown.ALL_SIGNIFICANT:
-        return not any(
-            child.spec.significant and (child.state is not State.STOPPED or child.due)
-            for child in supervisor.children.values()
-        )
-    return supervisor.spec.auto_shutdown is AutoShutdown.ANY_SIGNIFICANT

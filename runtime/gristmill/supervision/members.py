@@ -12,6 +12,8 @@ from gristmill.supervision.plan import Plan
 from gristmill.supervision.reasons import ExitReason, Shutdown
 from gristmill.supervision.spec import ChildSpec, Restart, Strategy, SupervisorSpec
 
+_SHUTDOWN = Shutdown()
+
 
 class State(StrEnum):
     """What a member is doing."""
@@ -94,7 +96,7 @@ class Actor(MemberBase):
         self.kill_sent = False
         self.kill_expected = False
         """The kill was the policy, not the end of a stop that took too long."""
-        self.stop_reason: ExitReason = Shutdown()
+        self.stop_reason: ExitReason = _SHUTDOWN
         """What it is told when it is asked to stop."""
 
 
@@ -118,7 +120,7 @@ class Supervisor(MemberBase):
         self.to_start = Plan()
         self.starting = Plan()
         self.ending: Ending | None = None
-        self.exit: ExitReason = Shutdown()
+        self.exit: ExitReason = _SHUTDOWN
         self.causes: tuple[str, ...] = ()
         self.event = 0
         """The event that made it end."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from enum import StrEnum
 from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from gristmill.errors import UsageError
+from gristmill.supervision.backoff import Backoff, is_number
 
 
 class SpecError(UsageError):
@@ -54,28 +54,6 @@ INFINITY: Final = "infinity"
 
 ShutdownPolicy: TypeAlias = float | Literal["brutal_kill", "infinity"]
 """Seconds between the request to stop and the kill, or one of the two words."""
-
-
-class Backoff(msgspec.Struct, frozen=True):
-    """Delays before restarts: ``min(maximum, minimum * 2**n) * (1 + random * jitter)`` seconds.
-
-    ``n`` counts the restarts in a row; a child that ran for ``maximum`` seconds begins at 0 again.
-    """
-
-    minimum: float
-    maximum: float
-    jitter: float = 0.2
-
-    def delay(self, restarts: int, rand: float) -> float:
-        """Give the seconds to wait before restart number ``restarts`` (from 0).
-
-        Args:
-            restarts: restarts in a row before this one.
-            rand: a random number in [0, 1).
-        """
-        # 2.0**1024 overflows a float
-        grown = self.minimum * 2.0 ** min(restarts, 1000)
-        return min(self.maximum, grown) * (1 + rand * self.jitter)
 
 
 class ChildSpec(msgspec.Struct, frozen=True, tag_field="kind", tag="actor"):
@@ -145,7 +123,7 @@ def validate(spec: Spec, parent: SupervisorSpec | None = None, path: str = "") -
 def _check_common(spec: Spec, parent: SupervisorSpec | None, where: str) -> None:
     if not isinstance(spec.restart, Restart):
         raise _refusal(where, "restart", spec.restart, f"a Restart: {_values(Restart)}")
-    timed = _is_number(spec.shutdown) and spec.shutdown >= 0  # type: ignore[operator]  # no word here
+    timed = is_number(spec.shutdown) and spec.shutdown >= 0  # type: ignore[operator]  # no word here
     if not timed and spec.shutdown not in (BRUTAL_KILL, INFINITY):
         raise _refusal(where, "shutdown", spec.shutdown, "seconds >= 0, BRUTAL_KILL or INFINITY")
     if not isinstance(spec.significant, bool):
@@ -174,11 +152,8 @@ def _check_child(spec: ChildSpec, where: str) -> None:
         return
     if not isinstance(backoff, Backoff):
         raise _refusal(where, "backoff", backoff, "a Backoff or None")
-    numbers = all(map(_is_number, (backoff.minimum, backoff.maximum, backoff.jitter)))
-    if not numbers or not 0 < backoff.minimum <= backoff.maximum or backoff.jitter < 0:
-        raise _refusal(
-            where, "backoff", backoff, "0 < minimum <= maximum and jitter >= 0, all finite"
-        )
+    if backoff.fault:
+        raise _refusal(where, "backoff", backoff, backoff.fault)
 
 
 def _check_supervisor(spec: SupervisorSpec, where: str) -> None:
@@ -186,7 +161,7 @@ def _check_supervisor(spec: SupervisorSpec, where: str) -> None:
         raise _refusal(where, "strategy", spec.strategy, f"a Strategy: {_values(Strategy)}")
     if not _is_count(spec.max_restarts, 0):
         raise _refusal(where, "max_restarts", spec.max_restarts, "a whole number >= 0")
-    if not _is_number(spec.within) or spec.within <= 0:
+    if not is_number(spec.within) or spec.within <= 0:
         raise _refusal(where, "within", spec.within, "finite seconds > 0")
     if not isinstance(spec.auto_shutdown, AutoShutdown):
         raise _refusal(
@@ -219,10 +194,6 @@ def _check_dynamic(spec: SupervisorSpec, where: str) -> None:
 
 def _refusal(where: str, field: str, value: object, expected: str) -> SpecError:
     return SpecError(f"{where!r}: {field} is {value!r}; it must be {expected}")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_count(value: object, least: int) -> bool:

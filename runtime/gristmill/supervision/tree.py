@@ -10,6 +10,7 @@ from gristmill.errors import ActorNotFoundError, AlreadyStartedError, GristmillE
 from gristmill.supervision.actions import Action, Ending, Failed, Terminated
 from gristmill.supervision.engine import Engine
 from gristmill.supervision.members import Actor, Member, State, Supervisor
+from gristmill.supervision.policies import Verdict
 from gristmill.supervision.reasons import ExitReason, Shutdown
 from gristmill.supervision.spec import Spec, Strategy, SupervisorSpec, validate
 from gristmill.supervision.views import (
@@ -133,17 +134,19 @@ class SupervisionTree:
         now: float,
         *,
         ignored: bool = False,
+        verdict: Verdict | None = None,
     ) -> list[Action]:
         """The incarnation did not come up, and nothing of it is left.
 
-        With ``ignored`` it chose not to run, which is no failure.
+        With ``ignored`` it chose not to run, which is no failure. A ``verdict`` of its own class
+        holds for restarts only.
         """
         self._engine.begin(now)
         actor = self._current(key, incarnation)
         if actor is not None and ignored:
             self._engine.ignored(actor)
         elif actor is not None:
-            self._engine.gone([actor], reason)
+            self._engine.gone([actor], reason, verdict=verdict)
         return self._engine.finish()
 
     def actors_exited(
@@ -154,18 +157,20 @@ class SupervisionTree:
         *,
         collateral: bool = False,
         event: int | None = None,
+        verdict: Verdict | None = None,
     ) -> list[Action]:
         """One event ended these incarnations, given as (key, incarnation).
 
         It costs each supervisor that it touches one restart, also if it is told in parts: those
         carry the same negative number as ``event``. With ``collateral`` they did nothing
         wrong (their worker was ended because of another actor on it): restarts cost nothing, and a
-        start that was under way is tried again.
+        start that was under way is tried again. A ``verdict`` is what the class of the one actor
+        that ended has decided, in its supervisor's place.
         """
         self._engine.begin(now)
         found = {self._current(key, incarnation) for key, incarnation in exited}
         actors: list[Member] = [actor for actor in found if actor is not None]
-        self._engine.gone(actors, reason, event, collateral=collateral)
+        self._engine.gone(actors, reason, event, collateral=collateral, verdict=verdict)
         return self._engine.finish()
 
     def timer_fired(self, timer_id: int, now: float) -> list[Action]:
@@ -379,6 +384,14 @@ class SupervisionTree:
         if above is None or above.ending is not None:
             return False
         return member in above.to_start or member in above.to_stop
+
+    def may_come_back(self, key: int) -> bool:
+        """Tell whether a restart of its siblings or its supervisor brings a member back."""
+        member = self._engine.members.get(key)
+        if member is None or member.parent is None:
+            return False
+        grouped = (Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE)
+        return member.static or member.parent.spec.strategy in grouped
 
     def path_of(self, key: int) -> str:
         """Give the path of a member.

@@ -14,7 +14,7 @@ from gristmill.testing.faults import InjectedCrash, Point
 from gristmill.testing.virtual_loop import VirtualLoop, new_loop
 from gristmill.transport.codec import message_tag
 from gristmill.worker.cell import Cell, State
-from gristmill.worker.process import WorkerConfig
+from gristmill.worker.config import WorkerConfig
 
 if TYPE_CHECKING:
     from gristmill.testing.simulated_world import SimulatedWorld
@@ -50,10 +50,10 @@ class SimulatedPlane(LoopbackPlane):
     def flush(self) -> bool:
         """Send what waits for those that live; what waits for a dead one is lost with it."""
         world = self._simulation
-        for address in list(self._envelopes):
+        for address, outbound in list(self._outbound.items()):
             incarnation = self._peers.get(address)
-            if incarnation is not None and world.lives(address, incarnation):
-                frame = self._frame(address, self._envelopes.pop(address))
+            if outbound.messages and incarnation is not None and world.lives(address, incarnation):
+                frame = self._frame(address, outbound)
                 world.send_frame((self._address, self._incarnation), (address, incarnation), frame)
         return False
 

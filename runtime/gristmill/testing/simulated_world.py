@@ -17,10 +17,10 @@ from gristmill.behaviours.context import Timer
 from gristmill.errors import GristmillError, UsageError
 from gristmill.messages import Request
 from gristmill.metrics import Calibration
+from gristmill.node.config import NodeConfig
 from gristmill.node.local import LocalPost, LocalWorld, Sources
 from gristmill.node.local_worker import LocalWorker, LoopbackPlane
 from gristmill.node.sending import ControlSide
-from gristmill.node.supervisor_shell import NodeConfig
 from gristmill.ref import Address
 from gristmill.testing.determinism import Determinism
 from gristmill.testing.faults import Faults, Point
@@ -35,7 +35,7 @@ from gristmill.testing.simulated_worker import (
 from gristmill.testing.trace import Trace
 from gristmill.testing.virtual_loop import new_loop
 from gristmill.transport import control as c
-from gristmill.worker.process import WorkerConfig
+from gristmill.worker.config import WorkerConfig
 
 _START = 1_000.0
 """The virtual monotonic time at the beginning, in seconds."""

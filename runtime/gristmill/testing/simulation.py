@@ -15,9 +15,9 @@ import msgspec
 
 from gristmill.errors import NodeError, UsageError
 from gristmill.node.builder import NodeBuilder
+from gristmill.node.config import NodeConfig
 from gristmill.node.hosting import Host, LocalHost
 from gristmill.node.node import DRAIN, Node
-from gristmill.node.supervisor_shell import NodeConfig
 from gristmill.ref import Ref
 from gristmill.testing.faults import Faults, Point
 from gristmill.testing.simulated_worker import SimulatedWorker

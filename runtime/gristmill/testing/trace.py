@@ -16,6 +16,7 @@ from gristmill.transport.envelope import (
     CREDIT,
     ERROR,
     EVENT,
+    FENCE,
     REPLY,
     TELL,
     ErrorReply,
@@ -63,13 +64,13 @@ def _envelopes(frame: bytes) -> Iterator[str]:
 
 def _envelope(envelope: list[Any]) -> str:
     match envelope:
-        case [kind, target, _, number, body] if kind == TELL:
+        case [kind, target, _, number, bodies] if kind == TELL:
             counted = f" {number}" if number else ""
-            return f"tell{counted} #{target} {_name(body)}"
-        case [kind, target, _, number, _, body] if kind == ASK:
-            return f"ask {number} #{target} {_name(body)}"
-        case [kind, number, _] if kind == REPLY:
-            return f"reply {number}"
+            return f"tell{counted} #{target} {_names(bodies)}"
+        case [kind, target, _, _, number, bodies] if kind == ASK:
+            return f"ask {number} #{target} {_names(bodies)}"
+        case [kind, number, bodies] if kind == REPLY:
+            return f"reply {number}" + (f" and {len(bodies) - 1} more" if len(bodies) > 1 else "")
         case [kind, number, body] if kind == ERROR:
             error = msgspec.msgpack.decode(body, type=ErrorReply)
             return f"error {number} {error.kind}: {_shorten(error.message)}"
@@ -79,7 +80,13 @@ def _envelope(envelope: list[Any]) -> str:
             return f"credit #{target} {places}"
         case [kind, target, number] if kind == ACK:
             return f"ack {target} {number}"
+        case [kind, number] if kind == FENCE:
+            return f"fence {number}"
     return f"envelope of kind {envelope[0]}"
+
+
+def _names(bodies: list[bytes]) -> str:
+    return " ".join(map(_name, bodies))
 
 
 def _name(body: bytes) -> str:

@@ -6,6 +6,7 @@ keeps the body: a journal, a dead letter, a supervisor.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal, Protocol, TypeGuard
 
 import msgspec
@@ -14,6 +15,7 @@ from msgspec.msgpack import Decoder, Encoder, Ext
 
 from gristmill.deferred import Reply, Ticket
 from gristmill.errors import DecodeError, GristmillError, PayloadTooLargeError, UsageError
+from gristmill.keyed import KeyedGroup
 from gristmill.ref import Address, Post, Ref
 from gristmill.transport.arrays import (
     THRESHOLD,
@@ -33,6 +35,7 @@ MAX_BODY = 64 * 1024 * 1024
 _REF = 1
 _ARRAY = 2
 _BESIDE = 3
+_GROUP = 4
 _REPLY = 16
 _address_decoder = Decoder(Address)
 _ticket_decoder = Decoder(Ticket)
@@ -81,6 +84,17 @@ class Codec:
             raise _too_large(value, len(body))
         return body
 
+    def encode_many(self, values: Iterable[object]) -> list[bytes]:
+        """Encode messages of which each is a body of its own. Raises what :meth:`encode` raises."""
+        values = list(values)
+        try:
+            bodies = list(map(self._encoder.encode, values))
+        except _LargeArray:
+            return [self.encode(value) for value in values]
+        if bodies and max(map(len, bodies)) > MAX_BODY:
+            return [self.encode(value) for value in values]  # says which
+        return bodies
+
     def encode_in_band(self, value: object) -> bytes:
         """Encode what somebody keeps, its arrays with it. Raises what :meth:`encode` raises."""
         body = _in_band.encode(value)
@@ -128,6 +142,8 @@ class Codec:
     def _decode_extension(self, code: int, data: memoryview) -> object:
         if code == _REF and self._post is not None:
             return Ref(_address_decoder.decode(data), self._post)
+        if code == _GROUP and self._post is not None:
+            return KeyedGroup(_address_decoder.decode(data), self._post)
         if code == _REPLY and self._post is not None:
             return Reply(_ticket_decoder.decode(data), self._post)
         if code == _ARRAY:
@@ -154,6 +170,8 @@ def _encode_small(part: object) -> object:
 def _encode_ours(value: object) -> object:
     if isinstance(value, Ref):
         return Ext(_REF, msgspec.msgpack.encode(value.address))
+    if isinstance(value, KeyedGroup):
+        return Ext(_GROUP, msgspec.msgpack.encode(value.address))
     if isinstance(value, Reply):
         return Ext(_REPLY, msgspec.msgpack.encode(value.ticket))
     if isinstance(value, np.ndarray):

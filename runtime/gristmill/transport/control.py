@@ -1,25 +1,19 @@
 """The control plane: what the supervisor process and the others say to each other.
 
-A ROUTER in the supervisor process, a DEALER in each worker and client, on a thread of its own, so
-that a computing handler never delays control. Every message is one MessagePack-encoded Struct.
+Every message is one MessagePack-encoded Struct; :mod:`~gristmill.transport.control_link` carries
+them.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import deque
-from collections.abc import Callable
-
 import msgspec
-import zmq
 
-from gristmill.death import Death
+from gristmill.death import Death, Suspect
 from gristmill.errors import ErrorData
 from gristmill.facets.specs import FacetSpec
 from gristmill.metrics import WorkerSnapshot
 from gristmill.ref import Address, Mailbox
-from gristmill.supervision import ChildSpec, ExitReason, Shutdown, SupervisorSpec
-from gristmill.transport.wakeup import Wakeup
+from gristmill.supervision import ChildSpec, ExitReason, Shutdown, SupervisorSpec, Verdict
 
 SUPERVISOR = 0
 """The process number of the supervisor process; workers count from 1, clients from 1001."""
@@ -46,6 +40,10 @@ class ActorSpec(msgspec.Struct, frozen=True, array_like=True):
     """Seconds that each of its starts may take; 0 for any."""
     time_limit: float = 0.0
     """Seconds that a handler may take before its worker is killed; 0 for no limit."""
+    key: str = ""
+    """The key of a keyed actor."""
+    idle: float = 0.0
+    """Seconds after which a keyed actor without work may end; 0 for never."""
 
 
 class DeadLetter(ControlMessage, tag="DeadLetter", frozen=True):
@@ -111,6 +109,8 @@ class ActorFailed(ControlMessage, tag="ActorFailed", frozen=True):
     incarnation: int
     reason: ExitReason
     ignored: bool = False
+    verdict: Verdict | None = None
+    """What its class has decided, of a restart that failed."""
 
 
 class ActorExited(ControlMessage, tag="ActorExited", frozen=True):
@@ -119,6 +119,8 @@ class ActorExited(ControlMessage, tag="ActorExited", frozen=True):
     key: int
     incarnation: int
     reason: ExitReason
+    verdict: Verdict | None = None
+    """What its class has decided about an exception of its own."""
 
 
 class Subscribe(ControlMessage, tag="Subscribe", frozen=True):
@@ -140,6 +142,25 @@ class Mailboxes(ControlMessage, tag="Mailboxes", frozen=True):
     """How many messages wait for a worker's actors, by key; those with none are left out."""
 
     lengths: dict[int, int]
+
+
+class Locate(ControlMessage, tag="Locate", frozen=True):
+    """Where is the actor of this key? Answered by :class:`Placed` or :class:`NotPlaced`."""
+
+    group: str
+    key: str
+
+
+class Fenced(ControlMessage, tag="Fenced", frozen=True):
+    """All fences of a retirement have come: whoever leaves has all that was sent to it."""
+
+    number: int
+
+
+class Idle(ControlMessage, tag="Idle", frozen=True):
+    """These keyed actors have had nothing to do for as long as their group allows."""
+
+    keys: tuple[int, ...]
 
 
 class Instance(msgspec.Struct, frozen=True, array_like=True):
@@ -180,6 +201,36 @@ class StartSupervisor(msgspec.Struct, frozen=True, array_like=True, tag="StartSu
 
     parent: str
     spec: SupervisorSpec
+
+
+class StartGroup(msgspec.Struct, frozen=True, array_like=True, tag="StartGroup"):
+    """Have a group of keyed actors; answered by its address."""
+
+    actor: ActorSpec
+    """What all have in common; its name is the group's."""
+    shards: int
+    hand_off: float
+    """Seconds for the fences of one that leaves, and again for its stop."""
+    max_restarts: int
+    within: float
+
+
+class FindGroup(msgspec.Struct, frozen=True, array_like=True, tag="FindGroup"):
+    """Find a group of keyed actors by its name."""
+
+    name: str
+
+
+class AddWorkers(msgspec.Struct, frozen=True, array_like=True, tag="AddWorkers"):
+    """Start more workers; answered by their names when they are ready."""
+
+    count: int
+
+
+class RemoveWorker(msgspec.Struct, frozen=True, array_like=True, tag="RemoveWorker"):
+    """Let a worker's actors move off it, then end it; answered when it has gone."""
+
+    name: str
 
 
 class StopChild(msgspec.Struct, frozen=True, array_like=True, tag="StopChild"):
@@ -238,6 +289,10 @@ class StopNode(msgspec.Struct, frozen=True, array_like=True, tag="StopNode"):
 Operation = (
     SpawnActors
     | StartSupervisor
+    | StartGroup
+    | FindGroup
+    | AddWorkers
+    | RemoveWorker
     | StopChild
     | Lookup
     | GetStatus
@@ -308,6 +363,43 @@ class Unregistered(ControlMessage, tag="Unregistered", frozen=True):
     name: str
 
 
+class Grouped(ControlMessage, tag="Grouped", frozen=True):
+    """There is a group of keyed actors."""
+
+    address: Address
+
+
+class Placed(ControlMessage, tag="Placed", frozen=True):
+    """A keyed actor is here now."""
+
+    address: Address
+
+
+class NotPlaced(ControlMessage, tag="NotPlaced", frozen=True):
+    """A keyed actor could not be started: what waits for it fails."""
+
+    name: str
+    reason: str
+
+
+class Retire(ControlMessage, tag="Retire", frozen=True):
+    """Forget where these keyed actors are, and put a fence behind what was sent to ``home``.
+
+    No fence is wanted if ``number`` is 0: they have ended.
+    """
+
+    number: int
+    home: int
+    names: tuple[str, ...]
+
+
+class AwaitFences(ControlMessage, tag="AwaitFences", frozen=True):
+    """Say when the fences of all these processes have come."""
+
+    number: int
+    processes: tuple[int, ...]
+
+
 class Subscribers(ControlMessage, tag="Subscribers", frozen=True):
     """Who gets the events of a channel, as (process, actor key) pairs."""
 
@@ -322,6 +414,8 @@ class StartActor(msgspec.Struct, frozen=True, array_like=True):
     incarnation: int
     path: str
     spec: ActorSpec
+    suspects: tuple[Suspect, ...] = ()
+    """The messages that its workers have died with."""
 
 
 class StartActors(ControlMessage, tag="StartActors", frozen=True):
@@ -390,6 +484,9 @@ ToSupervisor = (
     | Subscribe
     | Metrics
     | Mailboxes
+    | Locate
+    | Fenced
+    | Idle
     | DeadLetter
     | Call
 )
@@ -400,6 +497,11 @@ FromSupervisor = (
     | Gone
     | Registered
     | Unregistered
+    | Grouped
+    | Placed
+    | NotPlaced
+    | Retire
+    | AwaitFences
     | Subscribers
     | StartActors
     | StopActor
@@ -415,68 +517,3 @@ FromSupervisor = (
 encode_control = msgspec.msgpack.Encoder().encode
 decode_to_supervisor = msgspec.msgpack.Decoder(ToSupervisor).decode
 decode_from_supervisor = msgspec.msgpack.Decoder(FromSupervisor).decode
-
-
-class ControlLink:
-    """A process's end of the control plane, on a thread of its own.
-
-    ``deliver`` is called on that thread with every encoded message from the supervisor process.
-    """
-
-    def __init__(
-        self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        endpoint: str,
-        deliver: Callable[[bytes], None],
-    ) -> None:
-        self._context = context
-        self._endpoint = endpoint
-        self._deliver = deliver
-        self._outgoing: deque[bytes] = deque()
-        self._wakeup = Wakeup()
-        self._closing = False
-        self._thread = threading.Thread(target=self._run, name="gristmill-control", daemon=True)
-
-    def start(self) -> None:
-        """Connect and start delivering."""
-        self._thread.start()
-
-    def send(self, message: ControlMessage) -> None:
-        """Send a message to the supervisor process. Safe from any thread; never blocks."""
-        self._outgoing.append(encode_control(message))
-        self._wakeup.set()
-
-    def close(self) -> None:
-        """Send what waits and end the thread."""
-        self._closing = True
-        self._wakeup.set()
-        if self._thread.is_alive() and threading.current_thread() is not self._thread:
-            self._thread.join(timeout=2.0)
-        self._wakeup.close()
-
-    def _run(self) -> None:
-        socket = self._context.socket(zmq.DEALER)
-        socket.setsockopt(zmq.LINGER, 500)
-        socket.setsockopt(zmq.SNDHWM, 0)
-        socket.setsockopt(zmq.RCVHWM, 0)
-        socket.connect(self._endpoint)
-        poller = zmq.Poller()
-        poller.register(socket, zmq.POLLIN)
-        poller.register(self._wakeup.fd, zmq.POLLIN)
-        try:
-            while not self._closing or self._outgoing:
-                poller.poll()
-                self._wakeup.clear()
-                while self._outgoing:
-                    socket.send(self._outgoing.popleft(), zmq.NOBLOCK)
-                self._receive(socket)
-        finally:
-            socket.close()
-
-    def _receive(self, socket: zmq.Socket[bytes]) -> None:
-        while True:
-            try:
-                encoded = socket.recv(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            self._deliver(encoded)

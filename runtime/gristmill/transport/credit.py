@@ -11,6 +11,8 @@ from collections import defaultdict
 
 from gristmill.ref import Address, OverflowPolicy
 
+_DROP_OLDEST = OverflowPolicy.DROP_OLDEST
+
 
 class CreditBook:
     """The credit that one process has with mailboxes elsewhere. Pure."""
@@ -21,7 +23,7 @@ class CreditBook:
     def take(self, to: Address) -> bool:
         """Take one place in the mailbox of ``to``; give whether there was one."""
         mailbox = to.mailbox
-        if mailbox.overflow is OverflowPolicy.DROP_OLDEST:
+        if mailbox.overflow is _DROP_OLDEST:
             return True  # the receiver makes room by itself
         used = self._used[to.home]
         now = used.get(to.key, 0)
@@ -29,6 +31,18 @@ class CreditBook:
             return False
         used[to.key] = now + 1
         return True
+
+    def take_some(self, to: Address, most: int) -> int:
+        """Take up to ``most`` places in the mailbox of ``to``; give how many there were."""
+        mailbox = to.mailbox
+        if mailbox.overflow is _DROP_OLDEST:
+            return most
+        used = self._used[to.home]
+        before = used.get(to.key, 0)
+        places = min(most, mailbox.capacity - before)
+        if places > 0:
+            used[to.key] = before + places
+        return max(places, 0)
 
     def give(self, home: int, key: int, places: int) -> None:
         """Take back places that a receiver has freed."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections import deque
 
 import zmq
 
 from gristmill.errors import GristmillError
 from gristmill.metrics.wires import Wires
 from gristmill.transport.envelope import count_messages, pack_frame
+from gristmill.transport.outbound import Outbound
 
 MAX_FRAME = 512 * 1024
 """Coalesce envelopes into frames of about this many bytes."""
@@ -29,21 +29,30 @@ _HIGH_WATER = 1000
 _LINGER_MS = 250
 _LOOK_NS = 100_000
 """How long a wait looks for a frame before it sleeps."""
+_ONE = [1]
 _LOOK_AGAIN = 32
 """Waits that sleep at once after a look in vain."""
 
 
-@dataclass(slots=True)
 class Peer:
-    """What waits for one peer, and the socket to it while it lives."""
+    """What waits for one peer, and the socket to it while it lives.
 
-    address: int
-    incarnation: int = 0
-    socket: zmq.Socket[bytes] | None = None
-    envelopes: list[bytes] = field(default_factory=list)
-    frames: list[bytes] = field(default_factory=list)
-    sent: int = 0
-    """Messages that were put into frames for this incarnation."""
+    Args:
+        address: of the peer.
+        dirty: where it is put when something waits for it.
+    """
+
+    __slots__ = ("address", "frames", "incarnation", "outbound", "sent", "socket")
+
+    def __init__(self, address: int, dirty: list[Peer]) -> None:
+        self.address = address
+        self.incarnation = 0
+        self.socket: zmq.Socket[bytes] | None = None
+        self.outbound = Outbound(lambda: dirty.append(self))
+        self.frames: deque[bytes] = deque()
+        """Frames that found no room."""
+        self.sent = 0
+        """Messages that were put into frames for this incarnation."""
 
 
 class DataPlane:
@@ -114,15 +123,15 @@ class DataPlane:
         events: int = self._pull.getsockopt(zmq.EVENTS)  # type: ignore[assignment]  # an int option
         return self._pull.recv(_NOBLOCK) if events & _READABLE else None  # cheaper than to fail
 
-    def receive_within(self, seconds: float) -> bytes | None:
+    def receive_within(self, seconds: float, *, expected: bool = False) -> bytes | None:
         """Take the next frame, waiting for it ``seconds`` at most.
 
-        A core that sleeps wakes up slowly and cold, so the first moments of a wait are spent
-        looking; if that was in vain, the next waits sleep at once.
+        A core that sleeps wakes up slowly and cold. So who expects an answer spends the first
+        moments of the wait looking for it; if that was in vain, the next waits sleep at once.
         """
-        if self._sleepy:
+        if expected and self._sleepy:
             self._sleepy -= 1
-        else:
+        elif expected:
             frame = self._look()
             if frame is not None:
                 return frame
@@ -158,15 +167,13 @@ class DataPlane:
         socket.setsockopt(zmq.LINGER, _LINGER_MS)
         socket.connect(endpoint)
         peer.socket = socket
-        if peer.envelopes:
+        if peer.outbound.messages:
             self._dirty.append(peer)
 
     def disconnect(self, address: int) -> None:
         """Close the way to a dead peer: what still waits for it counts as sent, and is lost."""
         peer = self._peer(address)
-        if peer.envelopes:
-            self._count(peer, peer.envelopes)
-        peer.envelopes.clear()
+        self._count(peer, *peer.outbound.take())
         peer.frames.clear()
         self._blocked.discard(address)
         if peer.socket is not None:
@@ -177,9 +184,9 @@ class DataPlane:
         return self._peer(address).incarnation
 
     def waiting(self, address: int) -> int:
-        """Count the envelopes that wait for a peer."""
+        """Count the messages that wait for a peer."""
         peer = self._peers.get(address)
-        return len(peer.envelopes) if peer is not None else 0
+        return peer.outbound.messages if peer is not None else 0
 
     @property
     def unsent(self) -> bool:
@@ -188,10 +195,11 @@ class DataPlane:
 
     def post(self, address: int, envelope: bytes) -> None:
         """Put an envelope into the next frame for a peer."""
-        peer = self._peers.get(address) or self._peer(address)
-        if not peer.envelopes and peer.socket is not None:
-            self._dirty.append(peer)
-        peer.envelopes.append(envelope)
+        self.outbound(address).add(envelope)
+
+    def outbound(self, address: int) -> Outbound:
+        """Give where to put what is for a peer; it stays the same."""
+        return (self._peers.get(address) or self._peer(address)).outbound
 
     def send_now(self, address: int, envelope: bytes) -> bool:
         """Send an envelope behind what waits; give whether it must be flushed again later."""
@@ -199,7 +207,7 @@ class DataPlane:
         if peer is None or peer.socket is None or self._dirty or self._blocked:
             self.post(address, envelope)
             return self.flush()
-        if self._send_frame(peer, peer.socket, self._frame(peer, [envelope])):
+        if self._send_frame(peer, peer.socket, self._frame(peer, [envelope], _ONE)):
             return False
         self._blocked.add(address)
         return True
@@ -211,9 +219,12 @@ class DataPlane:
                 if self._send_frames(self._peers[address]):
                     self._blocked.discard(address)
         if self._dirty:
-            dirty, self._dirty = self._dirty, []
+            dirty = self._dirty.copy()
+            self._dirty.clear()
             for peer in dirty:
-                if peer.socket is not None and not self._send_envelopes(peer, peer.socket):
+                if peer.socket is None or not peer.outbound.messages:
+                    continue
+                if not self._send_envelopes(peer, peer.socket):
                     self._blocked.add(peer.address)
         return bool(self._blocked)
 
@@ -228,7 +239,7 @@ class DataPlane:
     def _peer(self, address: int) -> Peer:
         peer = self._peers.get(address)
         if peer is None:
-            peer = self._peers[address] = Peer(address)
+            peer = self._peers[address] = Peer(address, self._dirty)
         return peer
 
     def _close(self, peer: Peer) -> None:
@@ -237,16 +248,14 @@ class DataPlane:
         peer.socket = None
 
     def _send_envelopes(self, peer: Peer, socket: zmq.Socket[bytes]) -> bool:
-        envelopes, frames = peer.envelopes, peer.frames
+        envelopes, sizes = peer.outbound.take()
         if len(envelopes) == 1 or sum(map(len, envelopes)) <= MAX_FRAME:
-            frame = self._frame(peer, envelopes)
-            envelopes.clear()
-            if not frames:
+            frame = self._frame(peer, envelopes, sizes)
+            if not peer.frames:
                 return self._send_frame(peer, socket, frame)
-            frames.append(frame)
+            peer.frames.append(frame)
         else:
-            frames += self._several_frames(peer, envelopes)
-            envelopes.clear()
+            self._queue_frames(peer, envelopes, sizes)
         return self._send_frames(peer)
 
     def _send_frame(self, peer: Peer, socket: zmq.Socket[bytes], frame: bytes) -> bool:
@@ -257,24 +266,23 @@ class DataPlane:
             return False
         return True
 
-    def _several_frames(self, peer: Peer, envelopes: list[bytes]) -> Iterator[bytes]:
-        batch: list[bytes] = []
-        room = MAX_FRAME
-        for envelope in envelopes:
-            if batch and len(envelope) > room:
-                yield self._frame(peer, batch)
-                batch, room = [], MAX_FRAME
-            batch.append(envelope)
+    def _queue_frames(self, peer: Peer, envelopes: list[bytes], sizes: list[int]) -> None:
+        """Split what is too much for one frame."""
+        begin, room = 0, MAX_FRAME
+        for at, envelope in enumerate(envelopes):
+            if at > begin and len(envelope) > room:
+                peer.frames.append(self._frame(peer, envelopes[begin:at], sizes[begin:at]))
+                begin, room = at, MAX_FRAME
             room -= len(envelope)
-        yield self._frame(peer, batch)
+        peer.frames.append(self._frame(peer, envelopes[begin:], sizes[begin:]))
 
-    def _frame(self, peer: Peer, envelopes: list[bytes]) -> bytes:
+    def _frame(self, peer: Peer, envelopes: list[bytes], sizes: list[int]) -> bytes:
         before = peer.sent
-        messages = self._count(peer, envelopes)
+        messages = self._count(peer, envelopes, sizes)
         return pack_frame(self._address, self._incarnation, before, envelopes, _clock(), messages)
 
-    def _count(self, peer: Peer, envelopes: list[bytes]) -> int:
-        messages = count_messages(envelopes)
+    def _count(self, peer: Peer, envelopes: list[bytes], sizes: list[int]) -> int:
+        messages = count_messages(envelopes, sizes)
         if messages:
             peer.sent += messages
             self.wires.sent(peer.address, peer.incarnation, messages)
@@ -287,7 +295,7 @@ class DataPlane:
         try:
             while frames:
                 peer.socket.send(frames[0], _NOBLOCK)
-                del frames[0]
+                frames.popleft()
         except zmq.Again:
             return False
         return True

@@ -4,10 +4,10 @@ Each of these is an array whose first item is its kind:
 
 ========  ==========================================================================
 HEADER    process, incarnation, messages sent before, envelopes, sent at (ns), messages
-TELL      target, sender, number, body       (number: at-least-once, else 0)
-ASK       target, sender, request, deadline, body   (monotonic seconds, 0: none; the sender
+TELL      target, sender, number, bodies     (number: at-least-once, else 0)
+ASK       target, sender, deadline, request, bodies   (monotonic seconds, 0: none; the sender
           is a chain, see :mod:`~gristmill.worker.cycles`, if an actor waits for the reply)
-REPLY     request, body
+REPLY     request, bodies
 ERROR     request, body                      (an :class:`ErrorReply`)
 EVENT     channel, [targets], sender, body
 CREDIT    target, messages                   (room in a mailbox, given back)
@@ -18,8 +18,11 @@ ANSWER    target, process, request, body     (a deferred reply, through who defe
 INSPECT   target, request, body              (an :class:`~gristmill.inspection.Inspection`)
 ARRAYS    envelope, handles                  (its body's arrays are in shared memory)
 RELEASE   body                               (arrays that are given back)
-CANCEL    target, request                    (its asker has given it up)
+FENCE     number                             (nothing more comes from here for who leaves)
+CANCEL    target, [requests]                 (their asker has given them up)
 ========  ==========================================================================
+
+The kinds with ``bodies`` carry runs: the number is that of the first body, and the others follow.
 """
 
 from __future__ import annotations
@@ -49,10 +52,12 @@ from gristmill.errors import (
 )
 
 HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
-SIGNAL, ANSWER, INSPECT, ARRAYS, RELEASE, CANCEL = range(9, 15)
+SIGNAL, ANSWER, INSPECT, ARRAYS, RELEASE, FENCE, CANCEL = range(9, 16)
 
 MESSAGES = (TELL, ASK, EVENT)
 """The kinds that bring messages to actors or subscribers."""
+RUNS = (TELL, ASK, REPLY)
+"""The kinds that carry several bodies."""
 
 Envelope = list[Any]
 
@@ -87,12 +92,21 @@ def pack_frame(
     return head + header + b"".join(envelopes)
 
 
-def count_messages(envelopes: Sequence[bytes]) -> int:
-    """Count the packed envelopes that bring messages to actors or subscribers."""
-    kinds = [envelope[1] for envelope in envelopes]
-    count = kinds.count
-    with_arrays = count(ARRAYS) and sum(e[1] == ARRAYS and e[3] in MESSAGES for e in envelopes)
-    return count(TELL) + count(ASK) + count(EVENT) + with_arrays
+def count_messages(envelopes: Sequence[bytes], sizes: Sequence[int]) -> int:
+    """Count the messages to actors or subscribers in packed envelopes.
+
+    Args:
+        envelopes: the envelopes.
+        sizes: how many bodies are in each.
+    """
+    messages = 0
+    for envelope, size in zip(envelopes, sizes, strict=True):
+        kind = envelope[1]
+        if kind == ARRAYS:
+            kind = envelope[3]
+        if kind in MESSAGES:
+            messages += size
+    return messages
 
 
 def read_frame(frame: bytes) -> list[Envelope]:

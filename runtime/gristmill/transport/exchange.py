@@ -13,10 +13,8 @@ from gristmill.transport.arrays import (
     ArrayGoneError,
     ArrayPool,
     Handle,
-    Process,
     Release,
     SharedArray,
-    segment_directory,
 )
 from gristmill.transport.envelope import (
     ANSWER,
@@ -25,10 +23,12 @@ from gristmill.transport.envelope import (
     EVENT,
     RELEASE,
     REPLY,
+    RUNS,
     TELL,
     Envelope,
     pack,
 )
+from gristmill.transport.segment_directory import Process, segment_directory
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_handles = msgspec.msgpack.Decoder(list[Handle]).decode
@@ -62,7 +62,8 @@ class ArrayExchange:
         body: ArrayBody = items[-1]
         lend = self.pool.lend
         handles = [lend(array, to) for array in body.arrays if isinstance(array, SharedArray)]
-        return ARRAYS, (*items[:-1], bytes(body)), _encode(handles)
+        carried: Any = [bytes(body)] if items[0] in RUNS else bytes(body)
+        return ARRAYS, (*items[:-1], carried), _encode(handles)
 
     def open(self, envelope: Envelope) -> Envelope:
         """Accept the arrays of an envelope that has come; give the envelope that it carries.
@@ -76,7 +77,11 @@ class ArrayExchange:
         if inner[0] not in _CARRIERS:
             raise ValueError(f"an envelope of kind {inner[0]!r} has no arrays")
         arrays = [self._accept(each) for each in _decode_handles(handles)]
-        return [*inner[:-1], ArrayBody(inner[-1], arrays)]  # the frame must not keep them
+        carried = inner[-1]
+        if inner[0] in RUNS:
+            (alone,) = carried
+            return [*inner[:-1], [ArrayBody(alone, arrays)]]
+        return [*inner[:-1], ArrayBody(carried, arrays)]  # the frame must not keep them
 
     def _accept(self, handle: Handle) -> SharedArray | ArrayGoneError:
         try:

@@ -11,16 +11,23 @@ import os
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-ACTOR, MESSAGE, SINCE, WAITING, _NAMED, _PRINTED = range(6)
-"""Cells: the actor whose code runs (0: none), the number of the message in hand, since when it has
-run, since when a limited handler awaits (0: none does), and how much of both texts is written."""
+from gristmill.death import Retried
+
+ACTOR, MESSAGE, SINCE, WAITING, _NAMED, _PRINTED, RETRIED, SOURCE, NUMBER = range(9)
+"""Cells: the actor whose code runs (0: none), the number of the message type in hand, since when it
+has run, since when a limited handler awaits (0: none does), how much of both texts is written, and
+which message is in hand if it is tried again when the worker dies: kind, sender and number."""
+TOLD: Final = 1
+"""The kind of an at-least-once message ..."""
+ASKED: Final = 2
+"""... and of an idempotent request; 0 for any other."""
 START: Final = 1
 """The number that stands for the start of an actor ..."""
 STARTING: Final = "the start"
 """... and what is shown in place of a message type."""
 
 _CELL: Final = 8
-_NAMES_AT: Final = 64
+_NAMES_AT: Final = 128
 _NAMES: Final = 8192 - _NAMES_AT
 _LINES_AT: Final = 8192
 _LINES: Final = 4096
@@ -40,6 +47,8 @@ class Sight(NamedTuple):
     """Since when a handler with a time limit awaits something; 0 if none does."""
     lines: tuple[str, ...]
     """The last that it printed or logged."""
+    retried: Retried | None = None
+    """The message in hand, if it is tried again when the worker dies."""
 
 
 class Activity:
@@ -111,12 +120,16 @@ def _sight(data: bytes) -> Sight:
     number = cells[MESSAGE]
     message = names[number - 1] if 0 < number < len(names) else "a message"
     running = cells[ACTOR] or cells[WAITING]
+    kind, retried = cells[RETRIED], None
+    if cells[ACTOR] and kind:
+        retried = Retried(kind == ASKED, cells[SOURCE], cells[NUMBER])
     return Sight(
         cells[ACTOR],
         message if running else "",
         cells[SINCE],
         cells[WAITING],
         _last_lines(data[_LINES_AT:], cells[_PRINTED]),
+        retried,
     )
 
 

@@ -8,21 +8,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
-from gristmill.death import Death
+from gristmill.death import POISON_LIMIT, Death
 from gristmill.errors import (
     ActorDied,
     ActorError,
     ActorNotFoundError,
     AskTimeoutError,
+    GristmillError,
+    MailboxFullError,
+    QuarantinedError,
 )
 from gristmill.messages import Request, reply_type
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address
 from gristmill.transport.arrays import ArrayGoneError
 from gristmill.transport.envelope import ASK, CANCEL, INSPECT, ErrorReply, pack, to_exception
+from gristmill.transport.outbound import Head
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry
-from gristmill.worker.cycles import Chain, chain_of
+from gristmill.worker.cycles import Chain
+from gristmill.worker.keyed import Held
 from gristmill.worker.open_request import OpenRequest
 
 if TYPE_CHECKING:
@@ -42,8 +47,10 @@ class _Open(NamedTuple):
     reply: Any
     to: Address
     request: str
-    again: tuple[Any, ...] | None
+    again: tuple[Head, int, bytes] | None
     """What to send again when the callee's worker dies: only of an idempotent request."""
+    deaths: int = 0
+    """Deaths of the callee's worker that it may be the cause of."""
 
 
 class Asks:
@@ -65,9 +72,10 @@ class Asks:
 
     async def ask(self, origin: Cell, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply; raises what :meth:`Ref.ask` raises."""
-        chain = chain_of(origin, to)
+        chain = self._core.cycles.chain_of(origin, to)
         body = self._encode(to, request)
-        await self._core.sending.await_credit(origin, to)
+        sending = self._core.sending
+        await sending.await_room(origin, to, lambda: sending.take_room(to))
         deadline = self._shell.now() + timeout if timeout is not None else 0.0
         number, future = self._send(self._open, chain, to, request, body, deadline)
         timer = None
@@ -90,10 +98,11 @@ class Asks:
 
     def request(self, origin: Cell, to: Address, request: Request[R]) -> OpenRequest[R]:
         """Send a request whose reply is fetched later."""
-        if to.key == origin.key:
-            chain_of(origin, to)  # refuses, for it would wait for ever
+        if origin.is_at(to):
+            self._core.cycles.chain_of(origin, to)  # refuses, for it would wait for ever
         body = self._encode(to, request)
-        self._core.sending.take_credit(to)
+        if not self._core.sending.take_room(to):
+            raise MailboxFullError(f"the mailbox of {to.label} is full")
         number, future = self._send(self._background, origin.key, to, request, body, 0.0)
         return OpenRequest(self, number, origin, to, type(request).__qualname__, future)
 
@@ -142,15 +151,15 @@ class Asks:
         self._take_back(self._background, number)
 
     def _take_back(self, opened: dict[int, _Open], number: int) -> None:
-        """Give a request up, and say so to its callee."""
+        """Give a request up, and say so to its callee; one that waits for a place never goes."""
         found = opened.pop(number, None)
         if found is None or (found.future.done() and not found.future.cancelled()):
             return
         to = found.to
         if to.home == self._shell.address:
-            self._core.cancelling.cancel(to.home, to.key, number)
-        elif to.home not in self._core.sending.directory.gone:
-            self._shell.post(to.home, pack((CANCEL, to.key, number)))
+            self._core.cancelling.cancel(to.home, to.key, [number])
+        elif to.home >= 0 and to.home not in self._core.sending.directory.gone:
+            self._shell.post(to.home, pack((CANCEL, to.key, [number])))
         self._shell.request_turn()
 
     def _encode(self, to: Address, request: Request[Any]) -> bytes:
@@ -176,18 +185,52 @@ class Asks:
         self._next_number += 1
         future = self._shell.create_future()
         kind = type(request)
-        items = (ASK, to.key, sender, number, deadline, body)
-        again = items if kind.__idempotent__ else None
-        opened[number] = _Open(future, reply_type(kind), to, kind.__qualname__, again)
+        place = to if to.home >= 0 else self._core.keyed.find(to)
+        head = (ASK, (place or to).key, sender, deadline)
+        again = (head, number, body) if kind.__idempotent__ else None
+        opened[number] = _Open(future, reply_type(kind), place or to, kind.__qualname__, again)
         self._core.counters[counters.SENT] += 1
-        if to.home == self._shell.address:
-            arrived = self._core.meter.last
-            entry = Entry(ASK, to.home, sender, number, deadline, body, None, arrived)
-            self._core.deliver(to.key, entry)
+        if place is None:
+            self._hold(opened, to, head, number, body)
         else:
-            self._core.sending.post_request(to.home, items)
+            self._dispatch(place, head, number, body)
         self._shell.request_turn()
         return number, future
+
+    def _hold(
+        self, opened: dict[int, _Open], to: Address, head: Head, number: int, body: bytes
+    ) -> None:
+        """Let a request wait for the place of a keyed actor."""
+
+        def send(place: Address) -> None:
+            found = opened.get(number)
+            if found is None:  # nobody waits for the reply any more
+                self._core.counters[counters.CANCELLED] += 1
+                return
+            placed = (ASK, place.key, *head[2:])
+            again = (placed, number, body) if found.again is not None else None
+            opened[number] = found._replace(to=place, again=again)
+            self._core.sending.take_room(place)
+            self._dispatch(place, placed, number, body)
+
+        def refuse(error: GristmillError) -> None:
+            found = opened.pop(number, None)
+            if found is None:
+                self._core.counters[counters.CANCELLED] += 1
+                return
+            self._core.failures.dead_letter(None, "", body, str(error), told=True)
+            _fail(found.future, error)
+
+        self._core.keyed.hold(to, Held(send, refuse))
+
+    def _dispatch(self, to: Address, head: Head, number: int, body: bytes) -> None:
+        if to.home == self._shell.address:
+            _, _, sender, deadline = head
+            arrived = self._core.meter.last
+            entry = Entry(ASK, to.home, sender, number, deadline, body, None, arrived, True)
+            self._core.deliver(to.key, [entry])
+        else:
+            self._core.sending.put(to.home, head, number, body)
 
     def on_reply(self, number: int, body: bytes) -> None:
         """An ask is answered; a late answer is dropped."""
@@ -243,13 +286,15 @@ class Asks:
                 continue
             if final:
                 error: ActorError = ActorNotFoundError(f"{found.to.label} has stopped")
-            elif found.again is not None:
-                opened[number] = found._replace(again=None)
-                self._core.sending.send_again(found.to, found.again)
-                continue
             else:
+                if death is None or death.may_be_of(self._shell.address, number):
+                    found = opened[number] = found._replace(deaths=found.deaths + 1)
+                if found.again is not None and found.deaths < POISON_LIMIT:
+                    self._core.sending.send_again(found.to, *found.again)
+                    continue
+                kind = ActorDied if found.again is None else QuarantinedError
                 to = found.to
-                error = ActorDied.asked(to.label, to.key, found.request, died, death)
+                error = kind.asked(to.label, to.key, found.request, died, death)
             del opened[number]
             found.future.set_exception(error)
 

@@ -85,8 +85,8 @@ class Blueprint:
 
     def lean(self, spec: ActorSpec) -> ActorSpec:
         """Give a spec without its arguments; like actors share it, or all of it but the name."""
-        bare = msgspec.structs.replace(spec, args=b"", name="", facets=())
+        bare = msgspec.structs.replace(spec, args=b"", name="", key="", facets=())
         shared = self._specs.setdefault(bare, bare)
         if not spec.name and not spec.facets:
             return shared
-        return msgspec.structs.replace(shared, name=spec.name, facets=spec.facets)
+        return msgspec.structs.replace(shared, name=spec.name, key=spec.key, facets=spec.facets)

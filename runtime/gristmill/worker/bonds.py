@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from gristmill.behaviours.links import Down, Exited, MonitorRef
+from gristmill.keyed import refuse_keyed
 from gristmill.ref import AnyRef
 from gristmill.supervision import ExitReason, NoProc
 from gristmill.transport.signals import (
@@ -46,6 +47,7 @@ class Bonds:
 
     def monitor(self, cell: Cell, to: AnyRef) -> MonitorRef:
         """Have an actor told when the present incarnation of another one ends."""
+        refuse_keyed(to.address, "monitored")
         return self._monitors.open(cell, to, self._incarnation(to.address.home))
 
     def demonitor(self, cell: Cell, monitor: MonitorRef, *, flush: bool) -> None:
@@ -54,6 +56,7 @@ class Bonds:
 
     def link(self, cell: Cell, to: AnyRef) -> None:
         """Link two actors."""
+        refuse_keyed(to.address, "linked to")
         self._links.link(cell, to.address, self._incarnation(to.address.home))
 
     def unlink(self, cell: Cell, to: AnyRef) -> None:

@@ -19,8 +19,8 @@ class Cancelling:
     def __init__(self, core: WorkerCore) -> None:
         self._core = core
 
-    def cancel(self, source: int, target: int, number: int) -> None:
-        """Take a request back, given by its asker's process, its callee and its number.
+    def cancel(self, source: int, target: int, numbers: list[int]) -> None:
+        """Take requests back, given by their asker's process, their callee and their numbers.
 
         One that waits is dropped. An async handler is cancelled where it awaits; one that has
         persisted events goes on, because its actor has applied them.
@@ -28,20 +28,22 @@ class Cancelling:
         cell = self._core.cells.get(target)
         if cell is None:
             return
+        taken = set(numbers)
+
+        def is_taken(entry: Entry) -> bool:
+            return entry.kind == ASK and entry.source == source and entry.number in taken
+
         current = cell.current
-        if current is not None and _is_this(current, source, number):
-            if cell.task is not None and not self._core.sending.has_persisted(cell):
-                cell.given_up = current
-                cell.task.cancel()
-            return
-        if cell.deferred.pop((source, number), None) is not None:
-            return
+        persisted = self._core.sending.has_persisted(cell)
+        if current is not None and is_taken(current) and cell.task is not None and not persisted:
+            cell.given_up = current
+            cell.task.cancel()
+        for number in numbers:
+            cell.deferred.pop((source, number), None)
         for place in (cell.queue, cell.postponed):
-            for entry in place:
-                if _is_this(entry, source, number):
-                    place.remove(entry)
-                    self._drop(cell, entry)
-                    return
+            for entry in [each for each in place if is_taken(each)]:
+                place.remove(entry)
+                self._drop(cell, entry)
 
     def settles(self, cell: Cell, entry: Entry, error: BaseException) -> bool:
         """Tell whether a handler has ended because its message was taken back, and count it."""
@@ -53,9 +55,5 @@ class Cancelling:
 
     def _drop(self, cell: Cell, entry: Entry) -> None:
         self._core.counters[counters.CANCELLED] += 1
-        if entry.source and not entry.paid:
-            self._core.free_place(cell, entry.source)
-
-
-def _is_this(entry: Entry, source: int, number: int) -> bool:
-    return entry.kind == ASK and entry.number == number and entry.source == source
+        if entry.holds_place:
+            self._core.free_places(cell, entry.source, 1)

@@ -14,10 +14,12 @@ import msgspec
 from gristmill.behaviours.actor import Actor
 from gristmill.behaviours.context import Context
 from gristmill.behaviours.protocol import Handler
+from gristmill.death import Suspect
 from gristmill.facets.specs import Durable
 from gristmill.messages import Message
 from gristmill.metrics import TypeStats
-from gristmill.ref import Address, Mailbox
+from gristmill.ref import KEYED, Address, Mailbox
+from gristmill.supervision import FailureHistory
 from gristmill.transport.control import ActorSpec
 from gristmill.transport.credit import lot
 from gristmill.worker.history import History
@@ -40,7 +42,7 @@ class Entry(msgspec.Struct, frozen=True, eq=False, gc=False):
     kind: int
     """``TELL``, ``ASK`` or ``EVENT``; below 0 it belongs to the incarnation."""
     source: int
-    """The process that sent it; 0 when no credit is owed for it."""
+    """The process that sent it; 0 for a channel's event, and for what is the actor's own."""
     sender: int | str | list[Any]
     """The key of the actor that sent it, or 0; of an at-least-once message its name, or ""; of an
     ask that an actor waits for, the chain of those who wait (:mod:`~gristmill.worker.cycles`)."""
@@ -53,8 +55,8 @@ class Entry(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The message itself where it never was on a wire (timers)."""
     arrived: int
     """When it came in, perf_counter ns."""
-    paid: bool = False
-    """Whether its place in the mailbox has been given back already (it was postponed)."""
+    holds_place: bool = False
+    """Whether its sender gets a place in the mailbox back when it has been handled."""
 
 
 class State(IntEnum):
@@ -71,10 +73,13 @@ class State(IntEnum):
 
 
 _ANY_MAILBOX = Mailbox()
+_CHAINED = 64
 _CONTAINERS: dict[str, Callable[[], Any]] = {
-    "acknowledged": dict, "attempts": dict, "blocked": deque, "deferred": dict, "effects": list,
-    "handlers": dict, "marks": dict, "owed": dict, "postponed": list, "queue": deque,
-    "stats": dict, "timers": set, "watchers": list,
+    "acknowledged": dict, "attempts": dict, "blocked": deque,
+    "chained": lambda: deque(maxlen=_CHAINED),
+    "deferred": dict, "effects": list, "failures": FailureHistory, "handlers": dict,
+    "marks": dict, "owed": dict, "postponed": list, "queue": deque, "stats": dict, "timers": set,
+    "watchers": list,
 }  # fmt: skip
 
 
@@ -82,10 +87,11 @@ class Cell:
     """One actor. Its fields belong to the worker's core."""
 
     __slots__ = (
-        "acknowledged", "actor", "attempts", "awaited", "blocked", "busy", "context", "credit_lot",
-        "current", "decode", "deferred", "durable", "effects", "given_up", "handlers", "history",
-        "incarnation", "inserted", "key", "label", "mailbox", "marks", "owed", "path", "postponed",
-        "queue", "scheduled", "spec", "state", "stats", "stop_reason", "task", "timers", "watchers",
+        "acknowledged", "actor", "attempts", "awaited", "blocked", "busy", "chained", "context",
+        "credit_lot", "current", "decode", "deferred", "durable", "effects", "failures",
+        "given_up", "handlers", "history", "incarnation", "inserted", "key", "label", "mailbox", "marks", "owed", "path",
+        "postponed", "queue", "scheduled", "spec", "state", "stats", "stop_reason", "task",
+        "timers", "watchers",
     )  # fmt: skip
 
     handlers: dict[type[Message], Handler]
@@ -103,10 +109,14 @@ class Cell:
     """The highest at-least-once number to acknowledge after the burst, by sending process."""
     effects: list[tuple[Any, ...]]
     """What the handler in progress wants to happen when it has finished."""
+    failures: FailureHistory
+    """What its class's ``on_failure`` has decided up to now, over its incarnations."""
     blocked: deque[tuple[Address, bytes]]
     """Sends that wait for credit."""
-    attempts: dict[tuple[int, int], int]
-    """How often an at-least-once message has crashed this actor."""
+    chained: deque[Entry]
+    """The last asks that actors wait for (see :mod:`~gristmill.worker.cycles`), handled or not."""
+    attempts: dict[tuple[int, int], Suspect]
+    """The at-least-once messages that this actor has ended with, by sender and number."""
     timers: set[Any]
     watchers: list[tuple[int, int]]
     """Who is told of the incarnation's end: processes and the numbers of their requests."""
@@ -178,6 +188,10 @@ class Cell:
         self.awaited = ()
         self.durable = any(isinstance(facet, Durable) for facet in spec.facets)
         self.stop_reason = None
+
+    def is_at(self, to: Address) -> bool:
+        """Tell whether an address is this actor's own."""
+        return to.key == self.key or (to.home == KEYED and to.name == self.label)
 
     @property
     def type_name(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from itertools import islice
+from itertools import count, islice, repeat
 
 import msgspec
 
@@ -31,6 +31,7 @@ from gristmill.transport.envelope import (
     CREDIT,
     ERROR,
     EVENT,
+    FENCE,
     INSPECT,
     MESSAGES,
     NOTICE,
@@ -50,6 +51,7 @@ from gristmill.worker.cycles import Cycles
 from gristmill.worker.failures import Failures
 from gristmill.worker.handling import Handling
 from gristmill.worker.inspecting import Inspecting
+from gristmill.worker.keyed import Keyed
 from gristmill.worker.lifecycle import Lifecycle
 from gristmill.worker.sending import Sending
 from gristmill.worker.shell import Shell
@@ -66,8 +68,6 @@ _FLUSH_SHARE = 8
 """... unless flushes would take more than one part in so many of the time."""
 _TURN_NS = 4_000_000
 """A turn that takes longer lets the loop look at sockets and timers before it goes on."""
-_ASK_ITEMS = 6
-"""Items of an ask's envelope."""
 _BURST = 64
 """Messages that one actor handles before another gets its turn."""
 _IN_MEMORY = ChannelConfig()
@@ -91,6 +91,7 @@ class WorkerCore:
         self.counters = shell.counters
         self._wires = shell.wires
         self.cells: dict[int, Cell] = {}
+        self.keyed = Keyed(self)
         self.sending = Sending(self, store)
         self.channels = ChannelManager.from_config(channels, self.sending)
         self.arrays = shell.arrays
@@ -104,7 +105,6 @@ class WorkerCore:
         self.cycles = Cycles(self)
         self.starving = Starving(self)
         self.handling = Handling(self, meter, activity or Activity())
-        self._handle = self.handling.handle
         self.ready: deque[Cell] = deque()
         self._now = shell.now
         self._flushed_at = 0
@@ -123,38 +123,11 @@ class WorkerCore:
         leaves, for who asks one thing after another.
         """
         envelopes = self._read(frame)
-        try:
-            answered = len(envelopes) == 2 and not self.ready and self._answer_at_once(*envelopes)
-        except (TypeError, ValueError) as error:  # a field of the envelope has a wrong type
-            self._malformed(None, error)
-            self.handling.at_once = False
-            self.handling.end_burst()
-            answered = True
-        if not answered:
-            self._deliver_all(envelopes)
+        alone = len(envelopes) == 2 and not self.ready and envelopes[1][0] == ASK
+        self.handling.at_once = alone
+        self._deliver_all(envelopes)
         self.turn()
-
-    def _answer_at_once(self, header: Envelope, envelope: Envelope) -> bool:
-        """Handle an ask without a mailbox in between, if its actor has nothing else to do."""
-        if len(envelope) != _ASK_ITEMS or envelope[0] != ASK:
-            return False
-        _, target, sender, request, deadline, body = envelope
-        cell = self.cells.get(target)
-        if cell is None or cell.busy or cell.state is not _RUNNING or cell.has_mail:
-            return False
-        if type(deadline) is not float or (deadline and deadline < self._now()):
-            return False
-        source = header[1]
-        entry = Entry(ASK, source, sender, request, deadline, body, None, self.meter.last)
-        handling = self.handling
-        handling.begin_burst(cell)
-        handling.at_once = True
-        self._handle(cell, entry)
-        handling.at_once = False
-        handling.end_burst()
-        self.free_place(cell, source)
-        self.schedule(cell)
-        return True
+        self.handling.at_once = False
 
     def _read(self, frame: bytes) -> list[Envelope]:
         try:
@@ -173,13 +146,20 @@ class WorkerCore:
         for envelope in islice(envelopes, 1, None):
             try:
                 if envelope[0] == ASK:
-                    _, target, sender, request, deadline, body = envelope
-                    entry = Entry(ASK, source, sender, request, deadline, body, None, arrived)
-                    self.deliver(target, entry)
+                    _, target, sender, deadline, first, bodies = envelope
+                    entries = [
+                        Entry(ASK, source, sender, request, deadline, body, None, arrived, True)
+                        for request, body in enumerate(bodies, first)
+                    ]
+                    self.deliver(target, entries)
                 elif envelope[0] == TELL:
-                    _, target, sender, number, body = envelope
-                    entry = Entry(TELL, source, sender, number, 0.0, body, None, arrived)
-                    self.deliver(target, entry)
+                    _, target, sender, first, bodies = envelope
+                    numbers = count(first) if first else repeat(0)
+                    entries = [
+                        Entry(TELL, source, sender, number, 0.0, body, None, arrived, not first)
+                        for number, body in zip(numbers, bodies)  # noqa: B905 - numbers never end
+                    ]
+                    self.deliver(target, entries)
                 else:
                     self._on_other(envelope, envelopes[0], arrived)
             except (ValueError, IndexError, TypeError, msgspec.MsgspecError) as error:
@@ -188,7 +168,8 @@ class WorkerCore:
     def _on_other(self, envelope: Envelope, header: Envelope, arrived: int) -> None:
         kind = envelope[0]
         if kind == REPLY:
-            self.sending.asks.on_reply(envelope[1], envelope[2])
+            for request, body in enumerate(envelope[2], envelope[1]):
+                self.sending.asks.on_reply(request, body)
         elif kind == ERROR:
             self.sending.asks.on_error(envelope[1], envelope[2])
         elif kind == EVENT:
@@ -210,6 +191,8 @@ class WorkerCore:
             self.inspecting.take(header[1], *envelope[1:])
         elif kind == ARRAYS:
             self._deliver_all([header, self.arrays.open(envelope)])
+        elif kind == FENCE:
+            self.keyed.fence(header[1], envelope[1])
         elif kind == CANCEL:
             self.cancelling.cancel(header[1], envelope[1], envelope[2])
         elif kind == RELEASE:
@@ -217,20 +200,23 @@ class WorkerCore:
         else:
             raise ValueError(f"kind {kind!r} is unknown")
 
-    def deliver(self, target: int, entry: Entry) -> None:
-        """Put a message into a mailbox."""
+    def deliver(self, target: int, entries: list[Entry]) -> None:
+        """Put messages into a mailbox."""
         cell = self.cells.get(target)
         if cell is None:
-            gone = ActorNotFoundError(f"there is no actor #{target} any more")
-            self.failures.refuse(None, entry, gone, key=target)
+            error = ActorNotFoundError(f"there is no actor #{target} any more")
+            for entry in entries:
+                self.failures.refuse(None, entry, error, key=target)
             return
         if cell.mailbox.overflow is _DROP_OLDEST:
-            self._make_room(cell, entry)
-        cell.queue.append(entry)
-        if cell.busy:
-            if cell.awaited:
-                self.cycles.look(cell, entry)
-        elif not cell.scheduled:
+            for entry in entries:
+                self._make_room(cell, entry)
+                cell.queue.append(entry)
+        else:
+            cell.queue.extend(entries)
+        if type(entries[0].sender) is list:
+            self.cycles.came(cell, entries)
+        if not cell.scheduled:
             self.schedule(cell)
 
     def _make_room(self, cell: Cell, entry: Entry) -> None:
@@ -283,45 +269,47 @@ class WorkerCore:
 
     def _burst(self, cell: Cell) -> None:
         """Let an actor handle messages until it is time for another one."""
-        clock = self.meter.clock
+        handling = self.handling
         budget = _BURST
-        self.handling.begin_burst(cell)
-        while cell.queue and budget and not cell.busy and cell.state >= _RUNNING:
-            budget -= 1
-            self._take(cell, cell.queue.popleft())
-            now = clock()
-            if now - self._flushed_at > self._flush_after:
-                self.shell.flush()
-                self._flushed_at = clock()
-                cost = (self._flushed_at - now) * _FLUSH_SHARE
-                self._flush_after = min(max(_FLUSH_AFTER_NS, cost), _TURN_NS)
+        handling.begin_burst(cell)
+        while cell.queue and budget > 0 and not cell.busy and cell.state >= _RUNNING:
+            due = self._flushed_at + self._flush_after
+            try:
+                budget -= handling.handle_some(cell, budget, due)
+            except (TypeError, ValueError) as error:  # a field of the envelope has a wrong type
+                self._malformed(cell, error)
+            if self.meter.clock() > due:
+                self._flush()
                 break
         if cell.acknowledged:
             self.sending.acknowledge(cell)
-        self.handling.end_burst()
+        handling.end_burst()
 
-    def _take(self, cell: Cell, entry: Entry) -> None:
-        """Do what an entry of the mailbox wants, which mostly is to be handled."""
-        try:
-            if entry.kind < 0:
-                if entry.kind == STOP:
-                    self.lifecycle.end(cell, cell.stop_reason or Normal())
-                    return
-                if entry.kind == INSPECTION:
-                    self.inspecting.answer(cell, entry)
-                    return
-                if entry.kind == CONTINUE:
-                    self.shell.flush()  # the reply that it continues from goes first
-            numbered = entry.kind == TELL and entry.number
-            if entry.source and not numbered and not entry.paid:
-                self.free_place(cell, entry.source)
-            if entry.deadline and entry.deadline < self._now():
-                reason = "expired: its asker no longer waits"
-                self.failures.dead_letter(cell, "", entry.body, reason)
-            elif not numbered or self._is_next(cell, entry):
-                self._handle(cell, entry)
-        except (TypeError, ValueError) as error:  # a field of the envelope has a wrong type
-            self._malformed(cell, error)
+    def _flush(self) -> None:
+        """Send what there is before the turn is over."""
+        began = self.meter.clock()
+        self.shell.flush()
+        self._flushed_at = self.meter.clock()
+        cost = (self._flushed_at - began) * _FLUSH_SHARE
+        self._flush_after = min(max(_FLUSH_AFTER_NS, cost), _TURN_NS)
+
+    def admit(self, cell: Cell, entry: Entry) -> bool:
+        """Do what an entry wants that is no ordinary message; give whether it is to be handled."""
+        if entry.kind < 0:
+            if entry.kind == STOP:
+                self.lifecycle.end(cell, cell.stop_reason or Normal())
+                return False
+            if entry.kind == INSPECTION:
+                self.inspecting.answer(cell, entry)
+                return False
+            if entry.kind == CONTINUE:
+                self.shell.flush()  # the reply that it continues from goes first
+            return True
+        if entry.deadline and entry.deadline < self._now():
+            reason = "expired: its asker no longer waits"
+            self.failures.dead_letter(cell, "", entry.body, reason)
+            return False
+        return entry.kind != TELL or not entry.number or self._is_next(cell, entry)
 
     def _malformed(self, cell: Cell | None, error: Exception, *, is_message: bool = True) -> None:
         self.meter.switch(_DISPATCH)
@@ -340,11 +328,14 @@ class WorkerCore:
             _log.error("%s: message %d came before %d", cell.label, entry.number, done + 1)
             self.counters[counters.DUPLICATE] += 1
             return False
+        if cell.attempts and self.failures.quarantines(cell, entry):
+            return False
+        self.handling.expect_journaled()
         return True
 
-    def free_place(self, cell: Cell, source: int) -> None:
-        """A message has left the mailbox: give its place back, with others, to its sender."""
-        owed = cell.owed.get(source, 0) + 1
+    def free_places(self, cell: Cell, source: int, places: int) -> None:
+        """Messages have left the mailbox: give their places back, with others, to their sender."""
+        owed = cell.owed.get(source, 0) + places
         if owed >= cell.credit_lot:
             self.sending.give_credit(source, cell.key, owed)
             owed = 0

@@ -22,29 +22,6 @@ if TYPE_CHECKING:
 Chain = list[tuple[int, str]]
 
 
-def chain_of(cell: Cell, to: Address) -> Chain:
-    """Give who waits when an actor asks now: itself, and those whose asks it serves.
-
-    Raises:
-        AskCycle: the actor that it wants to ask is one of them.
-    """
-    chain: Chain = [(cell.key, cell.label)]
-    entry = cell.current
-    if (
-        entry is not None
-        and entry.kind == ASK
-        and isinstance(entry.sender, list)
-        and (entry.source, entry.number) not in cell.deferred
-    ):
-        chain += entry.sender
-    if to.key == cell.key:
-        raise AskCycle(f"{cell.label} asks itself, and would wait for ever; call the method")
-    for place, (key, label) in enumerate(chain):
-        if key == to.key:
-            raise _cycle([label for _, label in reversed(chain[: place + 1])], label)
-    return chain
-
-
 class Cycles:
     """Finds the asks that wait for an actor that waits for those who sent them.
 
@@ -55,16 +32,44 @@ class Cycles:
     def __init__(self, core: WorkerCore) -> None:
         self._core = core
 
+    def chain_of(self, cell: Cell, to: Address) -> Chain:
+        """Give who waits when an actor asks now: itself, and those whose asks it serves.
+
+        Raises:
+            AskCycle: the actor that it wants to ask is one of them.
+        """
+        if cell.is_at(to):
+            raise AskCycle(f"{cell.label} asks itself, and would wait for ever; call the method")
+        chain: Chain = [(cell.key, cell.label)]
+        entry = cell.current
+        if (
+            entry is not None
+            and entry.kind == ASK
+            and isinstance(entry.sender, list)
+            and (entry.source, entry.number) not in cell.deferred
+        ):
+            chain += entry.sender
+            asked = self._key_of(to)
+            for place, (key, label) in enumerate(chain):
+                if key == asked:
+                    raise _cycle([label for _, label in reversed(chain[: place + 1])], label)
+        return chain
+
+    def _key_of(self, to: Address) -> int:
+        """Give an actor's key where it lives; of a keyed actor without a place its number."""
+        return (self._core.keyed.find(to) or to).key
+
     @contextmanager
     def waiting(self, cell: Cell, to: Address) -> Iterator[None]:
         """Look at the asks that come while an actor waits for another one's reply."""
         incarnation = cell.incarnation
-        cell.awaited = (*cell.awaited, to.key)
+        key = self._key_of(to)
+        cell.awaited = (*cell.awaited, key)
         try:
             yield
         finally:
-            if cell.incarnation == incarnation and to.key in cell.awaited:
-                at = cell.awaited.index(to.key)
+            if cell.incarnation == incarnation and key in cell.awaited:
+                at = cell.awaited.index(key)
                 cell.awaited = cell.awaited[:at] + cell.awaited[at + 1 :]
 
     @contextmanager
@@ -74,23 +79,31 @@ class Cycles:
         Raises:
             AskCycle: the callee waits for the actor already.
         """
-        chain_of(cell, to)
+        self.chain_of(cell, to)
         with self.waiting(cell, to):
-            for entry in tuple(cell.queue) if cell.has_mail else ():
-                self.look(cell, entry)
+            for entry in tuple(cell.chained):
+                self._look(cell, entry)
             yield
 
-    def look(self, cell: Cell, entry: Entry) -> None:
+    def came(self, cell: Cell, entries: list[Entry]) -> None:
+        """Asks that actors wait for have come into a mailbox."""
+        cell.chained.extend(entries)
+        if cell.awaited:
+            for entry in entries:
+                self._look(cell, entry)
+
+    def _look(self, cell: Cell, entry: Entry) -> None:
         """Refuse an ask in an actor's mailbox that waits for what the actor waits for."""
-        if entry.kind != ASK or not isinstance(entry.sender, list):
-            return
         names = [cell.label]
+        assert isinstance(entry.sender, list)
         for key, label in entry.sender:
             names.insert(1, label)
             if key in cell.awaited:
+                if entry not in cell.queue:  # it has been handled
+                    return
                 cell.queue.remove(entry)
-                if entry.source and not entry.paid:
-                    self._core.free_place(cell, entry.source)
+                if entry.holds_place:
+                    self._core.free_places(cell, entry.source, 1)
                 self._core.failures.refuse(cell, entry, _cycle(names, cell.label))
                 return
 

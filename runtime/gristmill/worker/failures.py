@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from gristmill.behaviours.context import Postponed
-from gristmill.death import CrashSite
+from gristmill.death import POISON_LIMIT, CrashSite, Suspect
 from gristmill.errors import (
     ActorCrashed,
+    ActorDied,
     DecodeError,
     ErrorData,
     GristmillError,
+    QuarantinedError,
     Reject,
     UnknownMessageError,
     UsageError,
 )
 from gristmill.messages import Message, tag_of
 from gristmill.metrics import TimeClass
-from gristmill.supervision import Crash, ExitReason, describe
+from gristmill.supervision import (
+    Crash,
+    Directive,
+    ExitReason,
+    FailurePolicy,
+    Verdict,
+    describe,
+    find_rule,
+)
 from gristmill.transport.arrays import ArrayGoneError
 from gristmill.transport.codec import for_dead_letter, message_tag
 from gristmill.transport.control import DeadLetter
-from gristmill.transport.envelope import ASK, ERROR, EVENT, TELL, error_reply
+from gristmill.transport.envelope import ASK, EVENT, TELL, error_reply
 from gristmill.worker import counters
-from gristmill.worker.cell import Cell, Entry
+from gristmill.worker.cell import Cell, Entry, State
+from gristmill.worker.dead_letter_log import DeadLetterLog
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
 
 _DISPATCH = int(TimeClass.DISPATCH)
-_POISON_LIMIT = 3
-"""Crashes after which an at-least-once message becomes a dead letter."""
 
 _log = logging.getLogger("gristmill.worker")
 
@@ -43,9 +53,13 @@ class Failures:
 
     def __init__(self, core: WorkerCore) -> None:
         self._core = core
+        self._letters = DeadLetterLog(_log, core.shell.now)
 
     def failed(self, cell: Cell, entry: Entry, message: Message, error: BaseException) -> None:
-        """A handler has raised: a refusal is an answer, anything else ends the incarnation."""
+        """A handler has raised: a refusal is an answer, anything else ends the incarnation.
+
+        Unless its class says otherwise, see ``Actor.on_failure``.
+        """
         core = self._core
         core.meter.switch(_DISPATCH)
         persisted = core.sending.has_persisted(cell)
@@ -61,7 +75,7 @@ class Failures:
                 f"there; refuse before you persist ({error!r})"
             )
         if isinstance(error, Postponed):
-            cell.postponed.append(msgspec.structs.replace(entry, paid=True))
+            cell.postponed.append(msgspec.structs.replace(entry, holds_place=False))
             if error.retry and cell.context is not None:
                 cell.context.retry_postponed()
             return
@@ -71,41 +85,96 @@ class Failures:
                 self.answer(entry, error)
             core.sending.release(cell, entry)
             return
+        verdict = self._judge(cell, error, persisted=persisted)
+        resumes = verdict is not None and verdict.directive is Directive.RESUME
         data = ErrorData.of(error)
         name = type(message).__qualname__
-        text = f"{cell.label} crashed while handling {name}: {data}"
+        how = "failed" if resumes else "crashed"
+        text = f"{cell.label} {how} while handling {name}: {data}"
         shell = core.shell
         site = CrashSite(cell.label, cell.incarnation, shell.name, shell.pid, name)
         crash = ActorCrashed(text, data, site)
-        _log.error("%s", crash, extra={"actor": cell.label})
+        level = logging.WARNING if resumes else logging.ERROR
+        _log.log(level, "%s", crash, extra={"actor": cell.label})
         if entry.kind == ASK:
             self.answer(entry, crash)
-        if not self._redeliver(cell, entry):
-            self.dead_letter(cell, name, entry.body, f"crash: {data}", data)
+        if not self._redeliver(cell, entry, data):
+            self.dead_letter(cell, name, entry.body, f"crash: {data}", data, told=True)
             if entry.kind == TELL:
                 core.sending.release(cell, entry)
-        core.lifecycle.end(cell, Crash(data))
+        if not resumes:
+            core.lifecycle.end(cell, Crash(data), verdict)
 
     def interrupted(self, cell: Cell, entry: Entry, reason: ExitReason) -> None:
         """An incarnation ends while its handler awaits: the message in hand is not handled."""
         cell.effects = []
+        text = f"its actor ended while it was handled: {describe(reason)}"
         if entry.kind < 0:
             self._core.counters[counters.ENDED] += 1
-        elif not self._redeliver(cell, entry):
-            text = f"its actor ended while it was handled: {describe(reason)}"
-            self.dead_letter(cell, "", entry.body, text)
+        elif not self._redeliver(cell, entry, ErrorData.of(ActorDied(text))):
+            self.dead_letter(cell, "", entry.body, text, told=entry.kind == ASK)
             self._core.sending.release(cell, entry)
 
-    def _redeliver(self, cell: Cell, entry: Entry) -> bool:
-        """Put an at-least-once message back in front, unless it has crashed its actor too often."""
+    def started(self, cell: Cell) -> None:
+        """An incarnation runs."""
+        if cell.actor is not None and type(cell.actor).on_failure:
+            cell.failures.started(self._core.shell.now())
+
+    def _judge(self, cell: Cell, error: BaseException, *, persisted: bool) -> Verdict | None:
+        """Give what an actor's class makes of its exception; None: its supervisor decides."""
+        rule = find_rule(type(cell.actor).on_failure, error) if cell.actor is not None else None
+        if rule is None:
+            return None
+        directive = rule.policy.directive
+        if cell.stop_reason is not None:  # it ends anyway, perhaps behind what waits
+            drains = directive is Directive.RESUME and cell.state is State.STOPPING
+            return Verdict(directive) if drains and not persisted else None
+        if directive is Directive.RESUME and persisted:
+            return Verdict(Directive.RESTART)  # its state has changed by events that never were
+        shell = self._core.shell
+        return cell.failures.decide(rule, shell.now(), shell.random.random())
+
+    def judge_start(
+        self, cell: Cell, policies: Mapping[type[Exception], FailurePolicy], error: Exception
+    ) -> Verdict | None:
+        """Give what an actor's class makes of a restart that has failed."""
+        rule = find_rule(policies, error)
+        if rule is None or cell.incarnation == 1:
+            return None
+        shell = self._core.shell
+        return cell.failures.decide(rule, shell.now(), shell.random.random(), starting=True)
+
+    def _redeliver(self, cell: Cell, entry: Entry, error: ErrorData) -> bool:
+        """Put an at-least-once message back in front, unless it has ended its actor too often."""
         if entry.kind != TELL or not entry.number:
             return False
         attempt = (entry.source, entry.number)
-        crashes = cell.attempts.pop(attempt, 0) + 1
-        if crashes >= _POISON_LIMIT:
+        known = cell.attempts.pop(attempt, None)
+        times = known.times + 1 if known is not None else 1
+        if times >= POISON_LIMIT:
             return False
-        cell.attempts[attempt] = crashes
+        cell.attempts[attempt] = Suspect(*attempt, times, f"crash: {error}")
         cell.queue.appendleft(entry)
+        return True
+
+    def quarantines(self, cell: Cell, entry: Entry) -> bool:
+        """Make an at-least-once message that keeps ending its worker a dead letter, unhandled."""
+        suspect = cell.attempts.get((entry.source, entry.number))
+        if suspect is None or suspect.times < POISON_LIMIT:
+            return False
+        name = message_tag(entry.body)
+        sender = self._core.sending.directory.process_name(entry.source)
+        text = (
+            f"{name} number {entry.number} from {sender} to {cell.label} is quarantined: its "
+            f"worker has died {suspect.times} times with it in hand, the last time "
+            f"{suspect.cause}; it is not tried again"
+        )
+        _log.error("%s", text, extra={"actor": cell.label})
+        error = ErrorData.of(QuarantinedError(text))
+        self.dead_letter(cell, name, entry.body, text, error, told=True)
+        self._core.sending.release(cell, entry)
+        self._core.sending.acknowledge(cell)
+        self._core.shell.flush()  # what comes next may end this worker too
         return True
 
     def undecodable(self, cell: Cell, entry: Entry, error: Exception) -> None:
@@ -131,8 +200,6 @@ class Failures:
             f"{cell.label} has no handler for {name}; it handles {known}. Add one with @handles, "
             "or send it to another actor"
         )
-        if entry.kind != ASK:
-            _log.warning("%s", error, extra={"actor": cell.label})
         self.refuse(cell, entry, error)
 
     def refuse(self, cell: Cell | None, entry: Entry, error: GristmillError, key: int = 0) -> None:
@@ -140,16 +207,19 @@ class Failures:
 
         ``key``: of the actor that it is for, if that is no more.
         """
-        if entry.kind == ASK:
+        sent = entry.message
+        name = message_tag(entry.body) if sent is None else tag_of(type(sent))
+        asked = entry.kind == ASK
+        if asked:
             self.answer(entry, error)
-        self.dead_letter(cell, message_tag(entry.body), entry.body, str(error), key=key)
+        self.dead_letter(cell, name, entry.body, str(error), told=asked, key=key)
         if cell is not None and entry.kind == TELL:
             self._core.sending.release(cell, entry)
 
     def answer(self, entry: Entry, error: GristmillError) -> None:
         """Answer an ask with an error."""
         body = msgspec.msgpack.encode(error_reply(error))
-        self._core.sending.reply(entry.source, ERROR, entry.number, body)
+        self._core.sending.reply_error(entry.source, entry.number, body)
 
     def dead_letter(
         self,
@@ -158,11 +228,13 @@ class Failures:
         body: bytes,
         reason: str,
         error: ErrorData | None = None,
+        *,
+        told: bool = False,
         key: int = 0,
     ) -> None:
-        """Record a message that nobody handled."""
+        """Record a message that nobody handled, and log it unless somebody was ``told``."""
         self._core.counters[counters.DEAD_LETTERED] += 1
-        self.bury(cell, message_type, body, reason, error, key)
+        self.bury(cell, message_type, body, reason, error, told=told, key=key)
 
     def bury(
         self,
@@ -171,9 +243,11 @@ class Failures:
         body: bytes,
         reason: str,
         error: ErrorData | None = None,
+        *,
+        told: bool = False,
         key: int = 0,
     ) -> None:
-        """Record what nobody handled and may have been no message."""
+        """Do so for what may have been no message."""
         core = self._core
         kept, reason = for_dead_letter(body, reason)
         letter = DeadLetter(
@@ -186,3 +260,5 @@ class Failures:
             key=cell.key if cell is not None else key,
         )
         core.shell.control(letter)
+        if not told:
+            self._letters.tell(letter.message_type, reason, letter.target)

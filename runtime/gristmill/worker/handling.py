@@ -10,8 +10,9 @@ Where messages are many and short, only some of them are stamped for the account
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,12 +22,26 @@ from gristmill.behaviours.protocol import Handler, check_reply
 from gristmill.errors import GristmillError, ReplyTypeError
 from gristmill.messages import Message
 from gristmill.metrics import Meter, Sampling, TimeClass, TypeStats
-from gristmill.transport.envelope import ASK, REPLY, TELL
+from gristmill.transport.envelope import ASK, TELL
+from gristmill.transport.outbound import Head
 from gristmill.worker import counters
-from gristmill.worker.activity import ACTOR, MESSAGE, SINCE, START, WAITING, Activity
+from gristmill.worker.activity import (
+    ACTOR,
+    ASKED,
+    MESSAGE,
+    NUMBER,
+    RETRIED,
+    SINCE,
+    SOURCE,
+    START,
+    TOLD,
+    WAITING,
+    Activity,
+)
 from gristmill.worker.cell import Cell, Entry, State
 from gristmill.worker.eager import Eager, Suspended
 from gristmill.worker.metered import metered
+from gristmill.worker.sending import REPLY_HEAD
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
@@ -38,6 +53,10 @@ _SER = int(TimeClass.SER)
 _HANDLED = counters.HANDLED
 _IN_HAND = counters.IN_HAND
 _RUNNING = State.RUNNING
+_ADAPT_EVERY = 512
+"""Stamped messages after which the sampling is looked at, besides once a second."""
+_LOOK_AGAIN = object()
+"""What is no handler, so that the activity is shown anew with the next message."""
 
 
 class Handling:
@@ -48,7 +67,7 @@ class Handling:
         self.activity = activity
         self._cells = activity.cells
         self._counters = core.counters
-        self._in_hand: Handler | None = None
+        self._in_hand: object = None
         """The handler that the activity shows; None for the start of an actor."""
         self._cells[MESSAGE] = START
         self._meter = meter
@@ -62,39 +81,151 @@ class Handling:
         """How many async handlers are."""
         self.at_once = False
         """Whether a reply leaves before its cost is booked, and not at the end of the turn."""
-        self.sampling = Sampling(core.shell.random)
+        self.sampling = Sampling(Random(core.shell.random.getrandbits(64)))
         self._unstamped = 0
         """How many messages go by before the next one that is stamped."""
+        self._until_adapted = _ADAPT_EVERY
+        self._adapted_at = meter.last
 
-    def handle(self, cell: Cell, entry: Entry) -> None:
-        """Decode, call the handler, answer."""
-        if not self._unstamped:
+    def handle_some(self, cell: Cell, most: int, due: int) -> int:
+        """Handle what is next in an actor's mailbox, up to the next message that is stamped.
+
+        Args:
+            cell: the actor; it runs, is not busy, and has mail.
+            most: how many messages to handle at most.
+            due: when to leave off, perf_counter ns.
+
+        Returns:
+            How many entries of the mailbox were taken.
+        """
+        if self._unstamped:
+            return self._handle_unstamped(cell, min(most, self._unstamped), due)
+        entry = cell.queue.popleft()
+        if self._core.admit(cell, entry):
             self._handle_stamped(cell, entry)
-            return
-        self._unstamped -= 1
-        found = self._decode(cell, entry)
-        if found is None:
-            return
-        message, handler = found
-        if handler is not self._in_hand:
-            self._show(handler)
-        cell.current = entry
-        cell.inserted = 0
+        if entry.holds_place:
+            self._core.free_places(cell, entry.source, 1)  # what is in hand has its place still
+        return 1
+
+    def _handle_unstamped(self, cell: Cell, most: int, due: int) -> int:
+        """The loop that most messages pass through when they are short; so it is written out."""
+        core = self._core
+        clock, now = self._meter.clock, self._shell.now()
+        queue, decode, encode = cell.queue, cell.decode, core.codec.encode
+        actor, context = cell.actor, cell.context
+        handler: Handler | None = None
+        retried = False
+        reply: Callable[[Head, int, bytes], None] | None = None
+        counted = self._counters
+        taken = alike = 0
+        handled = counted[_HANDLED]
+        source = freed = 0
         try:
-            if handler.wants_context:
-                value = handler.function(cell.actor, message, cell.context)
-            else:
-                value = handler.function(cell.actor, message)
-            if handler.is_async:
-                value = self._begin(value)
-        except (Exception, asyncio.CancelledError) as error:  # its actor crashes, not its worker
-            self._core.failures.failed(cell, entry, message, error)
-            return
-        if type(value) is Suspended:
-            self._go_on(cell, entry, handler, message, value, None)
-        elif self._answer(cell, entry, handler, message, value):
-            self._finish(cell, entry)
-            (cell.stats.get(type(message)) or self._stats_of(cell, message)).messages += 1
+            while queue and taken < most:
+                entry = queue.popleft()
+                taken += 1
+                if entry.holds_place:
+                    if entry.source != source:
+                        if freed:
+                            core.free_places(cell, source, freed)
+                        source, freed = entry.source, 0
+                        reply = None if self.at_once else core.sending.way_for_replies(source)
+                    freed += 1
+                    ordinary = not entry.deadline or entry.deadline > now
+                else:
+                    ordinary = False
+                if not ordinary and not core.admit(cell, entry):
+                    if cell.state < _RUNNING:
+                        break
+                    continue
+                message = entry.message
+                if message is None:
+                    try:
+                        message = decode(entry.body)
+                    except (msgspec.MsgspecError, GristmillError, RecursionError) as error:
+                        core.failures.undecodable(cell, entry, error)
+                        continue
+                if handler is None or type(message) is not handler.message:
+                    if handler is not None and alike:
+                        self._count(cell, handler.message, alike)
+                    alike = 0
+                    handler = self._handler_of(cell, entry, message)
+                    if handler is None:
+                        continue
+                    function, wants_context = handler.function, handler.wants_context
+                    is_async, reply_class = handler.is_async, handler.reply_class
+                    retried = handler.retried
+                elif retried or not ordinary:
+                    self._show(handler, entry)
+                cell.current = entry
+                cell.inserted = 0
+                try:
+                    value = (
+                        function(actor, message, context)
+                        if wants_context
+                        else function(actor, message)
+                    )
+                    if is_async:
+                        value = self._begin(value)
+                    if (
+                        type(value) is reply_class
+                        and entry.kind == ASK
+                        and reply
+                        and ordinary
+                        and not cell.deferred
+                    ):
+                        body = encode(value)
+                        if type(body) is bytes:
+                            reply(REPLY_HEAD, entry.number, body)
+                        else:
+                            core.sending.reply(source, entry.number, body)
+                    elif type(value) is Suspended:
+                        self._go_on(cell, entry, handler, message, value, None)
+                        break
+                    elif entry.kind == ASK and not self._answer(
+                        cell, entry, handler, message, value
+                    ):
+                        break
+                except (Exception, asyncio.CancelledError) as error:  # its actor crashes
+                    core.failures.failed(cell, entry, message, error)
+                else:
+                    handled += 1
+                    counted[_HANDLED] = handled  # each at once: a kill leaves one in doubt
+                    alike += 1
+                    cell.current = None
+                    if not ordinary or cell.effects:
+                        core.sending.release(cell, entry)
+                    if cell.stop_reason is not None and cell.state is _RUNNING:
+                        core.lifecycle.end(cell, cell.stop_reason)
+                if cell.busy or cell.state < _RUNNING or clock() > due:
+                    break
+        finally:
+            self._unstamped -= taken
+            if alike and handler is not None:
+                self._count(cell, handler.message, alike)
+            if freed:
+                core.free_places(cell, source, freed)
+        return taken
+
+    def _handler_of(self, cell: Cell, entry: Entry, message: Message) -> Handler | None:
+        """Give the handler of a message, which is in hand from now on; None if there is none."""
+        handler = cell.handlers.get(type(message))
+        if handler is None:
+            self._core.failures.unknown(cell, entry, type(message).__qualname__)
+        elif handler is not self._in_hand:
+            self._show(handler, entry)
+        return handler
+
+    def adapt(self) -> None:
+        """Look whether more or fewer messages must be stamped."""
+        now = self._meter.clock()
+        elapsed, self._adapted_at = now - self._adapted_at, now
+        self._until_adapted = _ADAPT_EVERY
+        handled = self._core.counters[_HANDLED]
+        self.sampling.adapt(self._meter.transitions, handled, self._meter.probe_ns, elapsed)
+
+    def _count(self, cell: Cell, message: type[Message], handled: int) -> None:
+        (cell.stats.get(message) or self._stats_of(cell, message)).messages += handled
 
     def _handle_stamped(self, cell: Cell, entry: Entry) -> None:
         """The stamps are written out, see :class:`Meter`."""
@@ -113,8 +244,6 @@ class Handling:
             meter.switch(_DISPATCH)
             return
         message, handler = found
-        if handler is not self._in_hand:
-            self._show(handler)
         cell.current = entry
         cell.inserted = 0
         before = classes[_COMPUTE]
@@ -147,7 +276,7 @@ class Handling:
                 meter.current = _DISPATCH
             ser = classes[_SER] - encoded
             self._finish(cell, entry)
-            stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
+            stats = cell.stats.get(type(message)) or self._stats_of(cell, type(message))
             wait = begin - entry.arrived
             stats.record(compute, deser, dispatch, ser, len(entry.body), wait)
             if self.sampling.n > 1:
@@ -159,6 +288,9 @@ class Handling:
                 self._unstamped = self.sampling.gap(meter.transitions - stamps)
                 if self._unstamped:
                     meter.pause()
+            self._until_adapted -= 1
+            if self._until_adapted <= 0:
+                self.adapt()
 
     def _decode(self, cell: Cell, entry: Entry) -> tuple[Message, Handler] | None:
         """Give the message and its handler; None if it had to be refused."""
@@ -167,11 +299,8 @@ class Handling:
         except (msgspec.MsgspecError, GristmillError, RecursionError) as error:
             self._core.failures.undecodable(cell, entry, error)
             return None
-        handler = cell.handlers.get(type(message))
-        if handler is None:
-            self._core.failures.unknown(cell, entry, type(message).__qualname__)
-            return None
-        return message, handler
+        handler = self._handler_of(cell, entry, message)
+        return (message, handler) if handler is not None else None
 
     # --- handlers that wait ---
 
@@ -242,7 +371,7 @@ class Handling:
                 self._meter.switch(_DISPATCH)
                 ser = self._meter.last - returned
                 self._finish(cell, entry)
-                stats = cell.stats.get(type(message)) or self._stats_of(cell, message)
+                stats = cell.stats.get(type(message)) or self._stats_of(cell, type(message))
                 if spent is None:
                     stats.messages += 1
                 else:
@@ -268,8 +397,10 @@ class Handling:
 
     def _enter(self, cell: Cell, handler: Handler | None) -> None:
         self._core.sending.origin = cell
-        if handler is not self._in_hand:
-            self._show(handler)
+        entry = cell.current
+        journaled = entry is not None and entry.kind == TELL and entry.number
+        if journaled or handler is not self._in_hand:
+            self._show(handler, entry)
         self._cells[SINCE] = self._meter.last
         self._cells[ACTOR] = cell.key
 
@@ -289,12 +420,35 @@ class Handling:
         self._core.sending.origin = None
         self._cells[ACTOR] = 0
 
-    def _show(self, handler: Handler | None) -> None:
-        """Let the activity say what kind of message is in hand from now on."""
+    def _show(self, handler: Handler | None, entry: Entry | None) -> None:
+        """Let the activity say what kind of message is in hand from now on.
+
+        Which one it is too, if it is one that is tried again when this worker dies.
+        """
         self._in_hand = handler
-        self._cells[MESSAGE] = (
+        cells = self._cells
+        cells[MESSAGE] = (
             START if handler is None else self.activity.number(handler.message.__qualname__)
         )
+        cells[RETRIED] = 0
+        if handler is None or entry is None:
+            return
+        if entry.kind == ASK and handler.retried:
+            kind = ASKED
+        elif entry.kind == TELL and entry.number:
+            kind = TOLD
+        else:
+            return
+        cells[SOURCE], cells[NUMBER], cells[RETRIED] = entry.source, entry.number, kind
+        self._in_hand = _LOOK_AGAIN
+
+    def expect_journaled(self) -> None:
+        """The next message is one of at-least-once delivery: the activity is to say which."""
+        self._in_hand = _LOOK_AGAIN
+
+    def journaled_is_done(self) -> None:
+        """A message of at-least-once delivery has been dealt with: what may kill now is not it."""
+        self._cells[RETRIED] = 0
 
     # --- bursts ---
 
@@ -333,7 +487,7 @@ class Handling:
             return False
         sending = self._core.sending
         reply = sending.reply_at_once if self.at_once and not cell.effects else sending.reply
-        reply(entry.source, REPLY, entry.number, body)
+        reply(entry.source, entry.number, body)
         if cell.deferred:
             cell.deferred.pop((entry.source, entry.number), None)
         return True
@@ -348,12 +502,12 @@ class Handling:
         if cell.stop_reason is not None and cell.state is _RUNNING:
             core.lifecycle.end(cell, cell.stop_reason)
 
-    def _stats_of(self, cell: Cell, message: Message) -> TypeStats:
-        name = (cell.type_name, type(message).__qualname__)
+    def _stats_of(self, cell: Cell, message: type[Message]) -> TypeStats:
+        name = (cell.type_name, message.__qualname__)
         stats = self.stats.get(name)
         if stats is None:
             stats = self.stats[name] = TypeStats(*name)
-        cell.stats[type(message)] = stats
+        cell.stats[message] = stats
         return stats
 
 

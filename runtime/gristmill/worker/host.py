@@ -15,6 +15,7 @@ from gristmill.behaviours.links import MonitorRef
 from gristmill.deferred import Reply, Ticket
 from gristmill.errors import Reject, UsageError
 from gristmill.importing import import_path
+from gristmill.keyed import KeyedGroup, keyed_address
 from gristmill.messages import Command, Event, Request
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address, AnyRef, DeliveryGuarantee, Ref
@@ -85,6 +86,9 @@ class CellHost:
         """Give the actor's own address."""
         spec = self._cell.spec
         assert spec is not None
+        group = self._core.keyed.groups.get(spec.name.removesuffix(f"/{spec.key}"))
+        if spec.key and group is not None:
+            return Ref(keyed_address(group, spec.key), self._core.sending)
         address = Address(
             self._cell.key, self._core.shell.address, spec.type, spec.name, spec.mailbox
         )
@@ -103,6 +107,11 @@ class CellHost:
         """Find an actor by its name."""
         address = self._core.sending.directory.find(name)
         return Ref(address, self._core.sending) if address is not None else None
+
+    def lookup_keyed(self, name: str) -> KeyedGroup[Any] | None:
+        """Find a group of keyed actors by its name."""
+        address = self._core.keyed.groups.get(name)
+        return KeyedGroup(address, self._core.sending) if address is not None else None
 
     def tell(self, to: AnyRef, message: Command | Event, delivery: DeliveryGuarantee) -> None:
         """Send a message."""
@@ -294,7 +303,7 @@ class _OwnTimer:
         now = self._core.meter.last
         self._entry = Entry(TIMER, 0, self._cell.key, 0, 0.0, b"", self._message, now)
         self._core.counters[counters.SENT] += 1
-        self._core.deliver(self._cell.key, self._entry)
+        self._core.deliver(self._cell.key, [self._entry])
 
     def cancel(self) -> bool:
         """Stop it, even if its message waits in the mailbox; give whether that came in time."""

@@ -9,7 +9,6 @@ from gristmill.behaviours.actor import Actor
 from gristmill.errors import ActorNotFoundError, GristmillError, Reject
 from gristmill.importing import resolve
 from gristmill.supervision import ExitReason
-from gristmill.transport.envelope import REPLY
 from gristmill.transport.inspection import (
     GetState,
     Inspection,
@@ -65,7 +64,7 @@ class Inspecting:
 
     def _reply(self, process: int, number: int, value: object) -> None:
         body = self._core.codec.encode(value)
-        self._core.sending.reply(process, REPLY, number, body)
+        self._core.sending.reply(process, number, body)
 
     def _carry_out(self, cell: Cell, inspection: object) -> object:
         assert cell.actor is not None

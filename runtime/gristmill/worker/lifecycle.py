@@ -17,9 +17,18 @@ from gristmill.errors import (
     UsageError,
 )
 from gristmill.metrics import TimeClass
-from gristmill.supervision import Crash, ExitReason, Killed, Normal, Shutdown, describe
+from gristmill.supervision import (
+    Crash,
+    Directive,
+    ExitReason,
+    Killed,
+    Normal,
+    Shutdown,
+    Verdict,
+    describe,
+)
 from gristmill.transport import control as c
-from gristmill.transport.envelope import ASK, TELL
+from gristmill.transport.envelope import ASK
 from gristmill.worker import counters
 from gristmill.worker.blueprint import Blueprint
 from gristmill.worker.cell import CONTINUE, INSPECTION, SIGNAL, STOP, TIMER, Cell, State
@@ -64,6 +73,7 @@ class Lifecycle:
                 sending.peer_up(peer)
             case c.PeerDown(address, incarnation, name, reason, final, death):
                 sending.peer_down(address, name, reason, death, final=final)
+                self._core.keyed.process_down(address)
                 self._core.bonds.process_died(address, incarnation, reason, final=final)
             case c.Gone(addresses):
                 sending.directory.gone.update(addresses)
@@ -71,6 +81,16 @@ class Lifecycle:
                 sending.registered(address)
             case c.Unregistered(key, name):
                 sending.unregistered(key, name)
+            case c.Grouped(address):
+                self._core.keyed.grouped(address)
+            case c.Placed(address):
+                self._core.keyed.placed(address)
+            case c.NotPlaced(name, why):
+                self._core.keyed.not_placed(name, why)
+            case c.Retire(number, home, names):
+                self._core.keyed.retire(number, home, names)
+            case c.AwaitFences(number, processes):
+                self._core.keyed.await_fences(number, processes)
             case c.Subscribers(channel, targets):
                 sending.subscribers(channel, targets)
             case c.ReportMetrics():
@@ -80,7 +100,7 @@ class Lifecycle:
                 lengths = {key: len(cell.queue) for key, cell in cells if cell.has_mail}
                 self._shell.control(c.Mailboxes(lengths))
             case c.Exit():
-                self._shell.exit()
+                self._core.keyed.exit(self._shell.exit)
             case c.Result() as result:
                 self._core.spawns.on_result(result)
             case other:
@@ -93,22 +113,25 @@ class Lifecycle:
         together = self._together = []
         try:
             for start in starts:
-                self._start(start.key, start.incarnation, start.path, start.spec)
+                self._start(start)
         finally:
             self._together = None
             if together:
                 self._shell.control(c.ActorsStarted(tuple(together)))
 
-    def _start(self, key: int, incarnation: int, path: str, spec: c.ActorSpec) -> None:
+    def _start(self, start: c.StartActor) -> None:
         """Make an incarnation: construct, replay, ``on_start``; then let it take messages."""
+        key, spec = start.key, start.spec
         cell = self._core.cells.get(key)
         if cell is None:
             cell = self._core.cells[key] = Cell(key)
+        for suspect in start.suspects:
+            cell.attempts.setdefault((suspect.source, suspect.number), suspect)
         if spec.on_restart == "drop":
             self._drop_mailbox(cell, "dropped at the restart of its actor")
         meter = self._core.meter
         previous = meter.switch(_STARTUP)
-        cell.prepare(spec, path, incarnation)
+        cell.prepare(spec, start.path, start.incarnation)
         self._core.handling.begin_start(cell)
         try:
             starting = self._construct(cell, spec)
@@ -139,11 +162,18 @@ class Lifecycle:
         host = CellHost(self._core, cell)
         shell = self._shell
         cell.context = Context(
-            host, name=spec.name, path=cell.path, worker=shell.name, node=shell.node_id
+            host,
+            name=spec.name,
+            path=cell.path,
+            worker=shell.name,
+            node=shell.node_id,
+            key=spec.key,
         )
         cell.actor = kind(*positional, **keywords)
         cell.handlers = blueprint.handlers
         cell.decode = blueprint.decode
+        if spec.idle:
+            self._core.keyed.started(cell)
         if cell.durable:
             cell.history = History(self._core, cell, host)
             cell.history.replay()
@@ -180,6 +210,7 @@ class Lifecycle:
         self._release_effects(cell)
         if cell.state is State.STARTING:
             cell.state = State.RUNNING
+        self._core.failures.started(cell)
         started = (cell.key, cell.incarnation)
         if self._together is not None:
             self._together.append(started)
@@ -189,14 +220,26 @@ class Lifecycle:
             self._core.schedule(cell)
 
     def _start_failed(self, cell: Cell, error: Exception) -> None:
-        ignored = isinstance(error, Ignore)
-        reason = Normal() if ignored else Crash(ErrorData.of(error))
-        self._refused_start(cell, reason, ignored=ignored)
+        if isinstance(error, Ignore):
+            self._refused_start(cell, Normal(), ignored=True)
+            return
+        blueprint = self._blueprints.get(cell.spec.type) if cell.spec is not None else None
+        policies = blueprint.kind.on_failure if blueprint is not None else {}
+        verdict = self._core.failures.judge_start(cell, policies, error)
+        self._refused_start(cell, Crash(ErrorData.of(error)), verdict=verdict)
 
-    def _refused_start(self, cell: Cell, reason: ExitReason, *, ignored: bool = False) -> None:
+    def _refused_start(
+        self,
+        cell: Cell,
+        reason: ExitReason,
+        *,
+        ignored: bool = False,
+        verdict: Verdict | None = None,
+    ) -> None:
         self._discard(cell)
         self._core.bonds.ended(cell, reason)
-        self._shell.control(c.ActorFailed(cell.key, cell.incarnation, reason, ignored))
+        failed = c.ActorFailed(cell.key, cell.incarnation, reason, ignored, verdict)
+        self._shell.control(failed)
 
     # --- end ---
 
@@ -219,11 +262,15 @@ class Lifecycle:
             if cell.state is not State.HELD:
                 self._end(cell, Shutdown("its worker was terminated"))
 
-    def end(self, cell: Cell, reason: ExitReason) -> None:
-        """End an incarnation now, with its ``terminate``, and report it."""
-        self._end(cell, reason)
+    def end(self, cell: Cell, reason: ExitReason, verdict: Verdict | None = None) -> None:
+        """End an incarnation now, with its ``terminate``, and report it.
+
+        ``verdict`` is what its class has decided about its exception.
+        """
+        restarts = verdict is not None and verdict.directive is Directive.RESTART
+        self._end(cell, reason, restarts=restarts)
         self._shell.flush()  # its last words come before the news of its end
-        self._shell.control(c.ActorExited(cell.key, cell.incarnation, reason))
+        self._shell.control(c.ActorExited(cell.key, cell.incarnation, reason, verdict))
 
     def kill(self, cell: Cell) -> None:
         """End an incarnation at once and unconditionally, and report it; not if it has ended."""
@@ -233,10 +280,10 @@ class Lifecycle:
         self._bury(cell, killed)
         self._shell.control(c.ActorExited(cell.key, cell.incarnation, killed))
 
-    def _end(self, cell: Cell, reason: ExitReason) -> None:
+    def _end(self, cell: Cell, reason: ExitReason, *, restarts: bool = False) -> None:
         cell.state = State.HELD  # what its terminate causes can't end it again
         if cell.actor is not None:
-            self._terminate(cell, reason)
+            self._terminate(cell, reason, restarts=restarts)
         self._bury(cell, reason)
 
     def _bury(self, cell: Cell, reason: ExitReason) -> None:
@@ -260,14 +307,15 @@ class Lifecycle:
             if entry.kind >= 0:
                 self._core.failures.refuse(cell, entry, crash or ActorDied(text))
 
-    def _terminate(self, cell: Cell, reason: ExitReason) -> None:
+    def _terminate(self, cell: Cell, reason: ExitReason, *, restarts: bool) -> None:
         assert cell.actor is not None
         assert cell.context is not None
         origin, self._core.sending.origin = self._core.sending.origin, cell
         try:
-            cell.actor.__finish__(reason, cell.context)
+            cell.actor.__finish__(reason, cell.context, restarts=restarts)
         except Exception:  # the actor ends anyway; its failure to clean up is logged
-            cell.context.log.exception("%s.terminate raised", type(cell.actor).__qualname__)
+            hook = "before_restart" if restarts else "terminate"
+            cell.context.log.exception("%s.%s raised", type(cell.actor).__qualname__, hook)
         finally:
             self._core.sending.origin = origin
         self._release_effects(cell)
@@ -311,8 +359,8 @@ class Lifecycle:
             if entry.kind == INSPECTION:
                 self._core.failures.answer(entry, ActorNotFoundError(reason))
             elif entry.kind >= 0:
-                if entry.source and not entry.paid and not (entry.kind == TELL and entry.number):
-                    self._core.free_place(cell, entry.source)
+                if entry.holds_place:
+                    self._core.free_places(cell, entry.source, 1)
                 self._core.failures.refuse(cell, entry, ActorNotFoundError(reason))
             elif entry.kind != STOP:
                 self._core.counters[counters.ENDED] += 1

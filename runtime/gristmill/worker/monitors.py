@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -75,9 +74,10 @@ class Monitors:
             self._take(monitor.number)
             self._send(found.to.address.home, found.to.address.key, Unwatch(monitor.number))
         elif found is None and flush and cell.has_mail:
-            kept = deque(entry for entry in cell.queue if not _is_about(entry.message, monitor))
+            kept = [entry for entry in cell.queue if not _is_about(entry.message, monitor)]
             self._core.counters[counters.ENDED] += len(cell.queue) - len(kept)
-            cell.queue = kept
+            cell.queue.clear()
+            cell.queue.extend(kept)
 
     def on_ended(self, number: int, reason: ExitReason) -> None:
         """The target of a monitor has ended: its watcher is told, once."""

@@ -125,6 +125,16 @@ class Outbox:
         if lane.target is not None:
             self._advance(lane, lane.target)
 
+    def open_targets(self, prefix: str) -> list[str]:
+        """Give the targets whose names begin so and that have not handled everything."""
+        lanes = self._lanes.items()
+        return [name for name, lane in lanes if lane.open and name.startswith(prefix)]
+
+    def has_open(self, target: str) -> bool:
+        """Tell whether a target has not handled everything."""
+        lane = self._lanes.get(target)
+        return lane is not None and bool(lane.open)
+
     def _lane(self, target: str) -> _Lane:
         lane = self._lanes.get(target)
         if lane is None:

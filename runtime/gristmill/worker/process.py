@@ -14,12 +14,10 @@ from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
 
-import msgspec
 import zmq
 
 from gristmill.behaviours.context import Timer
-from gristmill.config import ChannelConfig
-from gristmill.durability import Durability, JournalError, open_store
+from gristmill.durability import JournalError, open_store
 from gristmill.errors import ErrorData
 from gristmill.metrics import (
     Calibration,
@@ -31,18 +29,19 @@ from gristmill.metrics import (
 )
 from gristmill.metrics.wires import Wires
 from gristmill.transport.control import (
-    ControlLink,
     ControlMessage,
     Metrics,
     PeerInfo,
     WorkerFailed,
     WorkerReady,
 )
+from gristmill.transport.control_link import ControlLink
 from gristmill.transport.data import DataPlane, NoticeSender
 from gristmill.transport.envelope import NOTICE, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.worker import counters
 from gristmill.worker.activity import Activity
+from gristmill.worker.config import WorkerConfig
 from gristmill.worker.core import WorkerCore
 from gristmill.worker.output import WorkerOutput
 from gristmill.worker.traces import ACTIVITY, STACKS, WIRES, write_stacks
@@ -78,29 +77,6 @@ _METRICS_EVERY = 1.0
 _log = logging.getLogger("gristmill.worker")
 
 
-class WorkerConfig(msgspec.Struct, frozen=True, array_like=True):
-    """What a worker process is told at its birth."""
-
-    address: int
-    incarnation: int
-    name: str
-    node_id: str
-    run_dir: str
-    control: str
-    """Endpoint of the supervisor process."""
-    journal: str
-    """Directory of the journal, or empty."""
-    durability: Durability
-    cpu: int
-    """The core to run on, or -1."""
-    channels: ChannelConfig
-    """Where events are published."""
-    expected: tuple[int, ...]
-    """Actors that are going to be started here: what comes for them is held."""
-    asked_ns: int
-    """When it was asked for, perf_counter ns."""
-
-
 class WorkerProcess:
     """Drives a :class:`WorkerCore`; implements :class:`~gristmill.worker.shell.Shell`."""
 
@@ -114,8 +90,7 @@ class WorkerProcess:
         self.now = time.monotonic
         self.wall_time = time.time
         self.sleep = asyncio.sleep
-        self._probe_ns = calibration.probe_ns or 0
-        self.meter = Meter(start_ns=config.asked_ns)
+        self.meter = Meter(start_ns=config.asked_ns, probe_ns=calibration.probe_ns or 0)
         self.pid = os.getpid()
         page = page_path(config)
         self._page = CounterPage.create(page, counters.NAMES)
@@ -124,7 +99,6 @@ class WorkerProcess:
         activity = Activity.create(page.with_suffix(ACTIVITY))
         self._stacks = write_stacks(page.with_suffix(STACKS))
         self._page_at = 0
-        self._adapted_at = time.perf_counter_ns()
         self._cpu_start = 0
         self._turn_requested = False
         self._retrying = False
@@ -139,6 +113,7 @@ class WorkerProcess:
             self.context, endpoint, config.address, config.incarnation, self.wires
         )
         self.post = self.plane.post
+        self.outbound = self.plane.outbound
         self.arrays = ArrayExchange.of(config.run_dir, config.address, config.incarnation)
         self.waiting = self.plane.waiting
         self.disconnect = self.plane.disconnect
@@ -211,7 +186,7 @@ class WorkerProcess:
                 meter.switch(_RECV)
                 return self.plane.receive()
             meter.switch(_IDLE)
-            frame = self.plane.receive_within(_SOON)
+            frame = self.plane.receive_within(_SOON, expected=True)
         meter.switch(_RECV)
         return frame
 
@@ -353,7 +328,7 @@ class WorkerProcess:
                 meter.last,
                 meter.start,
                 meter.transitions,
-                meter.transitions * self._probe_ns,
+                meter.transitions * meter.probe_ns,
                 time.process_time_ns() - self._cpu_start,
                 self.core.counters[counters.HANDLED],
             )
@@ -371,7 +346,7 @@ class WorkerProcess:
             cpu_ns=time.process_time_ns() - self._cpu_start,
             classes=classes,
             transitions=meter.transitions,
-            probe_ns=meter.transitions * self._probe_ns,
+            probe_ns=meter.transitions * meter.probe_ns,
             messages=self.core.counters[counters.HANDLED],
             types=tuple(stats.snapshot() for stats in self.core.handling.stats.values()),
             sample_n=self.core.handling.sampling.n,
@@ -383,16 +358,10 @@ class WorkerProcess:
         if handled != self._reported:
             self._reported = handled
             self.report_metrics()
-        self._adapt_sampling(handled)
+        self.core.handling.adapt()
         if self.arrays.pool.release_due:  # arrays were dropped outside of turns
             self.request_turn()
         self.loop.call_later(_METRICS_EVERY, self._report_regularly)
-
-    def _adapt_sampling(self, handled: int) -> None:
-        now = time.perf_counter_ns()
-        elapsed, self._adapted_at = now - self._adapted_at, now
-        transitions = self.meter.transitions
-        self.core.handling.sampling.adapt(transitions, handled, self._probe_ns, elapsed)
 
     _reported = 0
 

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import msgspec
 
 from gristmill.death import Death
 from gristmill.deferred import Ticket
 from gristmill.durability import JournalStore
-from gristmill.errors import MailboxFullError, UsageError
+from gristmill.errors import GristmillError, MailboxFullError, UsageError
+from gristmill.keyed import actor_number
 from gristmill.messages import Command, Event, Request
 from gristmill.metrics import TimeClass
-from gristmill.ref import Address, DeliveryGuarantee, OverflowPolicy, Pending
+from gristmill.ref import KEYED, Address, DeliveryGuarantee, OverflowPolicy, Pending
 from gristmill.supervision import ExitReason, describe
-from gristmill.transport.arrays import Process
 from gristmill.transport.control import PeerInfo, Subscribe
 from gristmill.transport.credit import CreditBook
 from gristmill.transport.envelope import ACK, ANSWER, CREDIT, ERROR, EVENT, REPLY, TELL, pack
+from gristmill.transport.outbound import Head
+from gristmill.transport.segment_directory import Process
 from gristmill.worker import counters
 from gristmill.worker.asking import Asks
 from gristmill.worker.cell import Cell, Entry
 from gristmill.worker.directory import Directory
+from gristmill.worker.keyed import Held
 from gristmill.worker.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ R = TypeVar("R")
 
 _SER = int(TimeClass.SER)
 _SENT = counters.SENT
+REPLY_HEAD: Final = (REPLY,)
+"""What the envelopes of all replies have in common."""
 _AT_LEAST_ONCE = DeliveryGuarantee.AT_LEAST_ONCE
 _EVENT_BACKLOG = 100_000
 """Envelopes that may wait for a process before events for it are dropped."""
@@ -56,6 +61,8 @@ class Sending:
         self.asks = Asks(core)
         self._credit = CreditBook()
         self._starved: defaultdict[int, deque[Cell | asyncio.Future[None]]] = defaultdict(deque)
+        self._keyed_as: dict[int, int] = {}
+        """Under which number others wait for room with a keyed actor, by its number there."""
         self._subscribers: dict[str, dict[int, list[int]]] = {}
         self._outbox = Outbox(store, self._transmit) if store is not None else None
 
@@ -102,6 +109,26 @@ class Sending:
         if self.directory.remove(key, name) and self._outbox is not None:
             self._outbox.unlocated(name)
 
+    def located(self, address: Address) -> None:
+        """A keyed actor is here: what must reach it goes there."""
+        if self._outbox is not None:
+            self._outbox.located(address, self.directory.incarnation(address.home))
+
+    def unlocated(self, name: str) -> bool:
+        """A keyed actor leaves its place; give whether something must reach it still."""
+        if self._outbox is None:
+            return False
+        self._outbox.unlocated(name)
+        return self._outbox.has_open(name)
+
+    def open_targets(self, prefix: str) -> list[str]:
+        """Give the names that begin so of those that something must still reach."""
+        return self._outbox.open_targets(prefix) if self._outbox is not None else []
+
+    def feed(self, name: str) -> None:
+        """Let those who wait for room with a keyed actor try again."""
+        self._feed(actor_number(name))
+
     def subscribers(self, channel: str, targets: Iterable[tuple[int, int]]) -> None:
         """Take in who gets a channel's events."""
         homes: dict[int, list[int]] = {}
@@ -141,17 +168,52 @@ class Sending:
                 )
             sent[_SENT] += 1
             origin.blocked.append((to, body))
-        elif self._credit.take(to):
-            sent[_SENT] += 1  # first: what leaves was sent
-            self._post_tell(origin, to, body)
-        elif to.mailbox.overflow is OverflowPolicy.FAIL or origin is None or origin.key == to.key:
-            raise MailboxFullError(f"the mailbox of {to.label} is full")
-        else:
+        elif not self._tell_counted(origin, to, body):
+            if to.mailbox.overflow is OverflowPolicy.FAIL or origin is None or origin.is_at(to):
+                raise MailboxFullError(f"the mailbox of {to.label} is full")
             sent[_SENT] += 1
             origin.blocked.append((to, body))
             origin.busy = True
-            self._starved[to.key].append(origin)
+            self._starve(to, origin)
             self._core.starving.blocked(origin, to)
+
+    def _tell_counted(self, origin: Cell | None, to: Address, body: bytes) -> bool:
+        """Send a message if there is room for it, and count it; give whether there was."""
+        self._core.counters[_SENT] += 1  # first: what leaves was sent
+        if self._try_tell(origin, to, body):
+            return True
+        self._core.counters[_SENT] -= 1
+        return False
+
+    def _try_tell(self, origin: Cell | None, to: Address, body: bytes) -> bool:
+        """Send a message if there is room for it; give whether there was."""
+        place = to if to.home >= 0 else self._core.keyed.find(to)
+        if place is None:
+            if not self._core.keyed.has_room(to):
+                return False
+            self._hold_tell(origin, to, body)
+            return True
+        if not self._credit.take(place):
+            return False
+        self._post_tell(origin, place, body)
+        return True
+
+    def _hold_tell(self, origin: Cell | None, to: Address, body: bytes) -> None:
+        def send(place: Address) -> None:
+            self._credit.take(place)
+            self._post_tell(origin, place, body)
+
+        def refuse(error: GristmillError) -> None:
+            self._core.failures.dead_letter(None, "", body, str(error))
+
+        self._core.keyed.hold(to, Held(send, refuse))
+
+    def _starve(self, to: Address, waiter: Cell | asyncio.Future[None]) -> None:
+        """Let somebody wait for room in a mailbox."""
+        self._starved[to.key].append(waiter)
+        place = self._core.keyed.find(to)
+        if place is not None and place is not to:
+            self._keyed_as[place.key] = to.key
 
     def _tell_late(self, origin: Cell, to: Address, body: bytes) -> None:
         """Send what a handler told that has finished, and can't be told that there is no room."""
@@ -164,14 +226,12 @@ class Sending:
     def _post_tell(self, origin: Cell | None, to: Address, body: bytes) -> None:
         sender = origin.key if origin is not None else 0
         if to.home == self._here:
-            entry = Entry(TELL, to.home, sender, 0, 0.0, body, None, self._core.meter.last)
-            self._core.deliver(to.key, entry)
+            entry = Entry(TELL, to.home, sender, 0, 0.0, body, None, self._core.meter.last, True)
+            self._core.deliver(to.key, [entry])
         elif to.home in self.directory.gone:
             self._core.failures.dead_letter(None, "", body, f"{to.label} has stopped")
         else:
-            items = (TELL, to.key, sender, 0, body)
-            sealed = items if type(body) is bytes else self._seal(items, to.home)
-            self._shell.post(to.home, pack(sealed))
+            self.put(to.home, (TELL, to.key, sender), 0, body)
 
     def _check_journaled(self, to: Address) -> None:
         if self._outbox is None:
@@ -187,15 +247,17 @@ class Sending:
         assert self._outbox is not None
         sender = origin.spec.name if origin is not None and origin.spec is not None else ""
         self._outbox.send(to, sender, body)
+        if to.home == KEYED:
+            self._core.keyed.want(to)
 
     def _transmit(self, to: Address, sender: str, number: int, body: bytes, *, again: bool) -> None:
         self._core.counters[_SENT] += 1
         self._core.counters[counters.RESENT] += again
         if to.home == self._here:
             entry = Entry(TELL, to.home, sender, number, 0.0, body, None, self._core.meter.last)
-            self._core.deliver(to.key, entry)
+            self._core.deliver(to.key, [entry])
         else:
-            self._shell.post(to.home, pack((TELL, to.key, sender, number, body)))
+            self._shell.outbound(to.home).put((TELL, to.key, sender), number, body)
 
     async def tell_waiting(
         self,
@@ -207,54 +269,70 @@ class Sending:
         """Send a message, waiting for credit."""
         if delivery is DeliveryGuarantee.AT_MOST_ONCE and not origin.durable:
             body = self._core.codec.encode(message)
-            await self.await_credit(origin, to)
-            self._core.counters[_SENT] += 1
-            self._post_tell(origin, to, body)
+            await self.await_room(origin, to, lambda: self._tell_counted(origin, to, body))
         else:
             self.tell(to, message, delivery)
 
-    def take_credit(self, to: Address) -> None:
-        """Take a place in a mailbox, or raise if there is none."""
-        if not self._credit.take(to):
-            raise MailboxFullError(f"the mailbox of {to.label} is full")
+    def take_room(self, to: Address) -> bool:
+        """Take a place in a mailbox, or among what waits for a keyed actor's place."""
+        place = to if to.home >= 0 else self._core.keyed.find(to)
+        return self._core.keyed.has_room(to) if place is None else self._credit.take(place)
 
-    async def await_credit(self, origin: Cell, to: Address) -> None:
-        """Take a place in a mailbox for an actor, waiting until there is one."""
-        while not self._credit.take(to):
+    async def await_room(self, origin: Cell, to: Address, take: Callable[[], bool]) -> None:
+        """Have an actor wait until ``take`` has found the room that it wants with another one."""
+        while not take():
             if to.mailbox.overflow is OverflowPolicy.FAIL:
                 raise MailboxFullError(f"the mailbox of {to.label} is full")
             waiter = self._shell.create_future()
-            self._starved[to.key].append(waiter)
+            self._starve(to, waiter)
             with self._core.starving.awaiting(origin, to, waiter):
                 await waiter
 
-    def post_request(self, to: int, items: tuple[Any, ...]) -> None:
-        """Send the envelope of a request to another process."""
-        self._shell.post(to, pack(items if type(items[-1]) is bytes else self._seal(items, to)))
+    def put(self, to: int, head: Head, number: int, body: bytes) -> None:
+        """Send a message to another process, and lend its arrays."""
+        if type(body) is bytes:
+            self._shell.outbound(to).put(head, number, body)
+        else:
+            self._shell.post(to, pack(self._seal((*head, number, body), to)))
 
-    def send_again(self, to: Address, items: tuple[Any, ...]) -> None:
+    def send_again(self, to: Address, head: Head, number: int, body: bytes) -> None:
         """Send a request once more, to the callee's next incarnation."""
         self._credit.take(to)
         self._core.counters[_SENT] += 1
         self._core.counters[counters.RESENT] += 1
-        self.post_request(to.home, items)
+        self.put(to.home, head, number, body)
 
     # --- replies, events, credit, acknowledgement ---
 
-    def reply(self, to: int, kind: int, number: int, body: bytes) -> None:
-        """Send a reply or error to the process that asked."""
+    def reply(self, to: int, number: int, body: bytes) -> None:
+        """Send a reply to the process that asked."""
         if to == self._here:
-            (self.asks.on_error if kind == ERROR else self.asks.on_reply)(number, body)
+            self.asks.on_reply(number, body)
         elif to and to not in self.directory.gone:
-            items = (kind, number, body)
-            self._shell.post(to, pack(items if type(body) is bytes else self._seal(items, to)))
+            if type(body) is bytes:
+                self._shell.outbound(to).put(REPLY_HEAD, number, body)
+            else:
+                self._shell.post(to, pack(self._seal((REPLY, number, body), to)))
 
-    def reply_at_once(self, to: int, kind: int, number: int, body: bytes) -> None:
+    def way_for_replies(self, to: int) -> Callable[[Head, int, bytes], None] | None:
+        """Give what puts replies on their way to another process; None if that needs a look."""
+        if to == self._here or to in self.directory.gone:
+            return None
+        return self._shell.outbound(to).put
+
+    def reply_at_once(self, to: int, number: int, body: bytes) -> None:
         """Send a reply without waiting for the end of the turn."""
         if to == self._here or to in self.directory.gone or type(body) is not bytes:
-            self.reply(to, kind, number, body)
+            self.reply(to, number, body)
         else:
-            self._shell.send_now(to, pack((kind, number, body)))
+            self._shell.send_now(to, pack((REPLY, number, (body,))))
+
+    def reply_error(self, to: int, number: int, body: bytes) -> None:
+        """Send an error to the process that asked."""
+        if to == self._here:
+            self.asks.on_error(number, body)
+        elif to and to not in self.directory.gone:
+            self._shell.post(to, pack((ERROR, number, body)))
 
     def fan_out(self, channel: str, event: Event) -> None:
         """Send an event to the subscribers that are known here."""
@@ -313,7 +391,7 @@ class Sending:
         """Pass an answer on to the asker; drop a second one, and one that comes too late."""
         cell = self._core.cells.get(key)
         if cell is not None and cell.deferred.pop((process, number), None) is not None:
-            self.reply(process, REPLY, number, body)
+            self.reply(process, number, body)
 
     def release(self, cell: Cell, entry: Entry) -> None:
         """Let the effects of a finished handler happen, and have its message acknowledged."""
@@ -323,6 +401,7 @@ class Sending:
         if effects and cell.history is not None:
             cell.history.snapshot_if_due()
         if entry.kind == TELL and entry.number:
+            self._core.handling.journaled_is_done()
             if cell.durable and self.store is not None and cell.spec is not None:
                 sender = self.directory.process_name(entry.source)
                 cell.marks[sender] = entry.number
@@ -360,11 +439,12 @@ class Sending:
         if source == self._here:
             self.on_credit(source, key, places)
         elif source not in self.directory.gone:
-            self._shell.post(source, pack((CREDIT, key, places)))
+            self._shell.send_now(source, pack((CREDIT, key, places)))
 
     def on_credit(self, home: int, key: int, places: int) -> None:
         """Places of a mailbox are free again."""
         self._credit.give(home, key, places)
+        key = self._keyed_as.pop(key, key)
         if key in self._starved:
             self._feed(key)
 
@@ -380,12 +460,11 @@ class Sending:
     def _send_blocked(self, cell: Cell) -> None:
         while cell.blocked:
             to, body = cell.blocked[0]
-            if not self._credit.take(to):
-                self._starved[to.key].append(cell)
+            if not self._try_tell(cell, to, body):
+                self._starve(to, cell)
                 self._core.starving.blocked(cell, to)
                 return
             cell.blocked.popleft()
-            self._post_tell(cell, to, body)
         cell.busy = cell.task is not None
         self._core.schedule(cell)
 

@@ -11,6 +11,7 @@ from gristmill.behaviours.context import Timer
 from gristmill.metrics.wires import Wires
 from gristmill.transport.control import ControlMessage, PeerInfo
 from gristmill.transport.exchange import ArrayExchange
+from gristmill.transport.outbound import Outbound
 from gristmill.worker.counters import Cells
 
 
@@ -52,6 +53,9 @@ class Shell(Protocol):
 
     def post(self, address: int, envelope: bytes) -> None:
         """Send an envelope to another process with the next flush."""
+
+    def outbound(self, address: int) -> Outbound:
+        """Give where to put what leaves for another process with the next flush."""
 
     def send_now(self, address: int, envelope: bytes) -> None:
         """Send an envelope to another process, behind what waits and the journal's commit."""

@@ -85,6 +85,7 @@ def child_spec(
     restart: Restart | str = Restart.PERMANENT,
     shutdown: ShutdownPolicy = 5.0,
     backoff: Backoff | None = None,
+    significant: bool = False,
 ) -> ChildSpec:
     """Describe an actor as a child of a supervisor; None for one that is described beside it.
 
@@ -97,7 +98,7 @@ def child_spec(
         known = ", ".join(Restart)
         raise UsageError(f"restart is {restart!r}; write one of: {known}") from None
     start = msgspec.msgpack.encode(actor) if actor is not None else b""
-    return ChildSpec(child_id, start, kind, shutdown, backoff=backoff)
+    return ChildSpec(child_id, start, kind, shutdown, significant, backoff)
 
 
 def encode_arguments(

@@ -84,8 +84,10 @@ class Starving:
         self._core.shell.call_later(LIMIT, lambda: self._look(wait))
 
     def _pass_on(self, wait: _Wait, chain: tuple[tuple[int, str], ...]) -> None:
-        probe = Probe((*chain, (wait.cell.key, wait.cell.label)))
-        self._core.bonds.send(wait.to.home, wait.to.key, probe)
+        place = self._core.keyed.find(wait.to)
+        if place is not None:  # else its actor has no mailbox yet
+            probe = Probe((*chain, (wait.cell.key, wait.cell.label)))
+            self._core.bonds.send(place.home, place.key, probe)
 
     def on_probe(self, key: int, chain: tuple[tuple[int, str], ...]) -> None:
         """A probe has come to an actor."""

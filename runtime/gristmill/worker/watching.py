@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gristmill.keyed import refuse_keyed
 from gristmill.messages import Event
 from gristmill.ref import Address
 from gristmill.supervision import ExitReason, Lost
@@ -28,6 +29,7 @@ def watch(
         target: the actor to watch, here or elsewhere.
         make: makes the event of the reason; a lost worker and a missing actor are ``Lost``.
     """
+    refuse_keyed(target, "watched")
     incarnation = watcher.incarnation
 
     def ended(future: asyncio.Future[Any]) -> None:
@@ -37,7 +39,7 @@ def watch(
         reason = future.result() if error is None else Lost(str(error))
         entry = Entry(TIMER, 0, watcher.key, 0, 0.0, b"", make(reason), core.meter.last)
         core.counters[counters.SENT] += 1
-        core.deliver(watcher.key, entry)
+        core.deliver(watcher.key, [entry])
         core.shell.request_turn()
 
     core.sending.asks.inspect(target, Watch()).add_done_callback(ended)

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from gristmill.transport.arrays.body import ArrayBody, Beside
-from gristmill.transport.arrays.directory import (
-    make_segment_directory,
-    remove_segment_directory,
-    remove_segments,
-    segment_directory,
-    sweep_segments,
-)
 from gristmill.transport.arrays.layout import Array, copy_into, describe, restore
 from gristmill.transport.arrays.pool import IN_PLACE, KEEP, LIMIT, THRESHOLD, ArrayPool, SharedArray
 from gristmill.transport.arrays.wire import (
     ArrayGoneError,
     Handle,
     NoSharedMemoryError,
-    Process,
     Record,
     Release,
 )
@@ -33,16 +25,10 @@ __all__ = [
     "Beside",
     "Handle",
     "NoSharedMemoryError",
-    "Process",
     "Record",
     "Release",
     "SharedArray",
     "copy_into",
     "describe",
-    "make_segment_directory",
-    "remove_segment_directory",
-    "remove_segments",
     "restore",
-    "segment_directory",
-    "sweep_segments",
 ]

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from gristmill.transport.arrays.mapping import Mapping
 from gristmill.transport.arrays.segments import OwnSegment
-from gristmill.transport.arrays.wire import Process, Release, SegmentId
+from gristmill.transport.arrays.wire import Release
+from gristmill.transport.segment_directory import Process, SegmentId
 
 
 class Dropped(NamedTuple):

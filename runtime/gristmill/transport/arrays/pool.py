@@ -13,7 +13,6 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from gristmill.transport.arrays.directory import segment_path
 from gristmill.transport.arrays.holds import Draft, Dropped, Hold, Loans, memory_of, root_of
 from gristmill.transport.arrays.layout import Array, copy_into, describe, lay_out, view
 from gristmill.transport.arrays.mapping import Mapping
@@ -23,10 +22,9 @@ from gristmill.transport.arrays.wire import (
     Handle,
     Layout,
     NoSharedMemoryError,
-    Process,
     Release,
-    SegmentId,
 )
+from gristmill.transport.segment_directory import Process, SegmentId, segment_path
 
 THRESHOLD = 64 * 1024
 """Bytes from which shared memory beats copying an array into its message."""

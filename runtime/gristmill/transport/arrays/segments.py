@@ -13,9 +13,9 @@ import os
 from collections import defaultdict, deque
 from pathlib import Path
 
-from gristmill.transport.arrays.directory import remove_segments, segment_path
 from gristmill.transport.arrays.mapping import Mapping
-from gristmill.transport.arrays.wire import NoSharedMemoryError, Process, SegmentId
+from gristmill.transport.arrays.wire import NoSharedMemoryError
+from gristmill.transport.segment_directory import Process, SegmentId, remove_segments, segment_path
 
 SMALLEST = max(64 * 1024, 4 * mmap.PAGESIZE)
 """The smallest size class in bytes."""

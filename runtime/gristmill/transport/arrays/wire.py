@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 
 from gristmill.errors import GristmillError
+from gristmill.transport.segment_directory import Process, SegmentId
 
 
 class NoSharedMemoryError(GristmillError):
@@ -15,20 +14,6 @@ class NoSharedMemoryError(GristmillError):
 
 class ArrayGoneError(GristmillError):
     """An array can't be opened any more: its owner has ended, or whoever lent it."""
-
-
-class Process(NamedTuple):
-    """One incarnation of a process."""
-
-    address: int
-    incarnation: int
-
-
-class SegmentId(NamedTuple):
-    """The name of a piece of shared memory; never given to another one."""
-
-    owner: Process
-    number: int
 
 
 class Field(msgspec.Struct, frozen=True, array_like=True):

@@ -7,11 +7,25 @@ import os
 import shutil
 import stat
 from pathlib import Path
+from typing import NamedTuple
 
 from gristmill.errors import NodeStartError
-from gristmill.transport.arrays.wire import Process, SegmentId
 
 _SHARED_MEMORY = Path("/dev/shm")
+
+
+class Process(NamedTuple):
+    """One incarnation of a process."""
+
+    address: int
+    incarnation: int
+
+
+class SegmentId(NamedTuple):
+    """The name of a piece of shared memory; never given to another one."""
+
+    owner: Process
+    number: int
 
 
 def segment_directory(run_dir: Path) -> Path:

@@ -1,0 +1,30 @@
+"""``NodeConfig``: how a node is started."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gristmill.config import ChannelConfig
+from gristmill.durability import Durability
+from gristmill.supervision import SupervisorSpec
+
+
+class NodeConfig(msgspec.Struct, frozen=True):
+    """How a node is started; goes from the client to the supervisor process."""
+
+    node_id: str
+    client_pid: int
+    workers: int
+    root: SupervisorSpec
+    run_dir: str = ""
+    cpus: tuple[int, ...] = ()
+    journal: str = ""
+    durability: Durability = "process"
+    main: str = ""
+    preload: tuple[str, ...] = ()
+    channels: ChannelConfig = ChannelConfig()
+    """Where events are published."""
+    started_ns: int = 0
+    """When the client began to start it, perf_counter ns: workers account from here on."""
+    drain: float = 25.0
+    """Seconds that SIGTERM leaves for an ordered stop."""

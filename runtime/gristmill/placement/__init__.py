@@ -1,0 +1,1 @@
+"""Where keyed actors live and how they move, and how large a pool is. Pure."""

@@ -1,0 +1,109 @@
+"""``Outbound``: what waits for one peer, with neighbouring messages put together.
+
+Bodies of one kind, from one sender to one target, whose numbers follow each other are a run: they
+travel as one envelope, which costs both ends a fraction of what as many envelopes would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from gristmill.transport.envelope import pack
+
+LONGEST_RUN: Final = 512
+"""Bodies in one run at most."""
+_SHORT: Final = 1024
+"""Bytes of a body that may continue a run: frames are split between envelopes only."""
+
+Head = tuple[Any, ...]
+"""What the envelopes of a run have in common: their kind and what stands before the number."""
+
+
+class Outbound:
+    """The envelopes that wait for one peer, in order.
+
+    Args:
+        begun: called when something waits that did not before.
+    """
+
+    __slots__ = ("_begun", "_bodies", "_first", "_head", "_next", "_packed", "_sizes", "messages")
+
+    def __init__(self, begun: Callable[[], None]) -> None:
+        self._begun = begun
+        self._packed: list[bytes] = []
+        self._sizes: list[int] = []
+        """How many messages are in each packed envelope."""
+        self._head: Head | None = None
+        self._first = 0
+        self._next = 0
+        self._bodies: list[bytes] = []
+        """The bodies of the run that is still open, if there is one."""
+        self.messages = 0
+        """How many messages wait."""
+
+    def add(self, envelope: bytes) -> None:
+        """Put a packed envelope behind what waits."""
+        if self._head is not None:
+            self._close()
+        if not self.messages:
+            self._begun()
+        self._packed.append(envelope)
+        self._sizes.append(1)
+        self.messages += 1
+
+    def put(self, head: Head, number: int, body: bytes) -> None:
+        """Put a body behind what waits, into the open run if it continues that.
+
+        Args:
+            head: the kind and what stands before the number.
+            number: of the message; 0 if it has none.
+            body: the encoded message.
+        """
+        if head == self._head and number == self._next and len(body) <= _SHORT:
+            self._bodies.append(body)
+            if len(self._bodies) >= LONGEST_RUN:
+                self._close()
+        else:
+            if self._head is not None:
+                self._close()
+            if not self.messages:
+                self._begun()
+            self._head = head
+            self._first = number
+            self._bodies = [body]
+        self._next = number + 1 if number else 0
+        self.messages += 1
+
+    def put_run(self, head: Head, first: int, bodies: list[bytes]) -> None:
+        """Put many bodies behind what waits; numbered from ``first`` on, or not if that is 0."""
+        if max(map(len, bodies)) > _SHORT:
+            for number, body in enumerate(bodies, first):
+                self.put(head, number if first else 0, body)
+            return
+        if self._head is not None:
+            self._close()
+        if not self.messages:
+            self._begun()
+        for at in range(0, len(bodies), LONGEST_RUN):
+            number = first + at if first else 0
+            self._pack(head, number, bodies[at : at + LONGEST_RUN])
+        self.messages += len(bodies)
+
+    def take(self) -> tuple[list[bytes], list[int]]:
+        """Give the packed envelopes and how many messages are in each, and have none any more."""
+        if self._head is not None:
+            self._close()
+        taken = self._packed, self._sizes
+        self._packed, self._sizes = [], []
+        self.messages = 0
+        return taken
+
+    def _close(self) -> None:
+        assert self._head is not None
+        self._pack(self._head, self._first, self._bodies)
+        self._head = None
+
+    def _pack(self, head: Head, first: int, bodies: list[bytes]) -> None:
+        self._packed.append(pack((*head, first, bodies)))
+        self._sizes.append(len(bodies))

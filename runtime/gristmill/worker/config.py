@@ -1,0 +1,31 @@
+"""``WorkerConfig``: what a worker process is told at its birth."""
+
+from __future__ import annotations
+
+import msgspec
+
+from gristmill.config import ChannelConfig
+from gristmill.durability import Durability
+
+
+class WorkerConfig(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker process is told at its birth."""
+
+    address: int
+    incarnation: int
+    name: str
+    node_id: str
+    run_dir: str
+    control: str
+    """Endpoint of the supervisor process."""
+    journal: str
+    """Directory of the journal, or empty."""
+    durability: Durability
+    cpu: int
+    """The core to run on, or -1."""
+    channels: ChannelConfig
+    """Where events are published."""
+    expected: tuple[int, ...]
+    """Actors that are going to be started here: what comes for them is held."""
+    asked_ns: int
+    """When it was asked for, perf_counter ns."""
