@@ -89,9 +89,9 @@ class Cell:
     __slots__ = (
         "acknowledged", "actor", "attempts", "awaited", "blocked", "busy", "chained", "context",
         "credit_lot", "current", "decode", "deferred", "durable", "effects", "failures",
-        "given_up", "handlers", "history", "incarnation", "inserted", "key", "label", "mailbox", "marks", "owed", "path",
-        "postponed", "queue", "scheduled", "spec", "state", "stats", "stop_reason", "task",
-        "timers", "watchers",
+        "given_up", "handlers", "history", "incarnation", "inserted", "key", "label", "mailbox",
+        "marks", "owed", "path", "postponed", "queue", "scheduled", "spec", "state", "stats",
+        "stop_reason", "task", "timers", "watchers",
     )  # fmt: skip
 
     handlers: dict[type[Message], Handler]
