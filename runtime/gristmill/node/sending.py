@@ -33,11 +33,18 @@ from gristmill.transport.codec import Codec
 from gristmill.transport.control import ControlMessage
 from gristmill.transport.envelope import ANSWER, EVENT, TELL, pack
 from gristmill.transport.exchange import ArrayExchange
+from gristmill.transport.outbound import Head
 
 _SEND_TIMEOUT = 30.0
 """Seconds that a tell without a timeout of its own waits for room."""
 _TOGETHER = 128
 """Tells that go out together without waiting for more."""
+
+
+def _nowhere(head: Head, number: int, body: bytes) -> None:
+    raise AssertionError(
+        f"nobody was told before, so there is no way for {head}, {number}, {body!r}"
+    )
 
 
 class ControlSide(Protocol):
@@ -85,6 +92,10 @@ class ClientSending:
             control.send,
             control.bury,
         )
+        self._told: Address | None = None
+        """Whom was told last: the way to it is kept at hand."""
+        self._head: Head = ()
+        self._put: Callable[[Head, int, bytes], None] = _nowhere
         self._barred: GristmillError | None = None
         """Why nothing can be sent any more."""
         self.flush = self._outgoing.flush
@@ -117,12 +128,19 @@ class ClientSending:
             else:
                 if not self._credit.take(to):
                     self._wait_for_credit(to, self._now() + _SEND_TIMEOUT, wait=True)
-                out.put(to.home, (TELL, to.key, 0), 0, body)
+                if to is not self._told:
+                    self._told, self._head = to, (TELL, to.key, 0)
+                    self._put = self.plane.outbound(to.home).put
+                if type(body) is bytes:
+                    self._put(self._head, 0, body)
+                else:
+                    out.put(to.home, self._head, 0, body)
             out.left += 1
-            if out.left < _TOGETHER and out.stragglers.awake:
+            stragglers = out.stragglers
+            if out.left < _TOGETHER and stragglers.awake:
                 return
             out.left = 0
-            out.stragglers.wake()
+            stragglers.wake()
             if not self.plane.flush():
                 return
         self._flush_fully(self._now() + _SEND_TIMEOUT)

@@ -66,7 +66,8 @@ class Codec:
     def __init__(self, post: Post | None, exporter: Exporter | None = None) -> None:
         self._post = post
         self._exporter = exporter
-        self._encoder = _in_band if exporter is None else Encoder(enc_hook=_encode_small)
+        encoder = _in_band if exporter is None else Encoder(enc_hook=_encode_small)
+        self._encode = encoder.encode
         self._decoders: dict[Any, Decoder[Any]] = {}
 
     def encode(self, value: object) -> bytes:
@@ -77,7 +78,7 @@ class Codec:
             UsageError: the value holds something that MessagePack and msgspec don't know.
         """
         try:
-            body = self._encoder.encode(value)
+            body = self._encode(value)
         except _LargeArray:
             return self._encode_beside(value)
         if len(body) > MAX_BODY:
@@ -88,7 +89,7 @@ class Codec:
         """Encode messages of which each is a body of its own. Raises what :meth:`encode` raises."""
         values = list(values)
         try:
-            bodies = list(map(self._encoder.encode, values))
+            bodies = list(map(self._encode, values))
         except _LargeArray:
             return [self.encode(value) for value in values]
         if bodies and max(map(len, bodies)) > MAX_BODY:
