@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -56,7 +55,7 @@ class Load:
                 self.errors.append(error)
                 return
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -68,10 +67,9 @@ class Load:
 
 
 @pytest.fixture(params=["round_robin", "least_loaded"])
-def pool(node: Node, request: pytest.FixtureRequest) -> Iterator[Pool[Waiting]]:
-    yield node.pool(
-        Waiting, 2, name=f"elastic-{request.param}", routing=request.param, elastic=RULE
-    )
+def pool(node: Node, request: pytest.FixtureRequest) -> Pool[Waiting]:
+    name = f"elastic-{request.param}"
+    return node.pool(Waiting, 2, name=name, routing=request.param, elastic=RULE)
 
 
 def test_it_grows_under_load_and_shrinks_without_it(node: Node, pool: Pool[Waiting]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,7 +88,7 @@ def test_two_changes_are_a_cooldown_apart(steps: list[tuple[float, float]]) -> N
         if wanted != size:
             changes.append(now)
             size = wanted
-    assert all(later - earlier >= 1.0 for earlier, later in zip(changes, changes[1:], strict=False))
+    assert all(later - earlier >= 1.0 for earlier, later in pairwise(changes))
 
 
 def test_five_become_fifty_in_four_steps() -> None:

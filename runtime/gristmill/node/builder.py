@@ -258,8 +258,8 @@ class NodeBuilder:
     ) -> NodeBuilder:
         """Start ``size`` like actors, ``NAME-1``, ``NAME-2`` and so on, under their supervisor.
 
-        :meth:`configure` takes the size and its bounds from ``[pools.NAME]``; ``Node.lookup_pool`` finds the
-        pool once the node runs.
+        :meth:`configure` takes the size and its bounds from ``[pools.NAME]``; ``Node.lookup_pool``
+        finds the pool once the node runs. With ``elastic`` its size follows its load.
 
         Raises:
             UsageError: a pool of this name exists, or the size is under 1.

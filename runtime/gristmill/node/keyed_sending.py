@@ -102,11 +102,12 @@ class KeyedSending:
         return pool.choose(to.name.removeprefix(f"{pool.name}/"), self._load)
 
     def _load(self, member: Address) -> int:
-        """Count what this client has open with a member, or on the way to it."""
+        """Count the requests that this client has open with a member."""
         entries = self._open.get(member.key)
-        if entries:
-            entries[:] = [each for each in entries if each.number in self._pending]
-        return len(entries or ()) + self._outgoing.credit.used(member)
+        if not entries:
+            return 0
+        entries[:] = [each for each in entries if each.number in self._pending]
+        return len(entries)
 
     def _send_tell(self, body: bytes, place: Address) -> None:
         self._outgoing.put(place.home, (TELL, place.key, 0), 0, body)

@@ -79,7 +79,8 @@ def watch_spec(
         UsageError: the rule makes no sense.
     """
     check_elasticity(rule, size, name)
-    return WatchPool(name, actor_spec(codec, kind, name=name, **options), child_spec(None, ""), rule)
+    actor = actor_spec(codec, kind, name=name, **options)
+    return WatchPool(name, actor, child_spec(None, ""), rule)
 
 
 def keyed_spec(

@@ -27,8 +27,8 @@ from gristmill.node.dormant import Dormant
 from gristmill.node.endings import Endings
 from gristmill.node.families import Families
 from gristmill.node.groups import Groups
-from gristmill.node.pools import Pools
 from gristmill.node.operations import Operations
+from gristmill.node.pools import Pools
 from gristmill.node.roster import ActorRecord, Client, Roster
 from gristmill.node.slots import Slot, Slots, SlotState
 from gristmill.node.start_limits import StartLimits

@@ -44,10 +44,6 @@ class CreditBook:
             used[to.key] = before + places
         return max(places, 0)
 
-    def used(self, to: Address) -> int:
-        """Count the places in the mailbox of ``to`` that are taken."""
-        return self._used[to.home].get(to.key, 0)
-
     def give(self, home: int, key: int, places: int) -> None:
         """Take back places that a receiver has freed."""
         used = self._used[home]
