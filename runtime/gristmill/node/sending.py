@@ -121,7 +121,7 @@ class ClientSending:
             return
         out = self._outgoing
         with self._send_lock:
-            if to.home == KEYED:
+            if to.home < 0:
                 self._wait_for_room(
                     to, self._now() + _SEND_TIMEOUT, lambda: self.keyed.tell(to, body), wait=True
                 )

@@ -16,7 +16,7 @@ from msgspec.msgpack import Decoder, Encoder, Ext
 from gristmill.deferred import Reply, Ticket
 from gristmill.errors import DecodeError, GristmillError, PayloadTooLargeError, UsageError
 from gristmill.keyed import KeyedGroup
-from gristmill.ref import Address, Post, Ref
+from gristmill.ref import POOLED, Address, Post, Ref
 from gristmill.transport.arrays import (
     THRESHOLD,
     Array,
@@ -170,6 +170,11 @@ def _encode_small(part: object) -> object:
 
 def _encode_ours(value: object) -> object:
     if isinstance(value, Ref):
+        if value.address.home == POOLED:
+            raise UsageError(
+                f"{value.address.label} is an elastic pool of this client's, and can't travel; "
+                "send the ref of one actor"
+            )
         return Ext(_REF, msgspec.msgpack.encode(value.address))
     if isinstance(value, KeyedGroup):
         return Ext(_GROUP, msgspec.msgpack.encode(value.address))
