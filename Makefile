@@ -18,7 +18,7 @@ soak: .venv/installed
 
 # All figures of docs/performance.md; `make bench PEERS=` installs no other library to compare with.
 PEERS ?= ray,dask,xoscar
-BENCHES := messaging arrays scaling savina lifecycle recovery orders
+BENCHES := messaging arrays scaling savina lifecycle recovery elastic orders
 
 bench: .venv/installed
 	@mkdir -p bench/results

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Reject,
     )
     from gristmill.facets.specs import Breaker, Durable, Idempotency
+    from gristmill.keyed import KeyedGroup
     from gristmill.messages import Command, Event, Request
     from gristmill.metrics import CoordinationComputeTracker
     from gristmill.node.application import Application
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from gristmill.node.factory import ActorFactory
     from gristmill.node.node import Node
     from gristmill.node.registry import ObjectRegistry
+    from gristmill.placement.elasticity import Elasticity
     from gristmill.ref import DeliveryGuarantee, Mailbox, OverflowPolicy, Ref
     from gristmill.supervision import Backoff, FailurePolicy, Restart, Strategy, SupervisorSpec
 
@@ -59,6 +61,7 @@ __all__ = [
     "DeliveryGuarantee",
     "Down",
     "Durable",
+    "Elasticity",
     "Event",
     "EventHandler",
     "Exited",
@@ -69,6 +72,7 @@ __all__ = [
     "GristmillError",
     "Idempotency",
     "Ignore",
+    "KeyedGroup",
     "Mailbox",
     "MonitorRef",
     "Node",
@@ -111,6 +115,8 @@ _HOMES = {
     "Breaker": "gristmill.facets.specs",
     "Durable": "gristmill.facets.specs",
     "Idempotency": "gristmill.facets.specs",
+    "Elasticity": "gristmill.placement.elasticity",
+    "KeyedGroup": "gristmill.keyed",
     "Command": "gristmill.messages",
     "Event": "gristmill.messages",
     "Request": "gristmill.messages",

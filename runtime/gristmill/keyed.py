@@ -91,10 +91,10 @@ def refuse_keyed(to: Address, what: str) -> None:
     """Refuse what needs one incarnation, of a ref that stands for all of a key.
 
     Raises:
-        UsageError: the address is that of a keyed actor.
+        UsageError: the address is that of a keyed actor, or of an elastic pool.
     """
-    if to.home == KEYED:
+    if to.home < 0:
         raise UsageError(
-            f"{to.label} is a keyed actor, whose incarnations come and go: it can't be {what}; "
-            "have it tell you what you want to know"
+            f"{to.label} stands for actors that come and go: it can't be {what}; have them tell "
+            "you what you want to know"
         )

@@ -24,6 +24,8 @@ R_co = TypeVar("R_co", covariant=True)
 
 KEYED = -1
 """The home in the address of a keyed actor: it lives where its group says."""
+POOLED = -2
+"""The home in the address of an elastic pool: each message goes to one of its members."""
 
 DEFAULT_TIMEOUT = 5.0
 """Seconds that an ask waits when nothing else is said, as in OTP."""

@@ -202,18 +202,18 @@ def test_DA16_a_start_that_goes_wrong_is_an_error_reply(node: Node, how: str, wh
 
 
 def test_DA17_a_pool_by_keys_is_a_partition_supervisor(node: Node, log: Path) -> None:
-    pool = node.pool(Peer, 3, args=(str(log),), name="da17", routing="hash")
+    pool = node.pool(Peer, 3, args=(str(log),), name="da17", routing="consistent_hash")
     by_key = {key: pool.member(key) for key in map(str, range(50))}
     assert set(by_key.values()) == set(pool.members)
     assert all(pool.member(key) == ref for key, ref in by_key.items())
-    again = node.lookup_pool("da17", routing="hash")
+    again = node.lookup_pool("da17", routing="consistent_hash")
     assert all(again.member(key) == ref for key, ref in by_key.items())
     with pytest.raises(ActorNotFoundError, match="no pool is named 'da17-x'"):
         node.lookup_pool("da17-x")
     with pytest.raises(UsageError, match="1 actor or more"):
         node.pool(Peer, 0, args=(str(log),))
     with pytest.raises(AlreadyStartedError):
-        node.pool(Peer, 4, args=(str(log),), name="da17", routing="hash")
+        node.pool(Peer, 4, args=(str(log),), name="da17", routing="consistent_hash")
     assert len(node.lookup_pool("da17")) == 3
 
 

@@ -372,7 +372,7 @@ def test_a_pool_is_one_ref_for_several_actors(node: Node) -> None:
     pool = node.pool(Worker, 2, name="team")
     assert len({pool.ask(Incarnation()) for _ in range(4)}) == 2
     assert sorted(pool.ask_many(Add(i, 0) for i in range(10))) == list(range(10))
-    spread = node.pool(Worker, 3, routing="hash")
+    spread = node.pool(Worker, 3, routing="consistent_hash")
     assert {spread.member("order-1") for _ in range(5)} == {spread.member("order-1")}
     with pytest.raises(UsageError, match="key"):
         spread.ask(Pid())

@@ -87,6 +87,12 @@ class PoolConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Not given: the same as ``size``."""
     max: PositiveInt = 0
     """Not given: the same as ``size``."""
+    scale_up: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.8
+    """The share of members at work above which there are to be more, up to ``max``."""
+    scale_down: Annotated[float, msgspec.Meta(ge=0, lt=1)] = 0.3
+    """The share below which there are to be fewer, down to ``min``."""
+    cooldown: Annotated[float, msgspec.Meta(gt=0)] = 5.0
+    """Seconds between two changes."""
 
     def __post_init__(self) -> None:
         """Fill in the bounds that were not given, and check them.
@@ -101,6 +107,11 @@ class PoolConfig(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError(
                 f"a pool needs 1 <= min <= size <= max, and has min = {self.min}, "
                 f"size = {self.size}, max = {self.max}"
+            )
+        if not self.scale_down < self.scale_up / 2:
+            raise ValueError(
+                f"a pool needs scale_down < scale_up / 2, or its size would swing, and has "
+                f"scale_down = {self.scale_down}, scale_up = {self.scale_up}"
             )
 
 

@@ -17,10 +17,12 @@ from gristmill.durability import Durability
 from gristmill.errors import ConfigError, UsageError
 from gristmill.facets.specs import FacetSpec
 from gristmill.node.node import Node, worker_count
-from gristmill.node.specs import pool_spec
+from gristmill.node.specs import pool_spec, watch_spec
+from gristmill.placement.elasticity import Elasticity
 from gristmill.ref import Mailbox, OverflowPolicy, Ref
 from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
 from gristmill.transport.codec import Codec
+from gristmill.transport.control import WatchPool
 from gristmill.worker.specs import actor_spec, child_spec
 
 A = TypeVar("A", bound=Actor)
@@ -152,10 +154,27 @@ class _PoolPlan:
     kind: type[Actor]
     name: str
     size: int
+    restarts: Mapping[str, Any]
     options: Mapping[str, Any]
+    elastic: Elasticity | None = None
 
     def spec(self) -> SupervisorSpec:
-        return pool_spec(_CODEC, self.kind, self.name, self.size, **self.options)
+        options = {**self.restarts, **self.options}
+        return pool_spec(_CODEC, self.kind, self.name, self.size, **options)
+
+    def watch(self) -> WatchPool | None:
+        rule = self.elastic
+        if rule is None:
+            return None
+        return watch_spec(_CODEC, self.kind, self.name, self.size, rule, **self.options)
+
+    def resized(self, config: PoolConfig) -> _PoolPlan:
+        rule = None
+        if config.min < config.max:
+            rule = Elasticity(
+                config.min, config.max, config.scale_up, config.scale_down, config.cooldown
+            )
+        return replace(self, size=config.size, elastic=rule)
 
 
 _Member = SupervisorSpec | ChildSpec | _PoolPlan
@@ -235,27 +254,22 @@ class NodeBuilder:
         within: float = 5.0,
         facets: Sequence[FacetSpec] | None = None,
         mailbox: Mailbox | None = None,
+        elastic: Elasticity | None = None,
     ) -> NodeBuilder:
         """Start ``size`` like actors, ``NAME-1``, ``NAME-2`` and so on, under their supervisor.
 
-        :meth:`configure` takes the size from ``[pools.NAME]``; ``Node.lookup_pool`` finds the
-        pool once the node runs.
+        :meth:`configure` takes the size and its bounds from ``[pools.NAME]``; ``Node.lookup_pool``
+        finds the pool once the node runs. With ``elastic`` its size follows its load.
 
         Raises:
             UsageError: a pool of this name exists, or the size is under 1.
         """
         if name in self.pools:
             raise UsageError(f"the node has a pool {name!r} already; choose another name")
-        options = {
-            "args": args,
-            "kwargs": kwargs,
-            "max_restarts": max_restarts,
-            "within": within,
-            "facets": facets,
-            "mailbox": mailbox,
-        }
-        plan = _PoolPlan(kind, name, size, options)
-        plan.spec()  # what is wrong with it is told here and not at build
+        restarts = {"max_restarts": max_restarts, "within": within}
+        options = {"args": args, "kwargs": kwargs, "facets": facets, "mailbox": mailbox}
+        plan = _PoolPlan(kind, name, size, restarts, options, elastic)
+        plan.spec(), plan.watch()  # what is wrong with it is told here and not at build
         return replace(self, _tree=(*self._tree, plan))
 
     @property
@@ -282,7 +296,7 @@ class NodeBuilder:
         node_id = node.node_id if "node_id" in said or not self.node_id else self.node_id
         sizes = config.table(PoolConfig) if self.pools else {}
         tree = tuple(
-            replace(member, size=sizes[member.name].size)
+            member.resized(sizes[member.name])
             if isinstance(member, _PoolPlan) and member.name in sizes
             else member
             for member in self._tree
@@ -304,7 +318,9 @@ class NodeBuilder:
             make: takes the keyword arguments of :class:`~gristmill.node.node.Node`.
         """
         tree = [m.spec() if isinstance(m, _PoolPlan) else m for m in self._tree]
-        return make(node_id=self.node_id, supervisors=tree, **self._options)
+        plans = (m.watch() for m in self._tree if isinstance(m, _PoolPlan))
+        pools = [watch for watch in plans if watch is not None]
+        return make(node_id=self.node_id, supervisors=tree, pools=pools, **self._options)
 
     def _with(self, **options: object) -> NodeBuilder:
         return replace(self, _options={**self._options, **options})

@@ -217,6 +217,8 @@ class Connection:
                 self.post.keyed.not_placed(name, why)
             case c.Retire(number, home, names):
                 self.post.keyed.retire(number, home, names)
+            case c.Members() as members:
+                self.post.keyed.members(members)
             case c.Subscribers(channel, targets):
                 self.subscribers[channel] = targets
             case c.Result() as result:

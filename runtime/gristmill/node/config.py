@@ -7,6 +7,7 @@ import msgspec
 from gristmill.config import ChannelConfig
 from gristmill.durability import Durability
 from gristmill.supervision import SupervisorSpec
+from gristmill.transport.control import WatchPool
 
 
 class NodeConfig(msgspec.Struct, frozen=True):
@@ -24,6 +25,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
     preload: tuple[str, ...] = ()
     channels: ChannelConfig = ChannelConfig()
     """Where events are published."""
+    pools: tuple[WatchPool, ...] = ()
+    """Which pools of the tree are elastic, and how."""
     started_ns: int = 0
     """When the client began to start it, perf_counter ns: workers account from here on."""
     drain: float = 25.0

@@ -8,7 +8,7 @@ import threading
 from gristmill.durability import JournalError, JournalStore
 from gristmill.errors import UsageError
 from gristmill.node.outgoing import Outgoing
-from gristmill.ref import Address
+from gristmill.ref import POOLED, Address
 from gristmill.transport.envelope import TELL
 from gristmill.worker import counters
 from gristmill.worker.outbox import Outbox
@@ -57,6 +57,11 @@ class Delivery:
         if self._outbox is None:
             raise UsageError(
                 "delivery='at_least_once' needs a journal; write Node(journal=DIRECTORY)"
+            )
+        if to.home == POOLED:
+            raise UsageError(
+                f"delivery='at_least_once' needs one target that stays, and the members of "
+                f"{to.label} come and go; give the pool a fixed size"
             )
         if not to.name:
             raise UsageError(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -72,7 +71,12 @@ class Groups:
     """The groups of keyed actors of a node."""
 
     def __init__(
-        self, driver: Driver, shell: SupervisorShell, tree: SupervisionTree, roster: Roster
+        self,
+        driver: Driver,
+        shell: SupervisorShell,
+        tree: SupervisionTree,
+        roster: Roster,
+        numbers: Iterator[int],
     ) -> None:
         self._driver = driver
         self._shell = shell
@@ -82,7 +86,7 @@ class Groups:
         self._starts: dict[int, tuple[_Group, str]] = {}
         """The group and key of each start that is under way, by its operation of the tree."""
         self._retirements: dict[int, _Group] = {}
-        self._numbers = itertools.count(1)
+        self._numbers = numbers
 
     # --- groups ---
 

@@ -7,11 +7,13 @@ from functools import partial
 from typing import NamedTuple
 
 from gristmill.errors import ActorNotFoundError, GristmillError, MailboxFullError
+from gristmill.keyed import actor_number
 from gristmill.node.delivery import Delivery
 from gristmill.node.outgoing import Outgoing
 from gristmill.node.requests import OpenRequests, RequestRun, Waiter
+from gristmill.placement.balancing import Balancer
 from gristmill.placement.places import Places
-from gristmill.ref import Address
+from gristmill.ref import KEYED, POOLED, Address
 from gristmill.transport import control as c
 from gristmill.transport.envelope import ASK, FENCE, TELL, pack
 
@@ -49,6 +51,10 @@ class KeyedSending:
         self._say = say
         self._bury = bury
         self._places: Places[_Held] = Places()
+        self._pools: dict[int, Balancer] = {}
+        """The elastic pools in use here, by the numbers in their addresses."""
+        self._open: dict[int, list[Waiter | RequestRun]] = {}
+        """The requests of elastic pools that may be open, by member."""
 
     # --- what is sent ---
 
@@ -72,7 +78,7 @@ class KeyedSending:
         send: Callable[[Address], None],
         refuse: Callable[[GristmillError], None],
     ) -> bool:
-        place = self._places.find(to.name)
+        place = self._places.find(to.name) if to.home == KEYED else self._choose(to)
         if place is not None:
             if not self._outgoing.credit.take(place):
                 return False
@@ -87,6 +93,22 @@ class KeyedSending:
         self.want(to.name)
         return True
 
+    def join_pool(self, pool: Balancer) -> Balancer:
+        """Have an elastic pool chosen from here; give the one that is known already, if any."""
+        return self._pools.setdefault(actor_number(pool.name), pool)
+
+    def _choose(self, to: Address) -> Address:
+        pool = self._pools[to.key]
+        return pool.choose(to.name.removeprefix(f"{pool.name}/"), self._load)
+
+    def _load(self, member: Address) -> int:
+        """Count the requests that this client has open with a member."""
+        entries = self._open.get(member.key)
+        if not entries:
+            return 0
+        entries[:] = [each for each in entries if each.number in self._pending]
+        return len(entries)
+
     def _send_tell(self, body: bytes, place: Address) -> None:
         self._outgoing.put(place.home, (TELL, place.key, 0), 0, body)
 
@@ -94,6 +116,8 @@ class KeyedSending:
         self, entry: Waiter | RequestRun, number: int, body: bytes, place: Address
     ) -> None:
         if entry.number in self._pending:  # else nobody waits for the reply any more
+            if entry.to.home == POOLED:
+                self._open.setdefault(place.key, []).append(entry)
             entry.to = place
             self._outgoing.put(place.home, (ASK, place.key, 0, entry.deadline or 0.0), number, body)
 
@@ -144,6 +168,19 @@ class KeyedSending:
             for name in again:
                 self._locate(name)
             if number:
+                self._outgoing.plane.post(home, pack((FENCE, number)))
+        self._outgoing.flush()
+        self._outgoing.stragglers.wake()
+
+    def members(self, members: c.Members) -> None:
+        """An elastic pool has other members: those who leave get a fence."""
+        with self._outgoing.lock:
+            pool = self._pools.get(actor_number(members.name))
+            if pool is not None:
+                pool.change(members.members)
+                for gone in self._open.keys() - {member.key for member in members.members}:
+                    self._open.pop(gone)
+            for number, home in members.fences:
                 self._outgoing.plane.post(home, pack((FENCE, number)))
         self._outgoing.flush()
         self._outgoing.stragglers.wake()

@@ -64,6 +64,7 @@ class Node(RunningNode):
         within: the window of ``max_restarts`` in seconds.
         blas_threads: threads that linear algebra libraries may start in each worker.
         supervisors: specs of supervisors and actors that the node starts with, in order.
+        pools: which of the supervisors are elastic pools; see :meth:`NodeBuilder.pool`.
         boot_timeout: seconds until the node must be up.
         channels: the backends that carry events, ``[channel]``; in memory if None.
         in_process: run everything in this process, for debugging: handlers run in the thread of
@@ -87,6 +88,7 @@ class Node(RunningNode):
         within: float = 5.0,
         blas_threads: int = 1,
         supervisors: Sequence[SupervisorSpec | ChildSpec] = (),
+        pools: Sequence[c.WatchPool] = (),
         boot_timeout: float = 60.0,
         in_process: bool = False,
         channels: ChannelConfig | None = None,
@@ -110,6 +112,7 @@ class Node(RunningNode):
             within=within,
             children=tuple(supervisors),
         )
+        self._pools = tuple(pools)
         self._host: Host | None = None
         self._ended = False
 
@@ -144,6 +147,7 @@ class Node(RunningNode):
             channels=self._channels,
             main=main_script() or "",
             preload=self._preload,
+            pools=self._pools,
             started_ns=self._started_at,
             drain=DRAIN,
         )

@@ -21,6 +21,7 @@ from gristmill.node.accounts import Accounts
 from gristmill.node.dead_letters import DeadLetters, address_of
 from gristmill.node.families import Families
 from gristmill.node.groups import Groups
+from gristmill.node.pools import Pools
 from gristmill.node.roster import ActorRecord, Roster
 from gristmill.node.spawning import Spawning
 from gristmill.node.status import NodeStatus
@@ -84,6 +85,7 @@ class Operations:
         families: Families,
         views: Views,
         groups: Groups,
+        pools: Pools,
         workforce: Workforce,
     ) -> None:
         self._driver = driver
@@ -94,6 +96,7 @@ class Operations:
         self._families = families
         self._views = views
         self._groups = groups
+        self._pools = pools
         self._workforce = workforce
         self._open: dict[int, Callable[[int, object], None]] = {}
         """Who is told what became of an operation of the tree: its number and the outcome."""
@@ -129,6 +132,12 @@ class Operations:
                 self._answer(identity, number, self._groups.start(operation))
             case c.FindGroup(name):
                 self._answer(identity, number, self._groups.find(name))
+            case c.WatchPool():
+                self._pools.watch(operation)
+                self._answer(identity, number, None)
+            case c.JoinPool(name):
+                self._pools.introduce(name, self._roster.process_of(identity))
+                self._answer(identity, number, None)
             case c.AddWorkers(count):
                 self._workforce.add(count, partial(self._answer, identity, number))
             case c.RemoveWorker(name):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from gristmill.errors import UsageError
+from gristmill.keyed import actor_number
 from gristmill.messages import Command, Event, Request
 from gristmill.node.post import ClientPost
-from gristmill.node.routing import Routing
-from gristmill.placement.ring import HashRing
-from gristmill.ref import DEFAULT_TIMEOUT, Address, DeliveryGuarantee, Ref
+from gristmill.placement.balancing import Balancer, Routing
+from gristmill.ref import DEFAULT_TIMEOUT, POOLED, Address, DeliveryGuarantee, Mailbox, Ref
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -26,33 +26,27 @@ class Pool(Generic[A]):
         self._post = post
         self.name = name
         self.routing = routing
-        self.members: tuple[Ref[A], ...] = tuple(Ref(member, post) for member in members)
-        self._names = [ref.name for ref in self.members]
-        self._ring = HashRing(self._names)
-        self._open: list[int] = [0] * len(members)
-        self._next: int = 0
+        self._balancer = Balancer(name, routing)
+        self._balancer.change(members)
+        self._open: dict[int, int] = {member.key: 0 for member in members}
         self._lock = threading.Lock()
 
+    @property
+    def members(self) -> tuple[Ref[A], ...]:
+        """The members now."""
+        return tuple(Ref(member, self._post) for member in self._balancer.members)
+
     def member(self, key: str | None = None) -> Ref[A]:
-        """Give the member that the next message goes to; ``key`` is for hash routing.
+        """Give the member that the next message goes to; ``key`` is for consistent hashing.
 
         Raises:
-            UsageError: the pool routes by hash and there is no key.
+            UsageError: the pool routes by consistent hash and there is no key.
         """
-        return self.members[self._choose(key)]
+        return Ref(self._choose(key), self._post)
 
-    def _choose(self, key: str | None) -> int:
-        if self.routing is Routing.HASH:
-            if key is None:
-                raise UsageError(f"pool {self.name!r} routes by hash; say key=...")
-            owner = self._ring.owner(key)
-            return self._names.index(owner)
+    def _choose(self, key: str | None) -> Address:
         with self._lock:
-            self._next += 1
-            if self.routing is Routing.LEAST_LOADED:
-                size = len(self._open)
-                return min(range(size), key=lambda i: (self._open[i], (i - self._next) % size))
-            return self._next % len(self.members)
+            return self._balancer.choose(key, lambda member: self._open[member.key])
 
     def tell(
         self,
@@ -73,11 +67,11 @@ class Pool(Generic[A]):
     ) -> R:
         """Ask one member; see :meth:`Ref.ask`."""
         chosen = self._choose(key)
-        self._open[chosen] += 1
+        self._opened(chosen, 1)
         try:
-            return self.members[chosen].ask(request, timeout=timeout)
+            return self._post.ask(chosen, request, timeout)
         finally:
-            self._open[chosen] -= 1
+            self._opened(chosen, -1)
 
     async def ask_async(
         self,
@@ -88,11 +82,11 @@ class Pool(Generic[A]):
     ) -> R:
         """Ask one member without blocking the event loop."""
         chosen = self._choose(key)
-        self._open[chosen] += 1
+        self._opened(chosen, 1)
         try:
-            return await self.members[chosen].ask_async(request, timeout=timeout)
+            return await self._post.ask_async(chosen, request, timeout)
         finally:
-            self._open[chosen] -= 1
+            self._opened(chosen, -1)
 
     def ask_many(
         self,
@@ -104,20 +98,54 @@ class Pool(Generic[A]):
         """Spread requests over the members, ``window`` open at once; replies in order.
 
         Raises:
-            UsageError: the pool routes by hash, which needs a key for each request.
+            UsageError: the pool routes by consistent hash, which needs a key for each request.
         """
-        if self.routing is Routing.HASH:
-            raise UsageError(f"pool {self.name!r} routes by hash; ask with key=... one by one")
+        if self.routing is Routing.CONSISTENT_HASH:
+            raise UsageError(
+                f"pool {self.name!r} routes by consistent hash; ask with key=... one by one"
+            )
+        return self._post.ask_each(lambda _: self._next(), requests, window, timeout)
 
-        def choose(_: Any) -> Address:  # noqa: ANN401 - any request
-            with self._lock:
-                self._next += 1
-                return self.members[self._next % len(self.members)].address
+    def _next(self) -> Address:
+        """Give the next member in turn: those of a window are alike."""
+        with self._lock:
+            return self._balancer.choose(None, lambda _: 0)
 
-        return self._post.ask_each(choose, requests, window, timeout)
+    def _opened(self, member: Address, more: int) -> None:
+        with self._lock:
+            self._open[member.key] += more
 
     def __len__(self) -> int:
-        return len(self.members)
+        return len(self._balancer.members)
 
     def __repr__(self) -> str:
         return f"<Pool {self.name} of {len(self)}, {self.routing}>"
+
+
+class ElasticPool(Pool[A]):
+    """A pool whose members come and go: each message finds its member when it is sent.
+
+    It goes by an address of the pool's own, for which the post chooses; so a member that leaves
+    gets nothing behind the fence that says so.
+    """
+
+    def __init__(
+        self, post: ClientPost, name: str, kind: str, mailbox: Mailbox, routing: Routing
+    ) -> None:
+        super().__init__(post, name, [], routing)
+        self._balancer = post.keyed.join_pool(self._balancer)
+        self.routing = self._balancer.routing
+        self._address = Address(actor_number(name), POOLED, kind, name, mailbox)
+
+    def _choose(self, key: str | None) -> Address:
+        if self.routing is not Routing.CONSISTENT_HASH:
+            return self._address
+        name = f"{self.name}/{self._balancer.checked(key)}"
+        address = self._address
+        return Address(address.key, POOLED, address.type, name, address.mailbox)
+
+    def _next(self) -> Address:
+        return self._address
+
+    def _opened(self, member: Address, more: int) -> None:
+        """Do nothing: the post knows what is open."""

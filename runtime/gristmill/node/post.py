@@ -28,7 +28,7 @@ from gristmill.node.requests import (
     Waiter,
 )
 from gristmill.node.sending import ClientExporter, ClientSending, ControlSide
-from gristmill.ref import KEYED, Address, AnyRef, OverflowPolicy
+from gristmill.ref import Address, AnyRef, OverflowPolicy
 from gristmill.supervision import ExitReason, NoProc, Shutdown
 from gristmill.transport.codec import Codec
 from gristmill.transport.envelope import ASK, CANCEL, INSPECT, pack
@@ -210,7 +210,7 @@ class ClientPost(ClientSending):
         with self._send_lock:
             run.number = self._enter(run)
             first = run.number << PLACE_BITS
-            if to.home == KEYED:
+            if to.home < 0:
                 self._ask_keyed(run, first, bodies[0], wait=True)
                 return run
             sent = 0
@@ -267,7 +267,7 @@ class ClientPost(ClientSending):
         with self._send_lock:
             if self._barred is not None:
                 raise self._barred
-            if to.home == KEYED:
+            if to.home < 0:
                 waiter.number = self._enter(waiter)
                 self._ask_keyed(waiter, waiter.number << PLACE_BITS, body, wait=wait)
                 return waiter
@@ -286,7 +286,7 @@ class ClientPost(ClientSending):
     def _ask_keyed(
         self, entry: Waiter | RequestRun, number: int, body: bytes, *, wait: bool
     ) -> None:
-        """Send a request to where its actor is, or let it wait until that is known."""
+        """Send a request to where its actor is now, or let it wait until that is known."""
         send = partial(self.keyed.ask, entry, number, body)
         try:
             self._wait_for_room(entry.to, entry.deadline, send, wait=wait)
@@ -377,8 +377,8 @@ def _finish(future: asyncio.Future[None]) -> None:
 
 
 def _parts(whole: Group) -> list[Group]:
-    """Give what may travel as a run; of what is for a keyed actor each by itself: it may move."""
-    if whole.to.home != KEYED:
+    """Give what may travel as a run; each by itself of what has its place chosen as it is sent."""
+    if whole.to.home >= 0:
         return [whole]
     each = zip(whole.requests, whole.positions, strict=True)
     return [Group(whole.to, whole.kind, [request], [at]) for request, at in each]

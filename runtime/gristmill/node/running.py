@@ -17,7 +17,8 @@ from gristmill.facets.specs import FacetSpec
 from gristmill.keyed import KeyedGroup
 from gristmill.messages import Event
 from gristmill.node.questions import Questions
-from gristmill.node.routing import Routing
+from gristmill.placement.balancing import Routing
+from gristmill.placement.elasticity import Elasticity
 from gristmill.ref import Address, Mailbox, Ref
 from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
 from gristmill.transport import control as c
@@ -254,28 +255,48 @@ class RunningNode(Questions):
         within: float = 5.0,
         facets: Iterable[FacetSpec] | None = None,
         mailbox: Mailbox | None = None,
+        elastic: Elasticity | None = None,
     ) -> Pool[A]:
-        """Start ``size`` like actors under a supervisor of their own; give them as one."""
+        """Start ``size`` like actors under a supervisor of their own; give them as one.
+
+        With ``elastic`` the supervisor process adds members while they are at work most of the
+        time, and removes some while they are not; a member that leaves finishes what it has.
+
+        Raises:
+            UsageError: an argument makes no sense.
+        """
         from gristmill.node.pool import Pool
-        from gristmill.node.specs import pool_spec
+        from gristmill.node.specs import pool_spec, watch_spec
 
         connection = self._connected()
         pool_name = name or f"{kind.__name__}-pool-{self._token(3)}"
-        tree = pool_spec(
-            connection.post.codec,
-            kind,
-            pool_name,
-            size,
-            args=args,
-            kwargs=kwargs,
-            max_restarts=max_restarts,
-            within=within,
-            facets=facets,
-            mailbox=mailbox,
-        )
-        refs = self.start_supervisor(tree)
         rule = Routing(routing)
-        return Pool(connection.post, pool_name, [ref.address for ref in refs], rule)
+        given = tuple(facets) if facets is not None else None
+        options: dict[str, Any] = {
+            "args": args,
+            "kwargs": kwargs,
+            "facets": given,
+            "mailbox": mailbox,
+        }
+        codec = connection.post.codec
+        tree = pool_spec(
+            codec, kind, pool_name, size, max_restarts=max_restarts, within=within, **options
+        )
+        if elastic is None:
+            refs = self.start_supervisor(tree)
+            return Pool(connection.post, pool_name, [ref.address for ref in refs], rule)
+        watch = watch_spec(codec, kind, pool_name, size, elastic, **options)
+        self.start_supervisor(tree)
+        connection.call(watch, type(None))
+        return self._join_pool(pool_name, watch.actor.type, watch.actor.mailbox, rule)
+
+    def _join_pool(self, name: str, kind: str, mailbox: Mailbox, rule: Routing) -> Pool[Any]:
+        from gristmill.node.pool import ElasticPool
+
+        connection = self._connected()
+        pool: Pool[Any] = ElasticPool(connection.post, name, kind, mailbox, rule)
+        connection.call(c.JoinPool(name), type(None))  # its members come before the answer
+        return pool
 
     # --- keyed actors and workers ---
 
@@ -393,15 +414,18 @@ class RunningNode(Questions):
         """
         from gristmill.node.pool import Pool
 
-        connection = self._connected()
-        names = set(self.status().names)
+        connection, status = self._connected(), self.status()
+        names = set(status.names)
         members: list[Address] = []
         while (member := f"{name}-{len(members) + 1}") in names:
             members.append(self.lookup(member).address)
         if not members:
             known = ", ".join(sorted(names)) or "none"
             raise ActorNotFoundError(f"no pool is named {name!r} (names of actors: {known})")
-        return Pool(connection.post, name, members, Routing(routing))
+        rule = Routing(routing)
+        if any(pool.name == name for pool in status.pools):
+            return self._join_pool(name, members[0].type, members[0].mailbox, rule)
+        return Pool(connection.post, name, members, rule)
 
     def map(
         self,

@@ -33,12 +33,19 @@ from gristmill.transport.codec import Codec
 from gristmill.transport.control import ControlMessage
 from gristmill.transport.envelope import ANSWER, EVENT, TELL, pack
 from gristmill.transport.exchange import ArrayExchange
+from gristmill.transport.outbound import Head
 from gristmill.worker import counters
 
 _SEND_TIMEOUT = 30.0
 """Seconds that a tell without a timeout of its own waits for room."""
 _TOGETHER = 128
 """Tells that go out together without waiting for more."""
+
+
+def _nowhere(head: Head, number: int, body: bytes) -> None:
+    raise AssertionError(
+        f"nobody was told before, so there is no way for {head}, {number}, {body!r}"
+    )
 
 
 class ControlSide(Protocol):
@@ -91,6 +98,10 @@ class ClientSending:
             control.send,
             self._bury,
         )
+        self._told: Address | None = None
+        """Whom was told last: the way to it is kept at hand."""
+        self._head: Head = ()
+        self._put: Callable[[Head, int, bytes], None] = _nowhere
         self._barred: GristmillError | None = None
         """Why nothing can be sent any more."""
         self.counters = self._outgoing.counters
@@ -117,19 +128,26 @@ class ClientSending:
             return
         out = self._outgoing
         with self._send_lock:
-            if to.home == KEYED:
+            if to.home < 0:
                 self._wait_for_room(
                     to, self._now() + _SEND_TIMEOUT, lambda: self.keyed.tell(to, body), wait=True
                 )
             else:
                 if not self._credit.take(to):
                     self._wait_for_credit(to, self._now() + _SEND_TIMEOUT, wait=True)
-                out.put(to.home, (TELL, to.key, 0), 0, body)
+                if to is not self._told:
+                    self._told, self._head = to, (TELL, to.key, 0)
+                    self._put = self.plane.outbound(to.home).put
+                if type(body) is bytes:
+                    self._put(self._head, 0, body)
+                else:
+                    out.put(to.home, self._head, 0, body)
             out.left += 1
-            if out.left < _TOGETHER and out.stragglers.awake:
+            stragglers = out.stragglers
+            if out.left < _TOGETHER and stragglers.awake:
                 return
             out.left = 0
-            out.stragglers.wake()
+            stragglers.wake()
             if not self.plane.flush():
                 return
         self._flush_fully(self._now() + _SEND_TIMEOUT)

@@ -11,10 +11,11 @@ import msgspec
 from gristmill.behaviours.actor import Actor
 from gristmill.errors import UsageError
 from gristmill.facets.specs import FacetSpec
+from gristmill.placement.elasticity import Elasticity, check_elasticity
 from gristmill.ref import Mailbox
 from gristmill.supervision import SpecError, SupervisorSpec, validate
 from gristmill.transport.codec import Codec
-from gristmill.transport.control import StartGroup
+from gristmill.transport.control import StartGroup, WatchPool
 from gristmill.worker.specs import actor_spec, child_spec
 
 
@@ -62,6 +63,24 @@ def pool_spec(
         )
         children.append(child_spec(actor, actor.name))
     return SupervisorSpec(name, max_restarts=max_restarts, within=within, children=tuple(children))
+
+
+def watch_spec(
+    codec: Codec,
+    kind: type[Actor],
+    name: str,
+    size: int,
+    rule: Elasticity,
+    **options: Any,  # noqa: ANN401 - what an actor_spec takes
+) -> WatchPool:
+    """Describe how the pool of this name grows and shrinks.
+
+    Raises:
+        UsageError: the rule makes no sense.
+    """
+    check_elasticity(rule, size, name)
+    actor = actor_spec(codec, kind, name=name, **options)
+    return WatchPool(name, actor, child_spec(None, ""), rule)
 
 
 def keyed_spec(

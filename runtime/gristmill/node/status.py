@@ -62,6 +62,19 @@ class GroupStatus(msgspec.Struct, frozen=True):
     """How many shards each worker has."""
 
 
+class PoolStatus(msgspec.Struct, frozen=True):
+    """One elastic pool."""
+
+    name: str
+    size: int
+    """How many members serve."""
+    minimum: int
+    maximum: int
+    starting: int
+    leaving: int
+    """How many take nothing new and finish what they have."""
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     """A node."""
 
@@ -80,3 +93,4 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """What became of all messages, of processes that have died too."""
     tree: Snapshot
     groups: tuple[GroupStatus, ...] = ()
+    pools: tuple[PoolStatus, ...] = ()

@@ -7,6 +7,7 @@ A crash's way: :meth:`SupervisorCore.reaped` or an ``ActorExited`` message tells
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections import defaultdict
 from collections.abc import Iterable
@@ -28,6 +29,7 @@ from gristmill.node.endings import Endings
 from gristmill.node.families import Families
 from gristmill.node.groups import Groups
 from gristmill.node.operations import Operations
+from gristmill.node.pools import Pools
 from gristmill.node.roster import ActorRecord, Client, Roster
 from gristmill.node.slots import Slot, Slots, SlotState
 from gristmill.node.start_limits import StartLimits
@@ -94,7 +96,9 @@ class SupervisorCore:
         self._deaths = Deaths(shell, self._roster)
         self.vitals = Vitals(shell, self._slots, self._roster.actors)
         self._views = Views(shell, self._tree, self._roster)
-        self._groups = Groups(self, shell, self._tree, self._roster)
+        retirements = itertools.count(1)
+        self._groups = Groups(self, shell, self._tree, self._roster, retirements)
+        self._pools = Pools(self, shell, self._tree, self._roster, retirements)
         self._workforce = Workforce(self, self._roster, self._groups)
         self._operations = Operations(
             self,
@@ -105,6 +109,7 @@ class SupervisorCore:
             self._families,
             self._views,
             self._groups,
+            self._pools,
             self._workforce,
         )
         self._endings = Endings(
@@ -328,8 +333,13 @@ class SupervisorCore:
                     self._groups.locate(group, key, process)
             case c.Fenced(retirement):
                 self._groups.fenced(retirement)
+                self._pools.fenced(retirement)
             case c.Idle(keys):
                 self._groups.idle(keys)
+            case c.Loads(loads):
+                slot = self._slots.by_identity(identity)
+                if slot is not None:
+                    self._pools.heard(slot, loads)
             case c.DeadLetter():
                 self._operations.keep(message)
             case c.Call(number, operation):
@@ -344,6 +354,7 @@ class SupervisorCore:
             self._actor_restarts += 1
         self._roster.announce(key)
         self._groups.started(key)
+        self._pools.started(key)
 
     def settle(self, keys: list[int]) -> None:
         """Forget the actors that the tree will not start again."""
@@ -372,6 +383,7 @@ class SupervisorCore:
         if slot.name.startswith("dedicated") and not slot.keys:
             self.dismiss(slot)
         self._groups.gone(key)
+        self._pools.gone(key)
         self._workforce.emptied(slot)
 
     def dismiss(self, slot: Slot) -> None:
@@ -410,9 +422,12 @@ class SupervisorCore:
                 if not (
                     self._families.completed(operation)
                     or self._groups.completed(operation, outcome)
+                    or self._pools.completed(operation)
                 ):
                     self._operations.completed(operation, outcome)
             case TreeStarted():
+                for pool in self._config.pools:
+                    self._pools.watch(pool)
                 self._welcome()
             case TreeStopped(reason, ending, causes):
                 self._tree_stopped(reason, ending, causes)
@@ -554,6 +569,7 @@ class SupervisorCore:
             self._close_tally(client.peer)
             self._roster.unsubscribe(address, 0)
             self._groups.process_down(address)
+            self._pools.process_down(address)
             self._remove_arrays_of(address, client.peer.incarnation)
             down = c.PeerDown(address, 1, client.peer.name, Exited(0), final=True)
             self._roster.broadcast(down)
@@ -591,6 +607,7 @@ class SupervisorCore:
             messages=self.deliveries(),
             tree=self._tree.snapshot(self._shell.now()),
             groups=self._groups.status(),
+            pools=self._pools.status(),
         )
 
     def deliveries(self) -> Deliveries:

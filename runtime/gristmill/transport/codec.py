@@ -16,7 +16,7 @@ from msgspec.msgpack import Decoder, Encoder, Ext
 from gristmill.deferred import Reply, Ticket
 from gristmill.errors import DecodeError, GristmillError, PayloadTooLargeError, UsageError
 from gristmill.keyed import KeyedGroup
-from gristmill.ref import Address, Post, Ref
+from gristmill.ref import POOLED, Address, Post, Ref
 from gristmill.transport.arrays import (
     THRESHOLD,
     Array,
@@ -66,7 +66,8 @@ class Codec:
     def __init__(self, post: Post | None, exporter: Exporter | None = None) -> None:
         self._post = post
         self._exporter = exporter
-        self._encoder = _in_band if exporter is None else Encoder(enc_hook=_encode_small)
+        encoder = _in_band if exporter is None else Encoder(enc_hook=_encode_small)
+        self._encode = encoder.encode
         self._decoders: dict[Any, Decoder[Any]] = {}
 
     def encode(self, value: object) -> bytes:
@@ -77,7 +78,7 @@ class Codec:
             UsageError: the value holds something that MessagePack and msgspec don't know.
         """
         try:
-            body = self._encoder.encode(value)
+            body = self._encode(value)
         except _LargeArray:
             return self._encode_beside(value)
         if len(body) > MAX_BODY:
@@ -88,7 +89,7 @@ class Codec:
         """Encode messages of which each is a body of its own. Raises what :meth:`encode` raises."""
         values = list(values)
         try:
-            bodies = list(map(self._encoder.encode, values))
+            bodies = list(map(self._encode, values))
         except _LargeArray:
             return [self.encode(value) for value in values]
         if bodies and max(map(len, bodies)) > MAX_BODY:
@@ -169,6 +170,11 @@ def _encode_small(part: object) -> object:
 
 def _encode_ours(value: object) -> object:
     if isinstance(value, Ref):
+        if value.address.home == POOLED:
+            raise UsageError(
+                f"{value.address.label} is an elastic pool of this client's, and can't travel; "
+                "send the ref of one actor"
+            )
         return Ext(_REF, msgspec.msgpack.encode(value.address))
     if isinstance(value, KeyedGroup):
         return Ext(_GROUP, msgspec.msgpack.encode(value.address))

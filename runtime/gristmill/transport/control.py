@@ -12,6 +12,7 @@ from gristmill.death import Death, Suspect
 from gristmill.errors import ErrorData
 from gristmill.facets.specs import FacetSpec
 from gristmill.metrics import WorkerSnapshot
+from gristmill.placement.elasticity import Elasticity
 from gristmill.ref import Address, Mailbox
 from gristmill.supervision import ChildSpec, ExitReason, Shutdown, SupervisorSpec, Verdict
 
@@ -163,6 +164,12 @@ class Idle(ControlMessage, tag="Idle", frozen=True):
     keys: tuple[int, ...]
 
 
+class Loads(ControlMessage, tag="Loads", frozen=True):
+    """What actors have to do, by key: whether a message is in hand, and how many wait."""
+
+    loads: dict[int, tuple[bool, int]]
+
+
 class Instance(msgspec.Struct, frozen=True, array_like=True):
     """What one of several like actors has of its own."""
 
@@ -217,6 +224,22 @@ class StartGroup(msgspec.Struct, frozen=True, array_like=True, tag="StartGroup")
 
 class FindGroup(msgspec.Struct, frozen=True, array_like=True, tag="FindGroup"):
     """Find a group of keyed actors by its name."""
+
+    name: str
+
+
+class WatchPool(msgspec.Struct, frozen=True, array_like=True, tag="WatchPool"):
+    """Make the pool elastic whose supervisor, under the root, has this name."""
+
+    name: str
+    actor: ActorSpec
+    """What its members have in common; their names are ``NAME-1`` and so on."""
+    child: ChildSpec
+    rule: Elasticity
+
+
+class JoinPool(msgspec.Struct, frozen=True, array_like=True, tag="JoinPool"):
+    """Be told of an elastic pool's members; :class:`Members` comes before the answer."""
 
     name: str
 
@@ -291,6 +314,8 @@ Operation = (
     | StartSupervisor
     | StartGroup
     | FindGroup
+    | WatchPool
+    | JoinPool
     | AddWorkers
     | RemoveWorker
     | StopChild
@@ -400,6 +425,17 @@ class AwaitFences(ControlMessage, tag="AwaitFences", frozen=True):
     processes: tuple[int, ...]
 
 
+class Members(ControlMessage, tag="Members", frozen=True):
+    """The members of an elastic pool from now on.
+
+    A fence is wanted at each (number, process) of ``fences``, behind what was sent before.
+    """
+
+    name: str
+    members: tuple[Address, ...]
+    fences: tuple[tuple[int, int], ...] = ()
+
+
 class Subscribers(ControlMessage, tag="Subscribers", frozen=True):
     """Who gets the events of a channel, as (process, actor key) pairs."""
 
@@ -449,6 +485,12 @@ class ReportMetrics(ControlMessage, tag="ReportMetrics", frozen=True):
     """Send your :class:`Metrics` now."""
 
 
+class ReportLoads(ControlMessage, tag="ReportLoads", frozen=True):
+    """Send the :class:`Loads` of these actors now."""
+
+    keys: tuple[int, ...]
+
+
 class ReportMailboxes(ControlMessage, tag="ReportMailboxes", frozen=True):
     """Send your :class:`Mailboxes` now."""
 
@@ -487,6 +529,7 @@ ToSupervisor = (
     | Locate
     | Fenced
     | Idle
+    | Loads
     | DeadLetter
     | Call
 )
@@ -502,6 +545,8 @@ FromSupervisor = (
     | NotPlaced
     | Retire
     | AwaitFences
+    | Members
+    | ReportLoads
     | Subscribers
     | StartActors
     | StopActor

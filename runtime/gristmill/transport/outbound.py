@@ -60,7 +60,8 @@ class Outbound:
             number: of the message; 0 if it has none.
             body: the encoded message.
         """
-        if head == self._head and number == self._next and len(body) <= _SHORT:
+        follows = head is self._head or head == self._head
+        if follows and number == self._next and len(body) <= _SHORT:
             self._bodies.append(body)
             if len(self._bodies) >= LONGEST_RUN:
                 self._close()

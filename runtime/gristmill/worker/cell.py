@@ -167,6 +167,11 @@ class Cell:
         except AttributeError:
             return False
 
+    @property
+    def waiting(self) -> int:
+        """How many messages wait."""
+        return len(self.queue) if self.has_mail else 0
+
     def owes_nothing_to(self, process: int) -> None:
         """Forget what was owed to an earlier incarnation of a process."""
         with contextlib.suppress(AttributeError):  # an idle actor has never owed anything

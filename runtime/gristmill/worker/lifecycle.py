@@ -99,6 +99,10 @@ class Lifecycle:
                 cells = self._core.cells.items()
                 lengths = {key: len(cell.queue) for key, cell in cells if cell.has_mail}
                 self._shell.control(c.Mailboxes(lengths))
+            case c.ReportLoads(keys):
+                found = ((key, self._core.cells.get(key)) for key in keys)
+                loads = {key: (cell.busy, cell.waiting) for key, cell in found if cell is not None}
+                self._shell.control(c.Loads(loads))
             case c.Exit():
                 self._core.keyed.exit(self._shell.exit)
             case c.Result() as result:
