@@ -113,8 +113,9 @@ class Cell:
     """What its class's ``on_failure`` has decided up to now, over its incarnations."""
     blocked: deque[tuple[Address, bytes]]
     """Sends that wait for credit."""
-    chained: deque[Entry]
-    """The last asks that actors wait for (see :mod:`~gristmill.worker.cycles`), handled or not."""
+    chained: deque[tuple[int, int, list[Any]]]
+    """The last asks that actors wait for (see :mod:`~gristmill.worker.cycles`), handled or not:
+    process, number, chain."""
     attempts: dict[tuple[int, int], Suspect]
     """The at-least-once messages that this actor has ended with, by sender and number."""
     timers: set[Any]

@@ -81,30 +81,35 @@ class Cycles:
         """
         self.chain_of(cell, to)
         with self.waiting(cell, to):
-            for entry in tuple(cell.chained):
-                self._look(cell, entry)
+            for ask in tuple(cell.chained):
+                self._look(cell, *ask)
             yield
 
     def came(self, cell: Cell, entries: list[Entry]) -> None:
         """Asks that actors wait for have come into a mailbox."""
-        cell.chained.extend(entries)
-        if cell.awaited:
-            for entry in entries:
-                self._look(cell, entry)
+        for entry in entries:
+            assert isinstance(entry.sender, list)
+            ask = (entry.source, entry.number, entry.sender)
+            cell.chained.append(ask)  # without its body, which may hold arrays
+            if cell.awaited:
+                self._look(cell, *ask)
 
-    def _look(self, cell: Cell, entry: Entry) -> None:
+    def _look(self, cell: Cell, source: int, number: int, chain: Chain) -> None:
         """Refuse an ask in an actor's mailbox that waits for what the actor waits for."""
         names = [cell.label]
-        assert isinstance(entry.sender, list)
-        for key, label in entry.sender:
+        for key, label in chain:
             names.insert(1, label)
             if key in cell.awaited:
-                if entry not in cell.queue:  # it has been handled
-                    return
+                self._refuse(cell, source, number, _cycle(names, cell.label))
+                return
+
+    def _refuse(self, cell: Cell, source: int, number: int, error: AskCycle) -> None:
+        for entry in cell.queue:
+            if entry.kind == ASK and entry.source == source and entry.number == number:
                 cell.queue.remove(entry)
                 if entry.holds_place:
-                    self._core.free_places(cell, entry.source, 1)
-                self._core.failures.refuse(cell, entry, _cycle(names, cell.label))
+                    self._core.free_places(cell, source, 1)
+                self._core.failures.refuse(cell, entry, error)
                 return
 
 
