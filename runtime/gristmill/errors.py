@@ -108,6 +108,10 @@ class AskTimeoutError(GristmillError, TimeoutError):
     """The callee is alive and did not answer in time. A late answer is dropped."""
 
 
+class AskCycle(UsageError):  # noqa: N818 - the name says what happened
+    """A chain of asks has come back to an actor that waits for it. Names the chain."""
+
+
 class ActorError(GristmillError):
     """A message could not be answered because of its target's fate."""
 

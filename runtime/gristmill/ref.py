@@ -97,7 +97,7 @@ class Pending(Protocol[R_co]):
         """
 
     def abandon(self) -> None:
-        """Give the request up for good: its reply is dropped when it comes."""
+        """Give the request up for good: it is not handled, or its async handler is cancelled."""
 
 
 class Post(Protocol):

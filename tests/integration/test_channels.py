@@ -53,7 +53,7 @@ def test_CH01_a_slow_subscriber_is_bounded_and_its_loss_counted(  # noqa: N802 -
 ) -> None:
     slow = node.spawn(Follower, placement="w1", mailbox=Mailbox(capacity=8))
     publisher = node.spawn(Publisher, placement="w2")
-    dropped = node.status().messages["dropped"]
+    dropped = node.counters().dropped_in_all
     gate = tmp_path / "gate"
     answers: list[int] = []
     thread = threading.Thread(target=lambda: answers.append(slow.ask(Gate(str(gate)), timeout=30)))
@@ -63,7 +63,7 @@ def test_CH01_a_slow_subscriber_is_bounded_and_its_loss_counted(  # noqa: N802 -
         publisher.tell(Publish("ticks", "s", 100))
         assert [mine.get(5).number for _ in range(100)] == list(range(1, 101))
     held = eventually(
-        lambda: node.status().messages["dropped"] - dropped >= 90 and 1, "the loss is counted"
+        lambda: node.counters().dropped_in_all - dropped >= 90 and 1, "the loss is counted"
     )
     gate.touch()
     thread.join(10)
@@ -72,7 +72,7 @@ def test_CH01_a_slow_subscriber_is_bounded_and_its_loss_counted(  # noqa: N802 -
     seen = eventually(lambda: slow.ask(Seen()), "what fitted in")
     assert seen == numbers(len(seen), "s")
     assert len(seen) <= 8 + 2
-    assert node.status().messages["dropped"] - dropped == 101 - len(seen)
+    assert node.counters().dropped_in_all - dropped == 101 - len(seen)
     slow.stop()
     publisher.stop()
 

@@ -42,6 +42,8 @@ while True:
     turn += 1
     for _ in range(batch):
         store.append("a", "Added", turn.to_bytes(4, "big") * 50)
+    if turn % 3 == 0:
+        store.snapshot("a", "State", b"%d" % turn)
     store.mark("a", "sender", turn)
     store.put("a", "turn", b"%d" % turn)
     store.enqueue("t", b"%d" % turn)
@@ -75,16 +77,22 @@ def writer(directory: Path, batch: int, *, turn: int = 0, statement: str = "") -
 def check_whole_turns(directory: Path, batch: int) -> int:
     """Check that everything a turn wrote is there for the same turns; give the last turn."""
     with read_journal(directory) as reader:
-        payloads = [record.payload for record in reader.replay("a")]
-        turns, rest = divmod(len(payloads), batch)
+        records = list(reader.replay("a"))
+        snapshot = reader.last_snapshot("a")
+        covered = snapshot.seq if snapshot is not None else 0
+        last = covered + len(records)
+        turns, rest = divmod(last, batch)
         assert rest == 0
-        assert payloads == [(n // batch + 1).to_bytes(4, "big") * 50 for n in range(len(payloads))]
+        assert covered == turns // 3 * 3 * batch
+        assert snapshot is None or snapshot.payload == b"%d" % (covered // batch)
+        for record in records:
+            assert record.payload == ((record.seq - 1) // batch + 1).to_bytes(4, "big") * 50
         assert reader.marks("a") == {"sender": turns}
         assert reader.get_all("a") == {"turn": b"%d" % turns}
     with open_store(directory, "w0") as store:
         assert list(store.pending()) == [("t", turns, b"%d" % turns)]
         assert store.enqueue("t", b"") == turns + 1
-        assert store.append("a", "Added", b"") == len(payloads) + 1
+        assert store.append("a", "Added", b"") == last + 1
     return turns
 
 
@@ -92,7 +100,8 @@ def check_whole_turns(directory: Path, batch: int) -> int:
     "statement",
     [
         "BEGIN",
-        "INSERT INTO event",
+        "REPLACE INTO snapshot",
+        "DELETE FROM event",
         "INSERT INTO mark",
         "INSERT INTO outbox_last",
         "DELETE FROM outbox",
@@ -103,7 +112,14 @@ def check_whole_turns(directory: Path, batch: int) -> int:
     ],
 )
 def test_killed_inside_a_transaction(tmp_path: Path, statement: str) -> None:
-    with writer(tmp_path, BATCH, turn=4, statement=statement) as output:
+    with writer(tmp_path, BATCH, turn=6, statement=statement) as output:
+        lines = [output.readline() for _ in range(6)]
+        assert lines[-1] == "stopped\n"
+    assert check_whole_turns(tmp_path, BATCH) == 5
+
+
+def test_killed_while_events_are_written(tmp_path: Path) -> None:
+    with writer(tmp_path, BATCH, turn=4, statement="INSERT INTO event") as output:
         lines = [output.readline() for _ in range(4)]
         assert lines[-1] == "stopped\n"
     assert check_whole_turns(tmp_path, BATCH) == 3

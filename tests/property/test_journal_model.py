@@ -11,7 +11,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gristmill.durability import SqliteStore, open_store, read_journal
+from gristmill.durability import JournalReader, SqliteStore, open_store, read_journal
 
 SLOTS = ("w0", "w1", "w2")
 actors = st.sampled_from(["a", "b"])
@@ -26,6 +26,8 @@ class Model:
     """What must be readable."""
 
     events: dict[str, list[bytes]] = field(default_factory=lambda: {"a": [], "b": []})
+    snapshots: dict[str, int] = field(default_factory=lambda: {"a": 0, "b": 0})
+    """How many events the last snapshot stands for."""
     values: dict[str, dict[str, bytes]] = field(default_factory=lambda: {"a": {}, "b": {}})
     marks: dict[str, dict[str, int]] = field(default_factory=lambda: {"a": {}, "b": {}})
     sent: dict[tuple[str, str], int] = field(default_factory=dict)
@@ -58,6 +60,26 @@ class JournalMachine(RuleBasedStateMachine):
         seq = self.home(actor).append(actor, "Added", payload)
         self.model.events[actor].append(payload)
         assert seq == len(self.model.events[actor]) == self.home(actor).last_sequence(actor)
+
+    @rule(actor=actors)
+    def snapshot(self, actor: str) -> None:
+        events = self.model.events[actor]
+        state = b",".join(event.hex().encode() for event in events)
+        assert self.home(actor).snapshot(actor, "State", state) == len(events)
+        self.model.snapshots[actor] = len(events)
+
+    def check_history(self, reader: JournalReader, actor: str, model: Model) -> None:
+        """A snapshot and what is replayed after it are all events."""
+        events, covered = model.events[actor], model.snapshots[actor]
+        snapshot = reader.last_snapshot(actor)
+        if snapshot is None:
+            assert covered == 0
+        else:
+            assert snapshot.seq == covered
+            assert snapshot.payload == b",".join(e.hex().encode() for e in events[:covered])
+        rest = list(reader.replay(actor))
+        assert [record.seq for record in rest] == list(range(covered + 1, len(events) + 1))
+        assert [record.payload for record in rest] == events[covered:]
 
     @rule(actor=actors, key=keys, value=payloads)
     def put(self, actor: str, key: str, value: bytes) -> None:
@@ -111,16 +133,14 @@ class JournalMachine(RuleBasedStateMachine):
     def move(self, actor: str, slot: str) -> None:
         self.commit()
         self.homes[actor] = slot
-        assert [r.payload for r in self.home(actor).replay(actor)] == self.model.events[actor]
+        self.check_history(self.home(actor), actor, self.model)
         assert self.home(actor).get_all(actor) == self.model.values[actor]
 
     @invariant()
     def every_reader_sees_what_was_committed(self) -> None:
         with read_journal(self.directory) as reader:
             for actor in ("a", "b"):
-                events = list(reader.replay(actor))
-                assert [record.seq for record in events] == list(range(1, len(events) + 1))
-                assert [record.payload for record in events] == self.committed.events[actor]
+                self.check_history(reader, actor, self.committed)
                 assert reader.get_all(actor) == self.committed.values[actor]
                 assert reader.marks(actor) == self.committed.marks[actor]
         for slot, store in self.stores.items():

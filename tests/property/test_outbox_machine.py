@@ -25,6 +25,7 @@ class OutboxMachine(RuleBasedStateMachine):
         self.sent: list[bytes] = []
         self.handled: list[bytes] = []
         self.wire: list[tuple[int, bytes]] = []
+        self.transmitted: set[int] = set()
         self.mark = 0
         self.incarnation = 1
 
@@ -41,7 +42,9 @@ class OutboxMachine(RuleBasedStateMachine):
         self.address = Address(1, 1, "m:A", "target", Mailbox(CAPACITY))
         self.outbox.located(self.address, self.incarnation)
 
-    def _transmit(self, to: Address, sender: str, number: int, body: bytes) -> None:
+    def _transmit(self, to: Address, sender: str, number: int, body: bytes, *, again: bool) -> None:
+        assert again or number not in self.transmitted
+        self.transmitted.add(number)
         self.wire.append((number, body))
 
     @rule(count=st.integers(1, 5))

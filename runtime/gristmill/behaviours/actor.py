@@ -83,3 +83,14 @@ class Actor:
             f"{type(self).__qualname__} is durable and can't apply {type(event).__qualname__}; "
             "define apply(self, event)"
         )
+
+    def snapshot(self) -> Any:  # noqa: ANN401 - the application's own state
+        """Give the state that all events so far have made, as a Struct or plain data; pure.
+
+        An actor with ``Durable(snapshot_every=...)`` defines it, and :meth:`restore`.
+        """
+        raise UsageError(f"{type(self).__qualname__} defines no snapshot(self)")
+
+    def restore(self, state: Any) -> None:  # noqa: ANN401, ARG002 - what snapshot gave; for others
+        """Take the state of a snapshot, before the events after it are applied; pure."""
+        raise UsageError(f"{type(self).__qualname__} defines no restore(self, state)")

@@ -58,7 +58,7 @@ class AwaitedReply(Protocol[R_co]):
         """
 
     def abandon(self) -> None:
-        """Give the request up for good: its reply is dropped when it comes."""
+        """Give the request up for good: it is not handled, or its async handler is cancelled."""
 
 
 class ActorHost(BondHost, Protocol):
@@ -234,7 +234,11 @@ class Context(Bonding):
     async def ask(
         self, to: Ref[Any], request: Request[R], *, timeout: float | None = DEFAULT_TIMEOUT
     ) -> R:
-        """Ask another actor; raises what :meth:`Ref.ask` raises."""
+        """Ask another actor; raises what :meth:`Ref.ask` raises.
+
+        Raises:
+            AskCycle: it waits, through a chain of asks, for this actor's reply.
+        """
         return await self._host.ask(to, request, timeout)
 
     def request(self, to: Ref[Any], request: Request[R]) -> AwaitedReply[R]:

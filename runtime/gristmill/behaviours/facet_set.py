@@ -51,6 +51,11 @@ class IdempotencyFacet:
         """Take in a journaled completion."""
         self._table.apply(record)
 
+    def records(self) -> tuple[KeyCompleted, ...]:
+        """Give the completions that are still remembered."""
+        self._table.expire(self._wall_time())
+        return self._table.records()
+
 
 class FacetSet:
     """What the actor was started with; asking for a facet that it has not is an error."""
@@ -76,6 +81,10 @@ class FacetSet:
             elif isinstance(spec, Idempotency):
                 journal = persist if self.durable else None
                 self._idempotency = IdempotencyFacet(spec.ttl, wall_time, journal)
+
+    def journaled(self) -> tuple[KeyCompleted, ...]:
+        """Give what of the facets' state is in the journal, for a snapshot."""
+        return self._idempotency.records() if self._idempotency is not None else ()
 
     def breaker(self, name: str) -> Guard:
         """Give a circuit breaker by its name.

@@ -20,7 +20,7 @@ app = typer.Typer(
     help=(
         "Run actors in worker processes, supervise them, and see where the time goes.\n\n"
         "Start an application with **gristmill up MODULE:APP**, look at it from another "
-        "terminal with **status**, **tree** and **stack**, end it with **stop** "
+        "terminal with **status**, **tree**, **stack** and **dead-letters**, end it with **stop** "
         "or Ctrl-C."
     ),
     epilog=(
@@ -30,7 +30,11 @@ app = typer.Typer(
 )
 config_app = typer.Typer(no_args_is_help=True, help="See the configuration that is in effect.")
 app.add_typer(report_app, name="report")
+letters_app = typer.Typer(
+    no_args_is_help=True, help="Read the messages that nobody handled, and send them again."
+)
 app.add_typer(config_app, name="config")
+app.add_typer(letters_app, name="dead-letters")
 
 
 def _running_node_ids() -> list[str]:
@@ -177,6 +181,50 @@ def stop(
     from gristmill.cli import nodes  # noqa: PLC0415 - imported when it runs
 
     nodes.stop(node, 0.0 if now else timeout)
+
+
+@letters_app.command(
+    "list",
+    epilog=examples("gristmill dead-letters list", "gristmill dead-letters list --json"),
+)
+def dead_letters_list(node: NodeId = None, json: Json = False) -> None:
+    """List the messages that nobody handled, with the reasons; the oldest give way."""
+    from gristmill.cli import dead_letters  # noqa: PLC0415 - imported when it runs
+
+    dead_letters.show_all(node, as_json=json)
+
+
+@letters_app.command("show", epilog=examples("gristmill dead-letters show 7"))
+def dead_letters_show(
+    number: Annotated[int, typer.Argument(help="What `list` calls it.")],
+    node: NodeId = None,
+    json: Json = False,
+) -> None:
+    """Show one of them: its reason, its body, and the traceback of what it crashed."""
+    from gristmill.cli import dead_letters  # noqa: PLC0415 - imported when it runs
+
+    dead_letters.show_one(node, number, as_json=json)
+
+
+@letters_app.command(
+    "resend",
+    epilog=examples("gristmill dead-letters resend 7 8", "gristmill dead-letters resend --all"),
+)
+def dead_letters_resend(
+    numbers: Annotated[
+        list[int] | None, typer.Argument(help="What `list` calls them.", show_default=False)
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Send all that are kept.")] = False,
+    node: NodeId = None,
+    json: Json = False,
+) -> None:
+    """Send messages again, each to the actor that it was for, or to who has its name now.
+
+    A request is handled, and its reply dropped: nobody waits for it any more.
+    """
+    from gristmill.cli import dead_letters  # noqa: PLC0415 - imported when it runs
+
+    dead_letters.resend(node, numbers or [], every=every, as_json=json)
 
 
 @config_app.command(

@@ -67,6 +67,7 @@ def show_status(node_id: str | None, *, as_json: bool) -> None:
         f"{counted(status.actor_restarts, 'actor')}; "
         f"{counted(status.dead_letters, 'dead letter')}"
     )
+    out.print(f"messages: {status.messages}")
     out.print(workers_table(status))
     if status.names:
         out.print(f"names: {', '.join(status.names)}")

@@ -104,6 +104,8 @@ class Buffer:
 
     events: dict[str, Batch[tuple[str, bytes]]] = field(default_factory=dict)
     """actor: (kind, payload) of its events"""
+    snapshots: dict[str, Record] = field(default_factory=dict)
+    """actor: its last snapshot"""
     outbox: dict[str, Batch[bytes]] = field(default_factory=dict)
     """target: the payloads of the messages to it"""
     acknowledged: dict[str, int] = field(default_factory=dict)
@@ -118,6 +120,7 @@ class Buffer:
     def __bool__(self) -> bool:
         return bool(
             self.events
+            or self.snapshots
             or self.outbox
             or self.acknowledged
             or self.marks
@@ -129,8 +132,12 @@ class Buffer:
         events = sum(len(batch.items) for batch in self.events.values())
         messages = sum(len(batch.items) for batch in self.outbox.values())
         single = len(self.acknowledged) + len(self.marks) + len(self.values) + len(self.erased)
-        return events + messages + single
+        return events + messages + single + len(self.snapshots)
 
     def has_numbers_of(self, actor: str) -> bool:
         """Tell whether a sequence number or a stamp given to the actor waits here."""
-        return actor in self.events or any(key[0] == actor for key in self.values)
+        return (
+            actor in self.events
+            or actor in self.snapshots
+            or any(key[0] == actor for key in self.values)
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import sqlite3
 from collections.abc import Iterator
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, Self
@@ -44,18 +45,26 @@ class JournalReader:
             raise
 
     def actors(self) -> list[str]:
-        """Give the names of all actors that have events, sorted."""
-        return sorted({actor for (actor,) in self._select(_ACTORS)})
+        """Give the names of all actors that have events or a snapshot, sorted."""
+        names = chain(self._select(_ACTORS), self._select("SELECT actor FROM snapshot"))
+        return sorted({actor for (actor,) in names})
 
     def replay(self, actor: str) -> Iterator[Record]:
-        """Give the actor's events in the order of their sequence numbers.
+        """Give the actor's events since its last snapshot, in the order of their numbers.
 
         Raises:
             JournalError: the history has a gap or a number twice, or a file can't be read.
         """
-        histories = [self._events(path, actor) for path in self._files()]
+        snapshot = self.last_snapshot(actor)
+        after = snapshot.seq if snapshot is not None else 0
+        histories = [self._events(path, actor, after) for path in self._files()]
         merged = heapq.merge(*histories, key=itemgetter(0))
-        return in_sequence(merged, f"{actor!r} in {self.directory}")
+        return in_sequence(merged, f"{actor!r} in {self.directory}", after)
+
+    def last_snapshot(self, actor: str) -> Record | None:
+        """Give the actor's last snapshot, with the number of the last event in it."""
+        rows = self._select("SELECT seq, kind, state FROM snapshot WHERE actor = ?", actor)
+        return max((Record(*row) for row in rows), key=itemgetter(0), default=None)
 
     def all_records(self) -> Iterator[tuple[str, Record]]:
         """Give all events, actor by actor."""
@@ -101,10 +110,10 @@ class JournalReader:
                     self._readers[path] = connection
         return sorted(self._readers)
 
-    def _events(self, path: Path, actor: str) -> Iterator[Record]:
-        """Give the actor's events in one file."""
-        sql = "SELECT first, last, batch FROM event WHERE actor = ? ORDER BY last"
-        for row in self._rows(path, sql, (actor,)):
+    def _events(self, path: Path, actor: str, after: int) -> Iterator[Record]:
+        """Give the actor's events in one file, from about a number on."""
+        sql = "SELECT first, last, batch FROM event WHERE actor = ? AND last > ? ORDER BY last"
+        for row in self._rows(path, sql, (actor, after)):
             try:
                 records = decode_events(*row)
             except ValueError as error:
@@ -115,6 +124,8 @@ class JournalReader:
         for path in self._files():
             yield from self._rows(path, sql, parameters)
 
-    def _rows(self, path: Path, sql: str, parameters: tuple[str | None, ...]) -> Iterator[Row]:
+    def _rows(
+        self, path: Path, sql: str, parameters: tuple[str | int | None, ...]
+    ) -> Iterator[Row]:
         with explained(path):
             yield from self._readers[path].execute(sql, parameters)

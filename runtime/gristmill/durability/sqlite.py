@@ -13,10 +13,11 @@ from pathlib import Path
 
 from gristmill.durability.store import Durability, JournalError
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _BUSY_TIMEOUT = 10.0  # seconds; a file is only ever locked for a moment, while its WAL is recovered
 
-# Events have a rowid: long rows are cheapest at the end of a table, and nothing is ever deleted.
+# Events have a rowid: long rows are cheapest at the end of a table. A snapshot replaces its actor's
+# events up to its number, of whatever file.
 # A primary key can't see that two ranges of numbers overlap, so a trigger does.
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -24,8 +25,12 @@ CREATE TABLE event (
     actor TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, batch BLOB NOT NULL,
     PRIMARY KEY (actor, last)
 );
+CREATE TABLE snapshot (
+    actor TEXT PRIMARY KEY, seq INTEGER NOT NULL, kind TEXT NOT NULL, state BLOB NOT NULL
+);
 CREATE TRIGGER event_taken BEFORE INSERT ON event
 WHEN EXISTS (SELECT 1 FROM event WHERE actor = NEW.actor AND last >= NEW.first)
+    OR EXISTS (SELECT 1 FROM snapshot WHERE actor = NEW.actor AND seq >= NEW.first)
 BEGIN SELECT RAISE(ABORT, 'an event with this number exists'); END;
 CREATE TABLE outbox (
     target TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, batch BLOB NOT NULL,

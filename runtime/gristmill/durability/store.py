@@ -62,17 +62,19 @@ def hold(path: Path) -> int:
     return lock
 
 
-def in_sequence(history: Iterable[Record], owner: str) -> Iterator[Record]:
-    """Pass a sorted history on while its sequence numbers are 1, 2, 3, ...
+def in_sequence(history: Iterable[Record], owner: str, after: int = 0) -> Iterator[Record]:
+    """Pass a sorted history on while its sequence numbers have no gap.
 
     Args:
         history: records in the order of their sequence numbers.
         owner: whose history it is and where it lies, for the error.
+        after: the number of the snapshot that replaces what is up to it; 0 for none.
 
     Raises:
         JournalError: there is a gap, or a number comes twice.
     """
-    for expected, record in enumerate(history, start=1):
+    rest = (record for record in history if record.seq > after)
+    for expected, record in enumerate(rest, start=after + 1):
         if record.seq < expected:
             raise JournalError(
                 f"the history of {owner} has event {record.seq} twice: two incarnations wrote at "
@@ -125,11 +127,22 @@ class JournalStore(Protocol):
         ...
 
     def replay(self, actor: str) -> Iterator[Record]:
-        """Give the actor's committed events in the order of their sequence numbers.
+        """Give the actor's committed events since its last snapshot, in the order of their numbers.
 
         Raises:
             JournalError: the history has a gap or a number twice, or a file can't be read.
         """
+        ...
+
+    def snapshot(self, actor: str, kind: str, state: bytes) -> int:
+        """Buffer a state that stands for all of the actor's events so far; give the last's number.
+
+        The commit that writes it removes the events that it replaces.
+        """
+        ...
+
+    def last_snapshot(self, actor: str) -> Record | None:
+        """Give the actor's last committed snapshot, with the number of the last event in it."""
         ...
 
     def actors(self) -> list[str]:

@@ -20,6 +20,10 @@ from gristmill.durability.reader import JournalReader
 from gristmill.durability.sqlite import damaged, explained, open_for_writing
 from gristmill.durability.store import Durability, JournalError, Record, hold
 
+_LAST_SEQUENCE = """
+SELECT max(last) FROM event WHERE actor = ?1
+UNION ALL SELECT seq FROM snapshot WHERE actor = ?1
+"""
 _PENDING = """
 SELECT target, acknowledged, first, last, batch FROM outbox JOIN outbox_last USING (target)
 WHERE ?1 IS NULL OR target = ?1 ORDER BY target, last
@@ -83,8 +87,13 @@ class SqliteStore(JournalReader):
         batch = self._buffer.events.get(actor)
         if batch is not None:
             return batch.last
-        sql = "SELECT max(last) FROM event WHERE actor = ?"
-        return self._last(self._sequences, actor, sql)
+        return self._last(self._sequences, actor, _LAST_SEQUENCE)
+
+    def snapshot(self, actor: str, kind: str, state: bytes) -> int:
+        """Buffer a state that stands for all of the actor's events so far."""
+        last = self.last_sequence(actor)
+        self._buffer.snapshots[actor] = Record(last, kind, state)
+        return last
 
     def replay(self, actor: str) -> Iterator[Record]:
         """Give the actor's committed events in the order of their sequence numbers."""
@@ -220,9 +229,16 @@ class SqliteStore(JournalReader):
 
 def _write(buffer: Buffer, database: sqlite3.Connection) -> None:
     """Execute everything that is buffered, within the caller's transaction."""
+    if buffer.snapshots:
+        sql = "REPLACE INTO snapshot VALUES (?, ?, ?, ?)"
+        database.executemany(sql, [(name, *s) for name, s in buffer.snapshots.items()])
+        sql = "DELETE FROM event WHERE actor = ? AND last <= ?"
+        database.executemany(sql, [(name, s.seq) for name, s in buffer.snapshots.items()])
     if buffer.events:
         rows = [
-            (name, b.first, b.last, encode_events(b.items)) for name, b in buffer.events.items()
+            (name, b.first, b.last, encode_events(b.items))
+            for name, b in _not_in_snapshots(buffer)
+            if b.items
         ]
         database.executemany("INSERT INTO event VALUES (?, ?, ?, ?)", rows)
     if buffer.marks:
@@ -245,6 +261,13 @@ def _write(buffer: Buffer, database: sqlite3.Connection) -> None:
         database.executemany("REPLACE INTO value VALUES (?, ?, ?, ?)", values)
     if buffer.erased:
         database.executemany("DELETE FROM value WHERE actor = ? AND key = ?", buffer.erased)
+
+
+def _not_in_snapshots(buffer: Buffer) -> Iterator[tuple[str, Batch[tuple[str, bytes]]]]:
+    """Give the events that no snapshot of the same commit replaces."""
+    for name, batch in buffer.events.items():
+        snapshot = buffer.snapshots.get(name)
+        yield name, batch if snapshot is None else batch.beyond(snapshot.seq)
 
 
 def _write_messages(buffer: Buffer, database: sqlite3.Connection) -> None:

@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import msgspec
 
+from gristmill.errors import UsageError
 from gristmill.facets.breaker_spec import CircuitBreakerSpec
 
 
 class Durable(msgspec.Struct, frozen=True, tag="durable"):
-    """The actor's events are journaled, and replayed when it starts again."""
+    """The actor's events are journaled, and replayed when it starts again.
+
+    Raises:
+        UsageError: ``snapshot_every`` is below 0.
+    """
+
+    snapshot_every: int = 0
+    """Events after which the actor's ``snapshot()`` takes their place in the journal, so that a
+    start replays few of them; 0 for never. The actor defines ``snapshot`` and ``restore``."""
+
+    def __post_init__(self) -> None:
+        """Check the number."""
+        if self.snapshot_every < 0:
+            raise UsageError(
+                f"Durable: snapshot_every is {self.snapshot_every}; write a number of events, or 0 "
+                "for never"
+            )
 
 
 class Breaker(msgspec.Struct, frozen=True, tag="breaker"):

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 from gristmill.metrics import WorkerSnapshot
 from gristmill.node.slots import Slot
-from gristmill.worker.counters import NAMES as COUNTERS
 
 
 class Accounts:
     """The last snapshot of every incarnation of every worker, and who waits for new ones."""
 
     def __init__(self) -> None:
-        self.closed: Counter[str] = Counter()
-        """The delivery counters of the workers that have died."""
         self._final: list[WorkerSnapshot] = []
         self._latest: dict[int, WorkerSnapshot] = {}
         self._waiting: list[tuple[set[int], Callable[[list[WorkerSnapshot]], None]]] = []
@@ -28,8 +24,6 @@ class Accounts:
     def close(self, slot: Slot, pid: int, page: dict[str, int] | None) -> None:
         """A worker has died: keep what it last said, or the page that it left if that is newer."""
         latest = self._latest.pop(slot.address, None)
-        if page is not None:
-            self.closed.update({name: page[name] for name in COUNTERS})
         if page is not None and (latest is None or page["last"] - page["start"] > latest.wall_ns):
             types = latest.types if latest is not None else ()
             latest = WorkerSnapshot.of_page(slot.name, pid, "worker", page, types=types)

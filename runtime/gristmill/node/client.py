@@ -21,6 +21,7 @@ from gristmill.errors import (
     NodeStoppedError,
 )
 from gristmill.messages import Event
+from gristmill.node import tallies
 from gristmill.node.latch import Latch
 from gristmill.node.post import ClientPost
 from gristmill.ref import Address
@@ -64,8 +65,9 @@ class Connection:
         self._context = context
         name = "client" if owner else f"client-{os.getpid()}-{os.urandom(2).hex()}"
         endpoint = f"ipc://{run_dir}/{name}"
-        plane = DataPlane(context, endpoint, 0, 1)
-        post = ClientPost(plane, NoticeSender(context, plane), self, run_dir)
+        counted, wires = tallies.create(run_dir / name)
+        plane = DataPlane(context, endpoint, 0, 1, wires)
+        post = ClientPost(plane, NoticeSender(context, plane), self, run_dir, counted)
         self._join(post, ControlLink(context, control, self._on_control), owner=owner)
 
     def _join(self, post: ClientPost, link: Link, *, owner: bool) -> None:
@@ -145,8 +147,23 @@ class Connection:
         kept, reason = for_dead_letter(body, reason or f"{label} has stopped")
         tag = message_tag(body)
         self._dead_letters.tell(tag, reason, label)
-        letter = c.DeadLetter(reason, label, tag, kept)
+        letter = c.DeadLetter(reason, label, tag, kept, key=to.key)
         self._link.send(letter)
+
+    def resend(self, number: int, timeout: float | None = 30.0) -> c.DeadLetter:
+        """Send the message of a dead letter to its actor again, as a tell; give the letter.
+
+        It is removed when its message is on its way: a client that is killed in between leaves it.
+
+        Raises:
+            UsageError: there is no such letter any more, or it has no body.
+            ActorNotFoundError: the actor that it was for does not exist any more.
+        """
+        found = self.call(c.FindDeadLetter(number), tuple[c.DeadLetter, Address], timeout)
+        letter: c.DeadLetter = found[0]
+        self.post.send_again(found[1], letter.body)
+        self.call(c.RemoveDeadLetter(number), type(None), timeout)
+        return letter
 
     def send(self, message: c.ControlMessage) -> None:
         """Send a message to the supervisor process."""

@@ -10,6 +10,7 @@ from gristmill.errors import UsageError
 from gristmill.node.outgoing import Outgoing
 from gristmill.ref import POOLED, Address
 from gristmill.transport.envelope import TELL
+from gristmill.worker import counters
 from gristmill.worker.outbox import Outbox
 
 
@@ -96,8 +97,9 @@ class Delivery:
             self._store.commit()
             self._outgoing.plane.flush()
 
-    def _transmit(self, to: Address, sender: str, number: int, body: bytes) -> None:
+    def _transmit(self, to: Address, sender: str, number: int, body: bytes, *, again: bool) -> None:
         del sender  # a client's messages come from no actor
+        self._outgoing.counters[counters.RESENT] += again
         self._outgoing.put(to.home, (TELL, to.key, 0), number, body)
 
     @property

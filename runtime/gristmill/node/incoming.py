@@ -27,6 +27,7 @@ from gristmill.transport.envelope import (
     to_exception,
 )
 from gristmill.transport.signals import Ended, decode_signal
+from gristmill.worker import counters
 
 
 class Incoming:
@@ -47,6 +48,9 @@ class Incoming:
             envelopes = read_frame(frame)
         except DecodeError:
             return  # nothing of ours; an asker gets its timeout
+        _, source, incarnation, before, _, _, messages = envelopes[0]
+        if messages:
+            self._outgoing.plane.wires.received(source, incarnation, before, messages)
         acknowledged: dict[str, int] | None = None
         for envelope in islice(envelopes, 1, None):
             kind = envelope[0]
@@ -93,7 +97,10 @@ class Incoming:
                 monitor.reason = signal.reason
 
     def _publish(self, envelope: Envelope) -> None:
-        for deliver in self.subscriptions.get(envelope[1], ()):
+        listeners = self.subscriptions.get(envelope[1], ())
+        with self._outgoing.lock:
+            self._outgoing.counters[counters.HANDLED if listeners else counters.UNWANTED] += 1
+        for deliver in listeners:
             deliver(envelope[4])
 
     def _take_arrays(self, envelope: Envelope) -> None:

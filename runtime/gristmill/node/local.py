@@ -24,11 +24,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from gristmill.behaviours.context import Timer
 from gristmill.death import Likelihood
-from gristmill.errors import ErrorData, UsageError
+from gristmill.errors import AskTimeoutError, ErrorData, UsageError
 from gristmill.messages import Request
 from gristmill.metrics import Calibration, TimeClass, calibrate
+from gristmill.metrics.wires import Wires
 from gristmill.node.client import Connection
 from gristmill.node.config import NodeConfig
+from gristmill.node.deliveries import Tally
 from gristmill.node.latch import Latch
 from gristmill.node.local_worker import LocalWorker, LoopbackPlane
 from gristmill.node.post import ClientPost
@@ -36,9 +38,11 @@ from gristmill.node.requests import RequestRun, Waiter
 from gristmill.node.sending import ControlSide
 from gristmill.node.slots import Slot
 from gristmill.node.supervisor_core import SupervisorCore
+from gristmill.node.tallies import tally_of
 from gristmill.ref import Address
 from gristmill.transport import control as c
 from gristmill.transport.segment_directory import Process, remove_segments, segment_directory
+from gristmill.worker import counters
 from gristmill.worker.activity import Sight
 from gristmill.worker.config import WorkerConfig
 from gristmill.worker.process import LoopTimer
@@ -91,6 +95,8 @@ class LocalWorld:
         self._timers: dict[int, Timer] = {}
         self._numbers = itertools.count(1)
         self._last_pages: dict[str, dict[str, int]] = {}
+        self._last_tallies: dict[int, tuple[dict[str, int], Wires]] = {}
+        self._post: LocalPost | None = None
         self.now, self.now_ns, self.wall_time, self.random, self.calibration = sources
         self.loop = self._new_loop()
         self.workers: dict[int, LocalWorker] = {}
@@ -112,7 +118,8 @@ class LocalWorld:
 
     def new_post(self, plane: LoopbackPlane, control: ControlSide) -> LocalPost:
         """Make the post of the client."""
-        return LocalPost(plane, control, Path(self._config.run_dir))
+        self._post = LocalPost(plane, control, Path(self._config.run_dir))
+        return self._post
 
     def begin(self) -> None:
         """Import what is to be preloaded, and start the workers."""
@@ -213,6 +220,7 @@ class LocalWorld:
         if self.workers.get(worker.address) is worker:
             del self.workers[worker.address]
             self._last_pages[worker.name] = worker.page()
+            self._last_tallies[worker.address] = (worker.counted(), worker.wires)
             worker.close()
             self.submit(partial(self.core.reaped, worker.pid, status))
 
@@ -285,6 +293,21 @@ class LocalWorld:
             return self._last_pages.pop(slot.name, None)
         worker = self.workers.get(slot.address)
         return worker.page() if worker is not None else None
+
+    def read_tally(self, peer: c.PeerInfo, *, remove: bool) -> Tally | None:
+        """Give what a party has counted, or counted last."""
+        worker = self.workers.get(peer.address)
+        if worker is not None and not remove:
+            counted, wires = worker.counted(), worker.wires
+        elif peer.address in self._last_tallies:
+            take = self._last_tallies.pop if remove else self._last_tallies.__getitem__
+            counted, wires = take(peer.address)
+        elif self._post is not None and peer.address >= c.FIRST_CLIENT:
+            counted = counters.by_name(self._post.counters)
+            wires = self._post.plane.wires
+        else:
+            return None
+        return tally_of(peer, counted, wires.read())
 
     def remove_segments(self, owner: Process) -> None:
         """Remove the arrays that a worker has left in shared memory."""
@@ -383,7 +406,19 @@ class LocalPost(ClientPost):
 
     async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""
-        return await asyncio.to_thread(self.ask, to, request, timeout)
+        deadline = None if timeout is None else self._now() + timeout
+        waiter = await asyncio.to_thread(self.send_request, to, request, deadline)
+        try:
+            await asyncio.to_thread(self.wait_for, waiter)
+        except asyncio.CancelledError:
+            self.abandon(waiter.number)
+            waiter.settle(None, AskTimeoutError("it was abandoned"))  # so that its thread ends
+            raise
+        finally:
+            self._pending.pop(waiter.number, None)
+        if not waiter.done:
+            raise waiter.timed_out(timeout)
+        return waiter.result()  # type: ignore[no-any-return]  # decoded as the reply type
 
 
 class _NoWake:

@@ -13,8 +13,9 @@ from gristmill.behaviours.context import Timer
 from gristmill.durability import open_store
 from gristmill.metrics import Meter, TimeClass, WorkerSnapshot
 from gristmill.metrics.classes import NAMES as CLASS_NAMES
+from gristmill.metrics.wires import Wires
 from gristmill.transport import control as c
-from gristmill.transport.envelope import NOTICE, pack, pack_frame
+from gristmill.transport.envelope import NOTICE, count_messages, pack, pack_frame
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.outbound import Outbound
 from gristmill.worker import counters
@@ -37,6 +38,9 @@ class LoopbackPlane:
         self._incarnation = incarnation
         self._peers: dict[int, int] = {}
         self._outbound: dict[int, Outbound] = {}
+        self._sent: dict[int, int] = {}
+        """Messages sent to the present incarnation of each peer."""
+        self.wires = Wires()
         self.endpoint = "in-process"
         self.fd = -1  # nobody watches it: LocalPost doesn't read from a loop
         self.now = world.now
@@ -65,13 +69,12 @@ class LoopbackPlane:
         """Note that a peer can be reached."""
         del endpoint
         self._peers[address] = incarnation
+        self._sent[address] = 0
 
-    def disconnect(self, address: int) -> int:
-        """Forget a dead peer; give how many messages were still waiting for it."""
+    def disconnect(self, address: int) -> None:
+        """Forget a dead peer: what still waits for it counts as sent, and is lost."""
+        self._count(address, *self._to(address).take())
         self._peers.pop(address, None)
-        waiting = self.waiting(address)
-        self._to(address).take()
-        return waiting
 
     def incarnation_of(self, address: int) -> int:
         """Give the incarnation of the peer that envelopes for ``address`` go to."""
@@ -114,13 +117,21 @@ class LoopbackPlane:
         """Hand over what waits; give whether the node has to run for it to be handled."""
         for address, outbound in list(self._outbound.items()):
             if outbound.messages and address in self._peers:
-                self._world.deliver(address, self._frame(outbound))
+                self._world.deliver(address, self._frame(address, outbound))
         return self._world.pending and not self._world.inside
 
-    def _frame(self, outbound: Outbound) -> bytes:
-        now = self._world.now_ns()
-        envelopes, _ = outbound.take()
-        return pack_frame(self._address, self._incarnation, 0, envelopes, now)
+    def _frame(self, address: int, outbound: Outbound) -> bytes:
+        now, before = self._world.now_ns(), self._sent.get(address, 0)
+        envelopes, sizes = outbound.take()
+        messages = self._count(address, envelopes, sizes)
+        return pack_frame(self._address, self._incarnation, before, envelopes, now, messages)
+
+    def _count(self, address: int, envelopes: list[bytes], sizes: list[int]) -> int:
+        messages = count_messages(envelopes, sizes)
+        if messages:
+            self._sent[address] = self._sent.get(address, 0) + messages
+            self.wires.sent(address, self._peers.get(address, 0), messages)
+        return messages
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
@@ -159,6 +170,8 @@ class LocalWorker:
         self._turn_requested = False
         self.plane = world.new_plane(config.address, config.incarnation)
         self.plane.identify(config.address, config.incarnation)
+        self.counters: counters.Cells = [0] * len(counters.NAMES)
+        self.wires = self.plane.wires
         self.post = self.plane.post
         self.outbound = self.plane.outbound
         self.arrays = ArrayExchange.of(config.run_dir, config.address, config.incarnation)
@@ -288,6 +301,10 @@ class LocalWorker:
         )
         self.control(c.Metrics(snapshot))
 
+    def counted(self) -> dict[str, int]:
+        """Give the delivery counters by name."""
+        return counters.by_name(self.counters)
+
     def page(self) -> dict[str, int]:
         """Give what a worker process keeps in its counter page."""
         meter = self.meter
@@ -300,5 +317,5 @@ class LocalWorker:
             "probe_ns": meter.transitions * (self._world.calibration.probe_ns or 0),
             "cpu_ns": self.busy_ns(),
             "messages": self.core.counters[counters.HANDLED],
-            **dict(zip(counters.NAMES, self.core.counters, strict=True)),
+            **self.counted(),
         }

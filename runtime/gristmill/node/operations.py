@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ from gristmill.errors import (
     UsageError,
 )
 from gristmill.node.accounts import Accounts
+from gristmill.node.dead_letters import DeadLetters, address_of
 from gristmill.node.families import Families
 from gristmill.node.groups import Groups
 from gristmill.node.pools import Pools
@@ -46,7 +46,6 @@ from gristmill.transport import control as c
 
 _METRICS_GRACE = 2.0
 """Seconds to wait for the accounting of a worker that computes."""
-_KEPT_LETTERS = 1000
 _SHUTDOWN = Shutdown()
 
 
@@ -101,13 +100,14 @@ class Operations:
         self._workforce = workforce
         self._open: dict[int, Callable[[int, object], None]] = {}
         """Who is told what became of an operation of the tree: its number and the outcome."""
-        self._letters: deque[c.DeadLetter] = deque(maxlen=_KEPT_LETTERS)
-        self.letter_count = 0
+        self.letters = DeadLetters()
 
     def keep(self, letter: c.DeadLetter) -> None:
-        """Keep a dead letter for those who ask; the oldest gives way."""
-        self._letters.append(letter)
-        self.letter_count += 1
+        """Keep a dead letter; a worker does not know the names of actors that have stopped."""
+        if not letter.target and letter.key:
+            target = self._roster.departed.get(letter.key, f"#{letter.key}")
+            letter = msgspec.structs.replace(letter, target=target)
+        self.letters.keep(letter)
 
     def completed(self, operation: int, outcome: object) -> None:
         """An operation of the tree has ended."""
@@ -155,7 +155,13 @@ class Operations:
             case c.CollectMetrics():
                 self._collect(identity, number)
             case c.GetDeadLetters():
-                self._answer(identity, number, list(self._letters))
+                self._answer(identity, number, self.letters.all())
+            case c.FindDeadLetter(wanted):
+                letter = self.letters.find(wanted)
+                self._answer(identity, number, (letter, address_of(letter, self._roster)))
+            case c.RemoveDeadLetter(wanted):
+                self.letters.remove(wanted)
+                self._answer(identity, number, None)
             case c.StopNode(timeout):
                 self._answer(identity, number, None)
                 self._driver.stop(timeout)

@@ -12,6 +12,7 @@ from gristmill.transport.credit import CreditBook
 from gristmill.transport.envelope import pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.outbound import Head
+from gristmill.worker import counters
 
 _PLAIN = {bytes}
 """The types of bodies without arrays beside them."""
@@ -21,11 +22,19 @@ class Outgoing:
     """A plane, the credit and the arrays of what leaves by it, and the lock that they need.
 
     ``lock`` is held around every use of ``plane`` (but not to receive), ``credit`` and ``wake``,
-    and from the lending of arrays to the posting of their envelope.
+    and from the lending of arrays to the posting of their envelope, and to change ``counters``.
     """
 
-    def __init__(self, plane: Plane, wake: Wake, arrays: ArrayExchange) -> None:
+    def __init__(
+        self,
+        plane: Plane,
+        wake: Wake,
+        arrays: ArrayExchange,
+        counted: counters.Cells | None = None,
+    ) -> None:
         self.plane = plane
+        self.counters = counted if counted is not None else [0] * len(counters.NAMES)
+        """The client's :mod:`~gristmill.worker.counters`; what leaves is counted by the plane."""
         self.arrays = arrays
         self.wake = wake
         self.lock = threading.RLock()

@@ -14,6 +14,7 @@ from gristmill.node.requests import OpenRequests, RequestRun, Waiter
 from gristmill.supervision import ExitReason, NoProc, describe
 from gristmill.transport.control import PeerInfo
 from gristmill.transport.segment_directory import Process
+from gristmill.worker import counters
 
 _GRACE = 0.005
 """Seconds for replies of a dead process that are still in the pipe."""
@@ -104,6 +105,7 @@ class Peers:
         again = waiter.again(blamed, partial(QuarantinedError.asked, *who))
         if again:
             with self._outgoing.lock:
+                self._outgoing.counters[counters.RESENT] += len(again)
                 for head, request, body in again:
                     self._outgoing.credit.take(waiter.to)
                     self._outgoing.put(waiter.to.home, head, request, body)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from gristmill.metrics.wires import Wires
 from gristmill.transport.outbound import Outbound
 
 
 class Plane(Protocol):
     """Envelopes out, frames in."""
+
+    wires: Wires
+    """Counts what leaves and what comes."""
 
     @property
     def endpoint(self) -> str:
@@ -39,8 +43,8 @@ class Plane(Protocol):
     def connect(self, address: int, incarnation: int, endpoint: str) -> None:
         """Open the way to a peer."""
 
-    def disconnect(self, address: int) -> int:
-        """Close the way to a dead peer; give how many envelopes were still waiting for it."""
+    def disconnect(self, address: int) -> None:
+        """Close the way to a dead peer; what still waits for it is lost."""
 
     def incarnation_of(self, address: int) -> int:
         """Give the incarnation of the peer that envelopes for ``address`` go to."""

@@ -31,9 +31,10 @@ from gristmill.node.sending import ClientExporter, ClientSending, ControlSide
 from gristmill.ref import Address, AnyRef, OverflowPolicy
 from gristmill.supervision import ExitReason, NoProc, Shutdown
 from gristmill.transport.codec import Codec
-from gristmill.transport.envelope import ASK, INSPECT, pack
+from gristmill.transport.envelope import ASK, CANCEL, INSPECT, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.signals import INCARNATION_SHIFT, Unwatch, Watch, signal_envelope
+from gristmill.worker.counters import Cells
 
 R = TypeVar("R")
 
@@ -53,8 +54,15 @@ class _Part(NamedTuple):
 class ClientPost(ClientSending):
     """Implements :class:`~gristmill.ref.Post` for a client."""
 
-    def __init__(self, plane: Plane, wake: Wake, control: ControlSide, run_dir: Path) -> None:
-        super().__init__(plane, wake, control, ArrayExchange.of(run_dir, 0, 0))
+    def __init__(
+        self,
+        plane: Plane,
+        wake: Wake,
+        control: ControlSide,
+        run_dir: Path,
+        counted: Cells | None = None,
+    ) -> None:
+        super().__init__(plane, wake, control, ArrayExchange.of(run_dir, 0, 0), counted)
         self.codec = Codec(self, ClientExporter(self))
         self._kinds: dict[type, RequestKind] = {}
         self._next_request = 1
@@ -93,6 +101,9 @@ class ClientPost(ClientSending):
                 await future
         except TimeoutError:
             raise waiter.timed_out(timeout) from None
+        except asyncio.CancelledError:
+            self.abandon(number)
+            raise
         finally:
             self._pending.pop(number, None)
             self._reading.leave_loop(loop)
@@ -159,7 +170,7 @@ class ClientPost(ClientSending):
         finally:
             for part in parts:
                 for run in part.runs:
-                    self._pending.pop(run.number, None)
+                    self.abandon(run.number)
 
     def _await_reply(self, run: RequestRun, place: int, timeout: float | None) -> None:
         run.expect(place)
@@ -342,8 +353,16 @@ class ClientPost(ClientSending):
         return self._reading
 
     def abandon(self, number: int) -> None:
-        """Drop the reply of a request when it comes."""
-        self._pending.pop(number, None)
+        """Drop the replies of an entry's requests when they come; have their callee stop too."""
+        entry = self._pending.pop(number, None)
+        if entry is None or self._barred is not None:
+            return
+        to, requests = entry.to, entry.open_requests()
+        with self._send_lock:
+            if not requests or to.home < 0 or to.home in self._gone:
+                return  # what waits for the place of a keyed actor does not leave any more
+            if self.plane.send_now(to.home, pack((CANCEL, to.key, requests))):
+                self._outgoing.wake_reader()
 
     def stop_actor(self, to: Address, reason: ExitReason | None, timeout: float) -> None:
         """Stop the actor in order, over the control plane."""

@@ -126,6 +126,10 @@ class Waiter(msgspec.Struct, eq=False):
         head = (ASK, self.to.key, 0, self.deadline or 0.0)
         return [(head, number, self.body)]
 
+    def open_requests(self) -> list[int]:
+        """Give its number on the wire, if it has no outcome."""
+        return [] if self.done else [self.number << PLACE_BITS]
+
     def result(self) -> Any:  # noqa: ANN401 - a reply
         """Give the reply or raise the error."""
         if self.error is not None:
@@ -253,6 +257,10 @@ class RequestRun:
                 again.append((self.head, first + place, self._bodies[place]))
         self._tell()
         return again
+
+    def open_requests(self) -> list[int]:
+        """Give the numbers on the wire of those that have no outcome."""
+        return [(self.number << PLACE_BITS) + place for place in self._open_places()]
 
     def _open_places(self) -> list[int]:
         return [place for place in range(len(self.values)) if not self._has(place)]

@@ -11,6 +11,8 @@ from gristmill.node.slots import Slots
 from gristmill.ref import Address
 from gristmill.transport import control as c
 
+_DEPARTED = 1000
+
 
 class Client(msgspec.Struct, frozen=True):
     """A client that has joined."""
@@ -40,6 +42,8 @@ class Roster:
         self.actors: dict[int, ActorRecord] = {}
         self.names: dict[str, int] = {}
         self.clients: dict[int, Client] = {}
+        self.departed: dict[int, str] = {}
+        """The names of the last actors that have stopped, by key."""
         self._channels: dict[str, list[tuple[int, int]]] = {}
         self._send = send
 
@@ -126,6 +130,10 @@ class Roster:
         record = self.actors.pop(key)
         self.unsubscribe(record.home, key)
         name = record.spec.name
+        if name:
+            self.departed[key] = name
+            if len(self.departed) > _DEPARTED:
+                del self.departed[next(iter(self.departed))]
         if self.names.get(name) == key:
             del self.names[name]
             if not record.spec.key:

@@ -26,6 +26,7 @@ from gristmill.transport import control as c
 if TYPE_CHECKING:
     from gristmill.channels import ChannelManager
     from gristmill.metrics import Report
+    from gristmill.node.deliveries import Deliveries
     from gristmill.node.executor import NodeExecutor
     from gristmill.node.monitor import Monitor
     from gristmill.node.pool import Pool
@@ -540,6 +541,14 @@ class RunningNode(Questions):
 
         return self._connected().call(c.GetStatus(), NodeStatus)  # type: ignore[no-any-return]
 
+    def counters(self) -> Deliveries:
+        """Count all messages since the node's start by what became of them.
+
+        Exact, also for processes that were killed. When nothing is left to do, ``sent`` is
+        handled, rejected, dead-lettered, dropped and in doubt together (``counters().balanced``).
+        """
+        return self.status().messages
+
     def activity(self) -> list[WorkerActivity]:
         """Say what every worker does now: whose handler runs, for which message, how long."""
         from gristmill.node.status import WorkerActivity
@@ -551,6 +560,16 @@ class RunningNode(Questions):
         """Give the last messages that nobody handled, with the reasons."""
         letters: list[c.DeadLetter] = self._connected().call(c.GetDeadLetters(), list[c.DeadLetter])
         return letters
+
+    def resend(self, letter: c.DeadLetter | int) -> None:
+        """Send the message of a dead letter, or of its number, to its actor again, as a tell.
+
+        Raises:
+            UsageError: there is no such letter any more, or it has no body.
+            ActorNotFoundError: the actor that it was for does not exist any more.
+        """
+        number = letter if isinstance(letter, int) else letter.number
+        self._connected().resend(number)
 
     def granularity(self) -> Report:
         """Account for the whole time of every worker, up to now."""

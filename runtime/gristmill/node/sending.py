@@ -34,6 +34,7 @@ from gristmill.transport.control import ControlMessage
 from gristmill.transport.envelope import ANSWER, EVENT, TELL, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.outbound import Head
+from gristmill.worker import counters
 
 _SEND_TIMEOUT = 30.0
 """Seconds that a tell without a timeout of its own waits for room."""
@@ -66,14 +67,19 @@ class ClientSending:
     codec: Codec
 
     def __init__(
-        self, plane: Plane, wake: Wake, control: ControlSide, arrays: ArrayExchange
+        self,
+        plane: Plane,
+        wake: Wake,
+        control: ControlSide,
+        arrays: ArrayExchange,
+        counted: counters.Cells | None = None,
     ) -> None:
         self._control = control
         self.plane = plane
         self.arrays = arrays
         self._now = plane.now
         self._pending: OpenRequests = {}
-        self._outgoing = Outgoing(plane, wake, arrays)
+        self._outgoing = Outgoing(plane, wake, arrays, counted)
         self._delivery = Delivery(self._outgoing)
         self._incoming = Incoming(self._pending, self._outgoing, self._delivery)
         self._reading = Reading(self._outgoing, self._incoming.take)
@@ -90,7 +96,7 @@ class ClientSending:
             self._pending,
             self._reading.available,
             control.send,
-            control.bury,
+            self._bury,
         )
         self._told: Address | None = None
         """Whom was told last: the way to it is kept at hand."""
@@ -98,6 +104,7 @@ class ClientSending:
         self._put: Callable[[Head, int, bytes], None] = _nowhere
         self._barred: GristmillError | None = None
         """Why nothing can be sent any more."""
+        self.counters = self._outgoing.counters
         self.flush = self._outgoing.flush
         self.read_available = self._reading.available
         self.wait_for = self._reading.until
@@ -117,7 +124,7 @@ class ClientSending:
             return
         body = self.codec.encode(message)
         if to.home in self._gone:
-            self._control.bury(to, body)
+            self._bury(to, body)
             return
         out = self._outgoing
         with self._send_lock:
@@ -145,6 +152,24 @@ class ClientSending:
                 return
         self._flush_fully(self._now() + _SEND_TIMEOUT)
 
+    def send_again(self, to: Address, body: bytes) -> None:
+        """Send the encoded message of a dead letter as a tell; waits for room, and to be off."""
+        deadline = self._now() + _SEND_TIMEOUT
+        with self._send_lock:
+            self._check()
+            if not self._credit.take(to):
+                self._wait_for_credit(to, deadline, wait=True)
+            self.counters[counters.RESENT] += 1
+            self._outgoing.put(to.home, (TELL, to.key, 0), 0, body)
+        self._flush_fully(deadline)
+
+    def _bury(self, to: Address, body: bytes, reason: str = "") -> None:
+        """Make a message a dead letter; without a reason, because its actor has stopped."""
+        with self._send_lock:
+            self.counters[counters.SENT] += 1
+            self.counters[counters.DEAD_LETTERED] += 1
+        self._control.bury(to, body, reason)
+
     def publish(
         self, channel: str, homes: dict[int, list[int]], event: Event, *, heard_here: bool
     ) -> None:
@@ -152,7 +177,10 @@ class ClientSending:
         self._check()
         body = self.codec.encode(event)
         with self._send_lock:
+            self.counters[counters.PUBLISHED] += 1
             if heard_here:
+                self.counters[counters.SENT] += 1
+                self.counters[counters.HANDLED] += 1
                 for deliver in self.subscriptions.get(channel, ()):
                     deliver(body)
                 self._outgoing.wake_reader()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from gristmill.node.deliveries import Deliveries
 from gristmill.supervision import Snapshot
 
 
@@ -86,8 +87,10 @@ class NodeStatus(msgspec.Struct, frozen=True):
     worker_restarts: int
     actor_restarts: int
     dead_letters: int
-    messages: dict[str, int]
-    """The workers' delivery counters, of those that have died too."""
+    dead_letters_evicted: int
+    """How many of them are kept no longer, because later ones took their place."""
+    messages: Deliveries
+    """What became of all messages, of processes that have died too."""
     tree: Snapshot
     groups: tuple[GroupStatus, ...] = ()
     pools: tuple[PoolStatus, ...] = ()

@@ -23,6 +23,7 @@ from gristmill.node import status as st
 from gristmill.node.accounts import Accounts
 from gristmill.node.config import NodeConfig
 from gristmill.node.deaths import Deaths, with_fates
+from gristmill.node.deliveries import Deliveries, DeliveryBook
 from gristmill.node.dormant import Dormant
 from gristmill.node.endings import Endings
 from gristmill.node.families import Families
@@ -59,7 +60,6 @@ from gristmill.supervision import (
 from gristmill.transport import control as c
 from gristmill.transport.segment_directory import Process
 from gristmill.worker.config import WorkerConfig
-from gristmill.worker.counters import NAMES as COUNTERS
 
 _KILL_GRACE = 0.5
 """Seconds that a worker gets to drop an actor before the worker is killed for it."""
@@ -89,6 +89,7 @@ class SupervisorCore:
         self._slots = Slots(config.workers, config.cpus)
         self._roster = Roster(self._slots, shell.send)
         self._accounts = Accounts()
+        self._deliveries = DeliveryBook()
         self._families = Families(self._tree, self.act, shell.now)
         self._dormant = Dormant(self._tree)
         self._limits = StartLimits(shell, self._kill_actor)
@@ -194,6 +195,8 @@ class SupervisorCore:
         slot.pid = 0
         slot.identity = b""
         slot.waiting.clear()  # it was for the process that has died
+        if slot.peer is not None:
+            self._close_tally(slot.peer)
         self._accounts.close(slot, pid, self._shell.read_page(slot, remove=True))
         self._remove_arrays_of(slot.address, slot.incarnation)
         exited = self._ended_with(slot)
@@ -217,6 +220,11 @@ class SupervisorCore:
         elif self._revive(slot, reason, death, was_ready=was_ready):
             self.act(decided)
             self.settle(told)
+
+    def _close_tally(self, peer: c.PeerInfo) -> None:
+        tally = self._shell.read_tally(peer, remove=True)
+        if tally is not None:
+            self._deliveries.close(tally)
 
     def _remove_arrays_of(self, address: int, incarnation: int) -> None:
         remove = partial(self._shell.remove_segments, Process(address, incarnation))
@@ -558,6 +566,7 @@ class SupervisorCore:
         """A client that does not own the node has left."""
         client = self._roster.clients.pop(address, None)
         if client is not None:
+            self._close_tally(client.peer)
             self._roster.unsubscribe(address, 0)
             self._groups.process_down(address)
             self._pools.process_down(address)
@@ -593,18 +602,18 @@ class SupervisorCore:
             names=self._roster.plain_names(),
             worker_restarts=self._worker_restarts,
             actor_restarts=self._actor_restarts,
-            dead_letters=self._operations.letter_count,
-            messages=self._count_messages(),
+            dead_letters=self._operations.letters.count,
+            dead_letters_evicted=self._operations.letters.evicted,
+            messages=self.deliveries(),
             tree=self._tree.snapshot(self._shell.now()),
             groups=self._groups.status(),
             pools=self._pools.status(),
         )
 
-    def _count_messages(self) -> dict[str, int]:
-        pages = [self._shell.read_page(slot, remove=False) for slot in self._slots.ready()]
-        counted = [page for page in pages if page is not None]
-        closed = self._accounts.closed
-        return {name: closed[name] + sum(page[name] for page in counted) for name in COUNTERS}
+    def deliveries(self) -> Deliveries:
+        """Add up what became of all messages."""
+        tallies = (self._shell.read_tally(peer, remove=False) for peer in self._roster.peers())
+        return self._deliveries.read(tally for tally in tallies if tally is not None)
 
     # --- the end ---
 

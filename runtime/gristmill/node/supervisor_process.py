@@ -21,7 +21,9 @@ import zmq
 from gristmill.death import Likelihood
 from gristmill.metrics import CounterPage, CounterPageError
 from gristmill.node import forkserver as f
+from gristmill.node import tallies
 from gristmill.node.config import NodeConfig
+from gristmill.node.deliveries import Tally
 from gristmill.node.linux import OomKills, is_stopped, open_process
 from gristmill.node.rundir import NodeFacts, remove, write_facts
 from gristmill.node.slots import Slot
@@ -217,6 +219,14 @@ class SupervisorProcess:
         values[names[values["current"]]] += since
         values["last"] += since
         return values
+
+    def read_tally(self, peer: c.PeerInfo, *, remove: bool) -> Tally | None:
+        """Read what a process has done with messages, from the files beside its socket."""
+        page = Path(f"{peer.endpoint.removeprefix('ipc://')}{traces.PAGE}")
+        tally = tallies.read(peer, page)
+        if remove and peer.address >= c.FIRST_CLIENT:
+            tallies.remove(page)
+        return tally
 
     def remove_segments(self, owner: Process) -> None:
         """Remove the arrays that a dead process has left in shared memory."""

@@ -7,8 +7,9 @@ from random import Random
 from typing import Protocol
 
 from gristmill.death import Likelihood
+from gristmill.node.deliveries import Tally
 from gristmill.node.slots import Slot
-from gristmill.transport.control import ControlMessage
+from gristmill.transport.control import ControlMessage, PeerInfo
 from gristmill.transport.segment_directory import Process
 from gristmill.worker.activity import Sight
 from gristmill.worker.config import WorkerConfig
@@ -42,6 +43,9 @@ class SupervisorShell(Protocol):
 
     def read_page(self, slot: Slot, *, remove: bool) -> dict[str, int] | None:
         """Read a worker's counter page, and remove it when the worker is dead."""
+
+    def read_tally(self, peer: PeerInfo, *, remove: bool) -> Tally | None:
+        """Read what a process has done with messages; a dead client's files can be removed."""
 
     def remove_segments(self, owner: Process) -> None:
         """Remove the arrays that a dead process has left in shared memory."""

@@ -53,7 +53,7 @@ class SimulatedPlane(LoopbackPlane):
         for address, outbound in list(self._outbound.items()):
             incarnation = self._peers.get(address)
             if outbound.messages and incarnation is not None and world.lives(address, incarnation):
-                frame = self._frame(outbound)
+                frame = self._frame(address, outbound)
                 world.send_frame((self._address, self._incarnation), (address, incarnation), frame)
         return False
 

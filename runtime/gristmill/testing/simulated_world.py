@@ -111,7 +111,8 @@ class SimulatedWorld(LocalWorld):
 
     def new_post(self, plane: LoopbackPlane, control: ControlSide) -> SimulatedPost:
         """Make the post of the client."""
-        return SimulatedPost(plane, control, Path(self._config.run_dir))
+        post = self._post = SimulatedPost(plane, control, Path(self._config.run_dir))
+        return post
 
     # --- running ---
 

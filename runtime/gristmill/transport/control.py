@@ -57,6 +57,10 @@ class DeadLetter(ControlMessage, tag="DeadLetter", frozen=True):
     sender: str = ""
     worker: str = ""
     error: ErrorData | None = None
+    key: int = 0
+    """The actor that it was for; 0 if that is not known."""
+    number: int = 0
+    """What it is called on its node."""
 
 
 class PeerInfo(msgspec.Struct, frozen=True, array_like=True):
@@ -287,6 +291,18 @@ class GetDeadLetters(msgspec.Struct, frozen=True, array_like=True, tag="GetDeadL
     """Read the dead letters that are kept."""
 
 
+class FindDeadLetter(msgspec.Struct, frozen=True, array_like=True, tag="FindDeadLetter"):
+    """Give a dead letter, and the address of the actor that it was for."""
+
+    number: int
+
+
+class RemoveDeadLetter(msgspec.Struct, frozen=True, array_like=True, tag="RemoveDeadLetter"):
+    """Keep a dead letter no longer: it has been sent again."""
+
+    number: int
+
+
 class StopNode(msgspec.Struct, frozen=True, array_like=True, tag="StopNode"):
     """Stop the whole node: in order within ``timeout`` seconds, at once when it is 0."""
 
@@ -309,6 +325,8 @@ Operation = (
     | GetActivity
     | CollectMetrics
     | GetDeadLetters
+    | FindDeadLetter
+    | RemoveDeadLetter
     | StopNode
 )
 

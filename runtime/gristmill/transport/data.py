@@ -15,7 +15,8 @@ from collections import deque
 import zmq
 
 from gristmill.errors import GristmillError
-from gristmill.transport.envelope import pack_frame
+from gristmill.metrics.wires import Wires
+from gristmill.transport.envelope import count_messages, pack_frame
 from gristmill.transport.outbound import Outbound
 
 MAX_FRAME = 512 * 1024
@@ -28,6 +29,7 @@ _HIGH_WATER = 1000
 _LINGER_MS = 250
 _LOOK_NS = 100_000
 """How long a wait looks for a frame before it sleeps."""
+_ONE = [1]
 _LOOK_AGAIN = 32
 """Waits that sleep at once after a look in vain."""
 
@@ -47,17 +49,30 @@ class Peer:
         self.incarnation = 0
         self.socket: zmq.Socket[bytes] | None = None
         self.outbound = Outbound(lambda: dirty.append(self))
-        self.frames: deque[tuple[bytes, int]] = deque()
-        """Frames that found no room, and how many messages are in each."""
+        self.frames: deque[bytes] = deque()
+        """Frames that found no room."""
         self.sent = 0
-        """Messages in frames so far."""
+        """Messages that were put into frames for this incarnation."""
 
 
 class DataPlane:
-    """Sends envelopes to peers and receives frames from them. One thread at a time."""
+    """Sends envelopes to peers and receives frames from them. One thread at a time.
+
+    Args:
+        context: ZeroMQ's.
+        endpoint: where others send frames to.
+        address: of this process.
+        incarnation: its incarnation.
+        wires: counts what is sent; nobody's if None.
+    """
 
     def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], endpoint: str, address: int, incarnation: int
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        endpoint: str,
+        address: int,
+        incarnation: int,
+        wires: Wires | None = None,
     ) -> None:
         self._context = context
         self._address = address
@@ -66,6 +81,7 @@ class DataPlane:
         self._dirty: list[Peer] = []
         self._blocked: set[int] = set()
         self._sleepy = 0
+        self.wires = wires or Wires()
         self.endpoint = endpoint
         self._patience = -1
         self.now = time.monotonic
@@ -154,16 +170,14 @@ class DataPlane:
         if peer.outbound.messages:
             self._dirty.append(peer)
 
-    def disconnect(self, address: int) -> int:
-        """Close the way to a dead peer; give how many messages were still waiting for it."""
+    def disconnect(self, address: int) -> None:
+        """Close the way to a dead peer: what still waits for it counts as sent, and is lost."""
         peer = self._peer(address)
-        waiting = peer.outbound.messages + sum(messages for _, messages in peer.frames)
-        peer.outbound.take()
+        self._count(peer, *peer.outbound.take())
         peer.frames.clear()
         self._blocked.discard(address)
         if peer.socket is not None:
             self._close(peer)
-        return waiting
 
     def incarnation_of(self, address: int) -> int:
         """Give the incarnation of the peer that envelopes for ``address`` go to."""
@@ -193,7 +207,7 @@ class DataPlane:
         if peer is None or peer.socket is None or self._dirty or self._blocked:
             self.post(address, envelope)
             return self.flush()
-        if self._send_frame(peer, peer.socket, self._frame(peer, [envelope], 1), 1):
+        if self._send_frame(peer, peer.socket, self._frame(peer, [envelope], _ONE)):
             return False
         self._blocked.add(address)
         return True
@@ -234,44 +248,45 @@ class DataPlane:
         peer.socket = None
 
     def _send_envelopes(self, peer: Peer, socket: zmq.Socket[bytes]) -> bool:
-        messages = peer.outbound.messages
         envelopes, sizes = peer.outbound.take()
         if len(envelopes) == 1 or sum(map(len, envelopes)) <= MAX_FRAME:
-            frame = self._frame(peer, envelopes, messages)
+            frame = self._frame(peer, envelopes, sizes)
             if not peer.frames:
-                return self._send_frame(peer, socket, frame, messages)
-            peer.frames.append((frame, messages))
+                return self._send_frame(peer, socket, frame)
+            peer.frames.append(frame)
         else:
             self._queue_frames(peer, envelopes, sizes)
         return self._send_frames(peer)
 
-    def _send_frame(
-        self, peer: Peer, socket: zmq.Socket[bytes], frame: bytes, messages: int
-    ) -> bool:
+    def _send_frame(self, peer: Peer, socket: zmq.Socket[bytes], frame: bytes) -> bool:
         try:
             socket.send(frame, _NOBLOCK)
         except zmq.Again:
-            peer.frames.append((frame, messages))
+            peer.frames.append(frame)
             return False
         return True
 
     def _queue_frames(self, peer: Peer, envelopes: list[bytes], sizes: list[int]) -> None:
         """Split what is too much for one frame."""
-        batch: list[bytes] = []
-        messages, room = 0, MAX_FRAME
-        for envelope, size in zip(envelopes, sizes, strict=True):
-            if batch and len(envelope) > room:
-                peer.frames.append((self._frame(peer, batch, messages), messages))
-                batch, messages, room = [], 0, MAX_FRAME
-            batch.append(envelope)
-            messages += size
+        begin, room = 0, MAX_FRAME
+        for at, envelope in enumerate(envelopes):
+            if at > begin and len(envelope) > room:
+                peer.frames.append(self._frame(peer, envelopes[begin:at], sizes[begin:at]))
+                begin, room = at, MAX_FRAME
             room -= len(envelope)
-        peer.frames.append((self._frame(peer, batch, messages), messages))
+        peer.frames.append(self._frame(peer, envelopes[begin:], sizes[begin:]))
 
-    def _frame(self, peer: Peer, envelopes: list[bytes], messages: int) -> bytes:
-        number = peer.sent + 1
-        peer.sent += messages
-        return pack_frame(self._address, self._incarnation, number, envelopes, _clock())
+    def _frame(self, peer: Peer, envelopes: list[bytes], sizes: list[int]) -> bytes:
+        before = peer.sent
+        messages = self._count(peer, envelopes, sizes)
+        return pack_frame(self._address, self._incarnation, before, envelopes, _clock(), messages)
+
+    def _count(self, peer: Peer, envelopes: list[bytes], sizes: list[int]) -> int:
+        messages = count_messages(envelopes, sizes)
+        if messages:
+            peer.sent += messages
+            self.wires.sent(peer.address, peer.incarnation, messages)
+        return messages
 
     def _send_frames(self, peer: Peer) -> bool:
         if peer.socket is None:
@@ -279,7 +294,7 @@ class DataPlane:
         frames = peer.frames
         try:
             while frames:
-                peer.socket.send(frames[0][0], _NOBLOCK)
+                peer.socket.send(frames[0], _NOBLOCK)
                 frames.popleft()
         except zmq.Again:
             return False

@@ -3,9 +3,10 @@
 Each of these is an array whose first item is its kind:
 
 ========  ==========================================================================
-HEADER    process, incarnation, number of the first message, envelopes, sent at (ns)
+HEADER    process, incarnation, messages sent before, envelopes, sent at (ns), messages
 TELL      target, sender, number, bodies     (number: at-least-once, else 0)
-ASK       target, sender, deadline, request, bodies   (monotonic seconds, 0: none)
+ASK       target, sender, deadline, request, bodies   (monotonic seconds, 0: none; the sender
+          is a chain, see :mod:`~gristmill.worker.cycles`, if an actor waits for the reply)
 REPLY     request, bodies
 ERROR     request, body                      (an :class:`ErrorReply`)
 EVENT     channel, [targets], sender, body
@@ -18,6 +19,7 @@ INSPECT   target, request, body              (an :class:`~gristmill.inspection.I
 ARRAYS    envelope, handles                  (its body's arrays are in shared memory)
 RELEASE   body                               (arrays that are given back)
 FENCE     number                             (nothing more comes from here for who leaves)
+CANCEL    target, [requests]                 (their asker has given them up)
 ========  ==========================================================================
 
 The kinds with ``bodies`` carry runs: the number is that of the first body, and the others follow.
@@ -36,6 +38,7 @@ from gristmill.errors import (
     ActorDied,
     ActorError,
     ActorNotFoundError,
+    AskCycle,
     AskTimeoutError,
     DecodeError,
     ErrorData,
@@ -49,8 +52,10 @@ from gristmill.errors import (
 )
 
 HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
-SIGNAL, ANSWER, INSPECT, ARRAYS, RELEASE, FENCE = range(9, 15)
+SIGNAL, ANSWER, INSPECT, ARRAYS, RELEASE, FENCE, CANCEL = range(9, 16)
 
+MESSAGES = (TELL, ASK, EVENT)
+"""The kinds that bring messages to actors or subscribers."""
 RUNS = (TELL, ASK, REPLY)
 """The kinds that carry several bodies."""
 
@@ -64,20 +69,44 @@ _HEADS = tuple(bytes([0x90 | items]) for items in range(16))
 
 
 def pack_frame(
-    process: int, incarnation: int, number: int, envelopes: Sequence[bytes], now: int
+    process: int,
+    incarnation: int,
+    before: int,
+    envelopes: Sequence[bytes],
+    now: int,
+    messages: int = 0,
 ) -> bytes:
     """Put packed envelopes into a frame.
 
     Args:
         process: the address of the sender.
         incarnation: its incarnation.
-        number: of the first message; 0 if they are not numbered.
+        before: how many messages it has sent to this receiver before.
         envelopes: one at least.
         now: perf_counter ns.
+        messages: how many of the envelopes are messages, see :func:`count_messages`.
     """
     count = len(envelopes)
     head = _HEADS[count + 1] if count < 15 else b"\xdd" + (count + 1).to_bytes(4)
-    return head + pack((HEADER, process, incarnation, number, count, now)) + b"".join(envelopes)
+    header = pack((HEADER, process, incarnation, before, count, now, messages))
+    return head + header + b"".join(envelopes)
+
+
+def count_messages(envelopes: Sequence[bytes], sizes: Sequence[int]) -> int:
+    """Count the messages to actors or subscribers in packed envelopes.
+
+    Args:
+        envelopes: the envelopes.
+        sizes: how many bodies are in each.
+    """
+    messages = 0
+    for envelope, size in zip(envelopes, sizes, strict=True):
+        kind = envelope[1]
+        if kind == ARRAYS:
+            kind = envelope[3]
+        if kind in MESSAGES:
+            messages += size
+    return messages
 
 
 def read_frame(frame: bytes) -> list[Envelope]:
@@ -116,6 +145,7 @@ _KINDS: dict[str, type[GristmillError]] = {
         ActorCrashed,
         ActorDied,
         ActorNotFoundError,
+        AskCycle,
         AskTimeoutError,
         DecodeError,
         MailboxFullError,

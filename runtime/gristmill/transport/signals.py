@@ -56,7 +56,16 @@ class Exit(msgspec.Struct, frozen=True, array_like=True, tag="Exit"):
     linked: bool
 
 
-Signal = Watch | Unwatch | Ended | Join | Part | Exit
+class Probe(msgspec.Struct, frozen=True, array_like=True, tag="Probe"):
+    """These actors, as keys and labels, wait for room: the last of them in the receiver's mailbox.
+
+    See :mod:`gristmill.worker.starving`.
+    """
+
+    chain: tuple[tuple[int, str], ...]
+
+
+Signal = Watch | Unwatch | Ended | Join | Part | Exit | Probe
 
 _encode = msgspec.msgpack.Encoder().encode
 decode_signal = msgspec.msgpack.Decoder(Signal).decode

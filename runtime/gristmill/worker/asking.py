@@ -17,16 +17,16 @@ from gristmill.errors import (
     GristmillError,
     MailboxFullError,
     QuarantinedError,
-    UsageError,
 )
 from gristmill.messages import Request, reply_type
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address
 from gristmill.transport.arrays import ArrayGoneError
-from gristmill.transport.envelope import ASK, INSPECT, ErrorReply, pack, to_exception
+from gristmill.transport.envelope import ASK, CANCEL, INSPECT, ErrorReply, pack, to_exception
 from gristmill.transport.outbound import Head
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry
+from gristmill.worker.cycles import Chain
 from gristmill.worker.keyed import Held
 from gristmill.worker.open_request import OpenRequest
 
@@ -72,11 +72,12 @@ class Asks:
 
     async def ask(self, origin: Cell, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply; raises what :meth:`Ref.ask` raises."""
-        body = self._encode(origin, to, request)
+        chain = self._core.cycles.chain_of(origin, to)
+        body = self._encode(to, request)
         sending = self._core.sending
-        await sending.await_room(to, lambda: sending.take_room(to))
+        await sending.await_room(origin, to, lambda: sending.take_room(to))
         deadline = self._shell.now() + timeout if timeout is not None else 0.0
-        number, future = self._send(self._open, origin, to, request, body, deadline)
+        number, future = self._send(self._open, chain, to, request, body, deadline)
         timer = None
         if timeout is not None:
             name = type(request).__qualname__
@@ -85,7 +86,11 @@ class Asks:
             )
             timer = self._shell.call_later(timeout, lambda: _fail(future, expired))
         try:
-            return await future  # type: ignore[no-any-return]  # decoded as the request's reply type
+            with self._core.cycles.waiting(origin, to):
+                return await future  # type: ignore[no-any-return]  # decoded as the reply type
+        except asyncio.CancelledError:
+            self._take_back(self._open, number)
+            raise
         finally:
             self._open.pop(number, None)
             if timer is not None:
@@ -93,11 +98,13 @@ class Asks:
 
     def request(self, origin: Cell, to: Address, request: Request[R]) -> OpenRequest[R]:
         """Send a request whose reply is fetched later."""
-        body = self._encode(origin, to, request)
+        if origin.is_at(to):
+            self._core.cycles.chain_of(origin, to)  # refuses, for it would wait for ever
+        body = self._encode(to, request)
         if not self._core.sending.take_room(to):
             raise MailboxFullError(f"the mailbox of {to.label} is full")
-        number, future = self._send(self._background, origin, to, request, body, 0.0)
-        return OpenRequest(self, number, to, type(request).__qualname__, future)
+        number, future = self._send(self._background, origin.key, to, request, body, 0.0)
+        return OpenRequest(self, number, origin, to, type(request).__qualname__, future)
 
     def inspect(self, to: Address, inspection: Request[Any]) -> asyncio.Future[Any]:
         """Ask a worker about one of its actors."""
@@ -117,8 +124,10 @@ class Asks:
         self._shell.request_turn()
         return future
 
-    async def settled(self, future: asyncio.Future[Any], timeout: float | None) -> None:
-        """Wait until a future has an outcome, ``timeout`` seconds at most."""
+    async def settled(
+        self, origin: Cell, to: Address, future: asyncio.Future[Any], timeout: float | None
+    ) -> None:
+        """Have an actor wait until a request has an outcome, ``timeout`` seconds at most."""
         waiter = self._shell.create_future()
 
         def wake(_: object = None) -> None:
@@ -129,7 +138,8 @@ class Asks:
         timer = self._shell.call_later(timeout, wake) if timeout is not None else None
         self._awaited += 1
         try:
-            await waiter
+            with self._core.cycles.waiting_late(origin, to):
+                await waiter
         finally:
             self._awaited -= 1
             future.remove_done_callback(wake)
@@ -137,14 +147,22 @@ class Asks:
                 timer.cancel()
 
     def forget(self, number: int) -> None:
-        """Drop the reply of a request when it comes."""
-        self._background.pop(number, None)
+        """Drop the reply of a request when it comes, and have its callee stop with it."""
+        self._take_back(self._background, number)
 
-    def _encode(self, origin: Cell, to: Address, request: Request[Any]) -> bytes:
-        if origin.is_at(to):
-            raise UsageError(
-                f"{origin.label} asks itself, and would wait for ever; call the method"
-            )
+    def _take_back(self, opened: dict[int, _Open], number: int) -> None:
+        """Give a request up, and say so to its callee; one that waits for a place never goes."""
+        found = opened.pop(number, None)
+        if found is None or (found.future.done() and not found.future.cancelled()):
+            return
+        to = found.to
+        if to.home == self._shell.address:
+            self._core.cancelling.cancel(to.home, to.key, [number])
+        elif to.home >= 0 and to.home not in self._core.sending.directory.gone:
+            self._shell.post(to.home, pack((CANCEL, to.key, [number])))
+        self._shell.request_turn()
+
+    def _encode(self, to: Address, request: Request[Any]) -> bytes:
         if to.home in self._core.sending.directory.gone:
             raise ActorNotFoundError(f"{to.label} has stopped")
         meter = self._core.meter
@@ -156,7 +174,7 @@ class Asks:
     def _send(
         self,
         opened: dict[int, _Open],
-        origin: Cell,
+        sender: int | Chain,
         to: Address,
         request: Request[Any],
         body: bytes,
@@ -168,7 +186,7 @@ class Asks:
         future = self._shell.create_future()
         kind = type(request)
         place = to if to.home >= 0 else self._core.keyed.find(to)
-        head = (ASK, (place or to).key, origin.key, deadline)
+        head = (ASK, (place or to).key, sender, deadline)
         again = (head, number, body) if kind.__idempotent__ else None
         opened[number] = _Open(future, reply_type(kind), place or to, kind.__qualname__, again)
         self._core.counters[counters.SENT] += 1
@@ -187,6 +205,7 @@ class Asks:
         def send(place: Address) -> None:
             found = opened.get(number)
             if found is None:  # nobody waits for the reply any more
+                self._core.counters[counters.CANCELLED] += 1
                 return
             placed = (ASK, place.key, *head[2:])
             again = (placed, number, body) if found.again is not None else None
@@ -196,8 +215,11 @@ class Asks:
 
         def refuse(error: GristmillError) -> None:
             found = opened.pop(number, None)
-            if found is not None:
-                _fail(found.future, error)
+            if found is None:
+                self._core.counters[counters.CANCELLED] += 1
+                return
+            self._core.failures.dead_letter(None, "", body, str(error), told=True)
+            _fail(found.future, error)
 
         self._core.keyed.hold(to, Held(send, refuse))
 

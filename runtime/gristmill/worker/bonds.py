@@ -14,6 +14,7 @@ from gristmill.transport.signals import (
     Exit,
     Join,
     Part,
+    Probe,
     Signal,
     Unwatch,
     Watch,
@@ -35,8 +36,8 @@ class Bonds:
     def __init__(self, core: WorkerCore) -> None:
         self._core = core
         self._here = core.shell.address
-        self._monitors = Monitors(core, self._send, self._inform)
-        self._links = Links(core, self._send, self._inform)
+        self._monitors = Monitors(core, self.send, self._inform)
+        self._links = Links(core, self.send, self._inform)
         self._local: deque[tuple[int, Signal]] = deque()
         self._delivering = False
         self._died: dict[int, int] = {}
@@ -107,7 +108,7 @@ class Bonds:
         """Take in a signal from another process."""
         self._take(source, key, decode_signal(body))
 
-    def _send(self, home: int, key: int, signal: Signal) -> None:
+    def send(self, home: int, key: int, signal: Signal) -> None:
         """Send a signal; one within this worker is handled here, and never inside another one."""
         if home != self._here:
             if home not in self._core.sending.directory.gone:
@@ -137,10 +138,12 @@ class Bonds:
                 self._links.on_part(key, peer)
             case Exit(sender, reason, linked):
                 self._links.on_exit(key, sender, reason, linked=linked)
+            case Probe(chain):
+                self._core.starving.on_probe(key, chain)
 
     def _inform(self, cell: Cell, message: Down | Exited) -> None:
         """Put a message about an end into a mailbox, which always has room for it."""
         core = self._core
-        core.counters[counters.RECEIVED] += 1
+        core.counters[counters.SENT] += 1
         cell.queue.append(Entry(SIGNAL, 0, 0, 0, 0.0, b"", message, core.meter.last))
         core.schedule(cell)

@@ -22,6 +22,7 @@ from gristmill.ref import KEYED, Address, Mailbox
 from gristmill.supervision import FailureHistory
 from gristmill.transport.control import ActorSpec
 from gristmill.transport.credit import lot
+from gristmill.worker.history import History
 
 CONTINUE = -1
 """The kind of a message that an actor has put in front of its own mailbox."""
@@ -42,8 +43,9 @@ class Entry(msgspec.Struct, frozen=True, eq=False, gc=False):
     """``TELL``, ``ASK`` or ``EVENT``; below 0 it belongs to the incarnation."""
     source: int
     """The process that sent it; 0 for a channel's event, and for what is the actor's own."""
-    sender: int | str
-    """The key of the actor that sent it, or 0; of an at-least-once message its name, or ""."""
+    sender: int | str | list[Any]
+    """The key of the actor that sent it, or 0; of an at-least-once message its name, or ""; of an
+    ask that an actor waits for, the chain of those who wait (:mod:`~gristmill.worker.cycles`)."""
     number: int
     """The request's number, or that of an at-least-once message, or 0."""
     deadline: float
@@ -71,10 +73,13 @@ class State(IntEnum):
 
 
 _ANY_MAILBOX = Mailbox()
+_CHAINED = 64
 _CONTAINERS: dict[str, Callable[[], Any]] = {
-    "acknowledged": dict, "attempts": dict, "blocked": deque, "deferred": dict, "effects": list,
-    "failures": FailureHistory, "handlers": dict, "marks": dict, "owed": dict, "postponed": list,
-    "queue": deque, "stats": dict, "timers": set, "watchers": list,
+    "acknowledged": dict, "attempts": dict, "blocked": deque,
+    "chained": lambda: deque(maxlen=_CHAINED),
+    "deferred": dict, "effects": list, "failures": FailureHistory, "handlers": dict,
+    "marks": dict, "owed": dict, "postponed": list, "queue": deque, "stats": dict, "timers": set,
+    "watchers": list,
 }  # fmt: skip
 
 
@@ -82,10 +87,11 @@ class Cell:
     """One actor. Its fields belong to the worker's core."""
 
     __slots__ = (
-        "acknowledged", "actor", "attempts", "blocked", "busy", "context", "credit_lot", "current",
-        "decode", "deferred", "durable", "effects", "failures", "handlers", "incarnation",
-        "inserted", "key", "label", "mailbox", "marks", "owed", "path", "postponed", "queue",
-        "scheduled", "spec", "state", "stats", "stop_reason", "task", "timers", "watchers",
+        "acknowledged", "actor", "attempts", "awaited", "blocked", "busy", "chained", "context",
+        "credit_lot", "current", "decode", "deferred", "durable", "effects", "failures",
+        "given_up", "handlers", "history", "incarnation", "inserted", "key", "label", "mailbox",
+        "marks", "owed", "path", "postponed", "queue", "scheduled", "spec", "state", "stats",
+        "stop_reason", "task", "timers", "watchers",
     )  # fmt: skip
 
     handlers: dict[type[Message], Handler]
@@ -107,6 +113,8 @@ class Cell:
     """What its class's ``on_failure`` has decided up to now, over its incarnations."""
     blocked: deque[tuple[Address, bytes]]
     """Sends that wait for credit."""
+    chained: deque[Entry]
+    """The last asks that actors wait for (see :mod:`~gristmill.worker.cycles`), handled or not."""
     attempts: dict[tuple[int, int], Suspect]
     """The at-least-once messages that this actor has ended with, by sender and number."""
     timers: set[Any]
@@ -132,7 +140,13 @@ class Cell:
         self.busy = False
         """An async handler is under way, or a send waits for credit."""
         self.current: Entry | None = None
+        self.given_up: Entry | None = None
+        """The message in hand if its asker has taken it back."""
+        self.awaited: tuple[int, ...] = ()
+        """The actors whose replies its handler waits for now."""
         self.durable = False
+        self.history: History | None = None
+        """Its journal, if it is durable."""
         self.task: asyncio.Task[None] | None = None
         self.stop_reason: Any = None
 
@@ -175,6 +189,8 @@ class Cell:
         self.inserted = 0
         self.busy = False
         self.current = None
+        self.given_up = None
+        self.awaited = ()
         self.durable = any(isinstance(facet, Durable) for facet in spec.facets)
         self.stop_reason = None
 

@@ -27,11 +27,13 @@ from gristmill.transport.envelope import (
     ANSWER,
     ARRAYS,
     ASK,
+    CANCEL,
     CREDIT,
     ERROR,
     EVENT,
     FENCE,
     INSPECT,
+    MESSAGES,
     NOTICE,
     RELEASE,
     REPLY,
@@ -43,7 +45,9 @@ from gristmill.transport.envelope import (
 from gristmill.worker import counters
 from gristmill.worker.activity import Activity
 from gristmill.worker.bonds import Bonds
+from gristmill.worker.cancelling import Cancelling
 from gristmill.worker.cell import CONTINUE, INSPECTION, STOP, Cell, Entry, State
+from gristmill.worker.cycles import Cycles
 from gristmill.worker.failures import Failures
 from gristmill.worker.handling import Handling
 from gristmill.worker.inspecting import Inspecting
@@ -52,9 +56,9 @@ from gristmill.worker.lifecycle import Lifecycle
 from gristmill.worker.sending import Sending
 from gristmill.worker.shell import Shell
 from gristmill.worker.spawning import Spawns
+from gristmill.worker.starving import Starving
 
 _DISPATCH = int(TimeClass.DISPATCH)
-_RECEIVED = counters.RECEIVED
 _RUNNING = State.RUNNING
 _DROP_OLDEST = OverflowPolicy.DROP_OLDEST
 
@@ -84,7 +88,8 @@ class WorkerCore:
     ) -> None:
         self.shell = shell
         self.meter = meter
-        self.counters = [0] * len(counters.NAMES)
+        self.counters = shell.counters
+        self._wires = shell.wires
         self.cells: dict[int, Cell] = {}
         self.keyed = Keyed(self)
         self.sending = Sending(self, store)
@@ -96,6 +101,9 @@ class WorkerCore:
         self.spawns = Spawns(self)
         self.failures = Failures(self)
         self.inspecting = Inspecting(self)
+        self.cancelling = Cancelling(self)
+        self.cycles = Cycles(self)
+        self.starving = Starving(self)
         self.handling = Handling(self, meter, activity or Activity())
         self.ready: deque[Cell] = deque()
         self._now = shell.now
@@ -123,10 +131,14 @@ class WorkerCore:
 
     def _read(self, frame: bytes) -> list[Envelope]:
         try:
-            return read_frame(frame)
+            envelopes = read_frame(frame)
         except DecodeError as error:
-            self.failures.dead_letter(None, "", b"", f"undecodable: {error}")
+            self.failures.bury(None, "", b"", f"undecodable: {error}")
             return []
+        _, source, incarnation, before, _, _, messages = envelopes[0]
+        if messages:
+            self._wires.received(source, incarnation, before, messages)
+        return envelopes
 
     def _deliver_all(self, envelopes: list[Envelope]) -> None:
         source = envelopes[0][1] if envelopes else 0
@@ -151,7 +163,7 @@ class WorkerCore:
                 else:
                     self._on_other(envelope, envelopes[0], arrived)
             except (ValueError, IndexError, TypeError, msgspec.MsgspecError) as error:
-                self._malformed(None, error)
+                self._malformed(None, error, is_message=envelope[0] in MESSAGES)
 
     def _on_other(self, envelope: Envelope, header: Envelope, arrived: int) -> None:
         kind = envelope[0]
@@ -162,6 +174,7 @@ class WorkerCore:
             self.sending.asks.on_error(envelope[1], envelope[2])
         elif kind == EVENT:
             _, _channel, targets, sender, body = envelope
+            self.counters[counters.SENT] += len(targets) - 1  # it came as one
             for target in targets:
                 self.deliver_event(target, sender, body, arrived)
         elif kind == CREDIT:
@@ -180,6 +193,8 @@ class WorkerCore:
             self._deliver_all([header, self.arrays.open(envelope)])
         elif kind == FENCE:
             self.keyed.fence(header[1], envelope[1])
+        elif kind == CANCEL:
+            self.cancelling.cancel(header[1], envelope[1], envelope[2])
         elif kind == RELEASE:
             self.arrays.take_back(header, envelope)
         else:
@@ -187,12 +202,11 @@ class WorkerCore:
 
     def deliver(self, target: int, entries: list[Entry]) -> None:
         """Put messages into a mailbox."""
-        self.counters[_RECEIVED] += len(entries)
         cell = self.cells.get(target)
         if cell is None:
             error = ActorNotFoundError(f"there is no actor #{target} any more")
             for entry in entries:
-                self.failures.refuse(None, entry, error)
+                self.failures.refuse(None, entry, error, key=target)
             return
         if cell.mailbox.overflow is _DROP_OLDEST:
             for entry in entries:
@@ -200,6 +214,8 @@ class WorkerCore:
                 cell.queue.append(entry)
         else:
             cell.queue.extend(entries)
+        if type(entries[0].sender) is list:
+            self.cycles.came(cell, entries)
         if not cell.scheduled:
             self.schedule(cell)
 
@@ -216,10 +232,10 @@ class WorkerCore:
         """Give a channel's event to a subscriber; a slow one loses it, counted."""
         cell = self.cells.get(target)
         if cell is None:
+            self.counters[counters.UNWANTED] += 1
             return
-        self.counters[counters.RECEIVED] += 1
         if len(cell.queue) >= cell.mailbox.capacity:
-            self.counters[counters.DROPPED] += 1
+            self.counters[counters.OVERFLOW] += 1
             return
         cell.queue.append(Entry(EVENT, 0, sender, 0, 0.0, body, None, arrived))
         self.schedule(cell)
@@ -295,19 +311,22 @@ class WorkerCore:
             return False
         return entry.kind != TELL or not entry.number or self._is_next(cell, entry)
 
-    def _malformed(self, cell: Cell | None, error: Exception) -> None:
+    def _malformed(self, cell: Cell | None, error: Exception, *, is_message: bool = True) -> None:
         self.meter.switch(_DISPATCH)
-        self.failures.dead_letter(cell, "", b"", f"malformed envelope: {error!r}")
+        bury = self.failures.dead_letter if is_message else self.failures.bury
+        bury(cell, "", b"", f"malformed envelope: {error!r}")
 
     def _is_next(self, cell: Cell, entry: Entry) -> bool:
         """Tell whether an at-least-once message is new; a durable actor knows by its marks."""
         done = cell.marks.get(self.sending.directory.process_name(entry.source), 0)
         if entry.number <= done:
             cell.acknowledged[entry.source] = done
+            self.counters[counters.DUPLICATE] += 1
             return False
         if done and entry.number > done + 1:
             # would mark what is missing as handled; its sender sends all again when it can
             _log.error("%s: message %d came before %d", cell.label, entry.number, done + 1)
+            self.counters[counters.DUPLICATE] += 1
             return False
         if cell.attempts and self.failures.quarantines(cell, entry):
             return False

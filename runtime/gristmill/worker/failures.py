@@ -12,16 +12,26 @@ from gristmill.behaviours.context import Postponed
 from gristmill.death import POISON_LIMIT, CrashSite, Suspect
 from gristmill.errors import (
     ActorCrashed,
+    ActorDied,
     DecodeError,
     ErrorData,
     GristmillError,
     QuarantinedError,
     Reject,
     UnknownMessageError,
+    UsageError,
 )
 from gristmill.messages import Message, tag_of
 from gristmill.metrics import TimeClass
-from gristmill.supervision import Crash, Directive, FailurePolicy, Verdict, find_rule
+from gristmill.supervision import (
+    Crash,
+    Directive,
+    ExitReason,
+    FailurePolicy,
+    Verdict,
+    describe,
+    find_rule,
+)
 from gristmill.transport.arrays import ArrayGoneError
 from gristmill.transport.codec import for_dead_letter, message_tag
 from gristmill.transport.control import DeadLetter
@@ -52,9 +62,18 @@ class Failures:
         """
         core = self._core
         core.meter.switch(_DISPATCH)
-        effects, cell.effects = cell.effects, []
+        persisted = core.sending.has_persisted(cell)
+        cell.effects = []
         cell.current = None
         cell.deferred.pop((entry.source, entry.number), None)
+        if core.cancelling.settles(cell, entry, error):
+            return
+        if persisted and isinstance(error, Postponed | Reject):
+            error = UsageError(
+                f"{cell.label} has persisted an event and then refused or postponed the message: "
+                "its state has an event that the journal does not have, so it starts again from "
+                f"there; refuse before you persist ({error!r})"
+            )
         if isinstance(error, Postponed):
             cell.postponed.append(msgspec.structs.replace(entry, holds_place=False))
             if error.retry and cell.context is not None:
@@ -66,7 +85,6 @@ class Failures:
                 self.answer(entry, error)
             core.sending.release(cell, entry)
             return
-        persisted = any(effect[0] == core.sending.journal for effect in effects)
         verdict = self._judge(cell, error, persisted=persisted)
         resumes = verdict is not None and verdict.directive is Directive.RESUME
         data = ErrorData.of(error)
@@ -86,6 +104,16 @@ class Failures:
                 core.sending.release(cell, entry)
         if not resumes:
             core.lifecycle.end(cell, Crash(data), verdict)
+
+    def interrupted(self, cell: Cell, entry: Entry, reason: ExitReason) -> None:
+        """An incarnation ends while its handler awaits: the message in hand is not handled."""
+        cell.effects = []
+        text = f"its actor ended while it was handled: {describe(reason)}"
+        if entry.kind < 0:
+            self._core.counters[counters.ENDED] += 1
+        elif not self._redeliver(cell, entry, ErrorData.of(ActorDied(text))):
+            self.dead_letter(cell, "", entry.body, text, told=entry.kind == ASK)
+            self._core.sending.release(cell, entry)
 
     def started(self, cell: Cell) -> None:
         """An incarnation runs."""
@@ -160,7 +188,9 @@ class Failures:
             self.refuse(cell, entry, UnknownMessageError(text))
         elif kind is not None:
             self.refuse(cell, entry, DecodeError(f"{cell.label}: a {name} is malformed: {error}"))
-        elif entry.kind != EVENT:  # a subscriber takes the events that it has handlers for
+        elif entry.kind == EVENT:  # a subscriber takes the events that it has handlers for
+            self._core.counters[counters.UNWANTED] += 1
+        else:
             self.unknown(cell, entry, name)
 
     def unknown(self, cell: Cell, entry: Entry, name: str) -> None:
@@ -172,14 +202,17 @@ class Failures:
         )
         self.refuse(cell, entry, error)
 
-    def refuse(self, cell: Cell | None, entry: Entry, error: GristmillError) -> None:
-        """Make a message that can't be handled a dead letter, and tell its asker."""
+    def refuse(self, cell: Cell | None, entry: Entry, error: GristmillError, key: int = 0) -> None:
+        """Make a message that can't be handled a dead letter, and tell its asker.
+
+        ``key``: of the actor that it is for, if that is no more.
+        """
         sent = entry.message
         name = message_tag(entry.body) if sent is None else tag_of(type(sent))
         asked = entry.kind == ASK
         if asked:
             self.answer(entry, error)
-        self.dead_letter(cell, name, entry.body, str(error), told=asked)
+        self.dead_letter(cell, name, entry.body, str(error), told=asked, key=key)
         if cell is not None and entry.kind == TELL:
             self._core.sending.release(cell, entry)
 
@@ -197,10 +230,25 @@ class Failures:
         error: ErrorData | None = None,
         *,
         told: bool = False,
+        key: int = 0,
     ) -> None:
         """Record a message that nobody handled, and log it unless somebody was ``told``."""
+        self._core.counters[counters.DEAD_LETTERED] += 1
+        self.bury(cell, message_type, body, reason, error, told=told, key=key)
+
+    def bury(
+        self,
+        cell: Cell | None,
+        message_type: str,
+        body: bytes,
+        reason: str,
+        error: ErrorData | None = None,
+        *,
+        told: bool = False,
+        key: int = 0,
+    ) -> None:
+        """Do so for what may have been no message."""
         core = self._core
-        core.counters[counters.DEAD_LETTERED] += 1
         kept, reason = for_dead_letter(body, reason)
         letter = DeadLetter(
             reason=reason,
@@ -209,6 +257,7 @@ class Failures:
             body=kept,
             worker=core.shell.name,
             error=error,
+            key=cell.key if cell is not None else key,
         )
         core.shell.control(letter)
         if not told:

@@ -51,6 +51,7 @@ _DISPATCH = int(TimeClass.DISPATCH)
 _COMPUTE = int(TimeClass.COMPUTE)
 _SER = int(TimeClass.SER)
 _HANDLED = counters.HANDLED
+_IN_HAND = counters.IN_HAND
 _RUNNING = State.RUNNING
 _ADAPT_EVERY = 512
 """Stamped messages after which the sampling is looked at, besides once a second."""
@@ -65,6 +66,7 @@ class Handling:
         self._core = core
         self.activity = activity
         self._cells = activity.cells
+        self._counters = core.counters
         self._in_hand: object = None
         """The handler that the activity shows; None for the start of an actor."""
         self._cells[MESSAGE] = START
@@ -74,7 +76,9 @@ class Handling:
         self.stats: dict[tuple[str, str], TypeStats] = {}
         """What each (actor type, message type) has cost."""
         self.waiting = 0
-        """How many async handlers are under way."""
+        """How many async handlers and starts are under way."""
+        self._under_way = 0
+        """How many async handlers are."""
         self.at_once = False
         """Whether a reply leaves before its cost is booked, and not at the end of the turn."""
         self.sampling = Sampling(Random(core.shell.random.getrandbits(64)))
@@ -112,7 +116,9 @@ class Handling:
         handler: Handler | None = None
         retried = False
         reply: Callable[[Head, int, bytes], None] | None = None
-        taken = handled = alike = 0
+        counted = self._counters
+        taken = alike = 0
+        handled = counted[_HANDLED]
         source = freed = 0
         try:
             while queue and taken < most:
@@ -184,6 +190,7 @@ class Handling:
                     core.failures.failed(cell, entry, message, error)
                 else:
                     handled += 1
+                    counted[_HANDLED] = handled  # each at once: a kill leaves one in doubt
                     alike += 1
                     cell.current = None
                     if not ordinary or cell.effects:
@@ -194,7 +201,6 @@ class Handling:
                     break
         finally:
             self._unstamped -= taken
-            core.counters[_HANDLED] += handled
             if alike and handler is not None:
                 self._count(cell, handler.message, alike)
             if freed:
@@ -314,16 +320,33 @@ class Handling:
         """
         self._meter.switch(_DISPATCH)
         self.waiting += 1
+        self._under_way += 1
+        self._counters[_IN_HAND] += 1
         cell.busy = True
         if cell.spec is not None and cell.spec.time_limit:
             self._cells[WAITING] = self._meter.last
         work = self.metered(cell, suspended, handler)
         task = suspended.go_on(self._rest(cell, entry, handler, message, work, spent))
-        task.add_done_callback(self._no_longer_waiting)
+        task.add_done_callback(partial(self._no_longer_waiting, cell, entry, message))
         cell.task = task
 
-    def _no_longer_waiting(self, _task: asyncio.Task[None]) -> None:
+    def _no_longer_waiting(
+        self, cell: Cell, entry: Entry, message: Message, task: asyncio.Task[None]
+    ) -> None:
         self.waiting -= 1
+        self._under_way -= 1
+        self._counters[_IN_HAND] -= 1
+        if cell.task is task and cell.given_up is entry:
+            # it was cancelled in the round of the loop in which it began
+            self._core.failures.failed(cell, entry, message, asyncio.CancelledError())
+            self._free(cell)
+
+    def _free(self, cell: Cell) -> None:
+        """Let an actor go on whose async handler has ended."""
+        cell.task = None
+        cell.busy = bool(cell.blocked)
+        self._core.schedule(cell)
+        self._shell.request_turn()
 
     async def _rest(
         self,
@@ -359,9 +382,7 @@ class Handling:
         finally:
             self._cells[WAITING] = 0
             if cell.task is task:
-                cell.task = None
-                cell.busy = bool(cell.blocked)
-                self._core.schedule(cell)
+                self._free(cell)
             self._core.sending.acknowledge(cell)
             self._shell.request_turn()
 
@@ -437,6 +458,7 @@ class Handling:
         cells = self._cells
         cells[SINCE] = self._meter.last
         cells[ACTOR] = cell.key
+        self._counters[_IN_HAND] = self._under_way + 1
         if self._unstamped:
             self._meter.pause()
 
@@ -444,6 +466,7 @@ class Handling:
         """From now on no actor's code runs."""
         self._core.sending.origin = None
         self._cells[ACTOR] = 0
+        self._counters[_IN_HAND] = self._under_way
         if self._meter.paused:
             self._meter.resume(_DISPATCH)
 
@@ -474,7 +497,7 @@ class Handling:
         core = self._core
         if cell.effects or (entry.number and entry.kind == TELL):
             core.sending.release(cell, entry)
-        core.counters[_HANDLED] += 1
+        self._counters[_HANDLED] += 1
         cell.current = None
         if cell.stop_reason is not None and cell.state is _RUNNING:
             core.lifecycle.end(cell, cell.stop_reason)

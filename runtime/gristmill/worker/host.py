@@ -100,7 +100,8 @@ class CellHost:
         if entry is None or not entry.sender:
             return None
         sending = self._core.sending
-        return Ref(sending.directory.address_of(entry.sender, entry.source), sending)
+        sender = entry.sender[0][0] if isinstance(entry.sender, list) else entry.sender
+        return Ref(sending.directory.address_of(sender, entry.source), sending)
 
     def lookup(self, name: str) -> AnyRef | None:
         """Find an actor by its name."""
@@ -223,7 +224,7 @@ class CellHost:
         cell = self._cell
         self._check_own(message)
         entry = Entry(CONTINUE, 0, cell.key, 0, 0.0, b"", message, self._core.meter.last)
-        self._core.counters[counters.RECEIVED] += 1
+        self._core.counters[counters.SENT] += 1
         cell.queue.insert(cell.inserted, entry)
         cell.inserted += 1
         self._core.schedule(cell)
@@ -301,6 +302,7 @@ class _OwnTimer:
         self._cell.timers.discard(self)
         now = self._core.meter.last
         self._entry = Entry(TIMER, 0, self._cell.key, 0, 0.0, b"", self._message, now)
+        self._core.counters[counters.SENT] += 1
         self._core.deliver(self._cell.key, [self._entry])
 
     def cancel(self) -> bool:
@@ -313,7 +315,7 @@ class _OwnTimer:
         for place, entry in enumerate(self._cell.queue):
             if entry is self._entry:
                 del self._cell.queue[place]
-                self._core.counters[counters.DROPPED] += 1
+                self._core.counters[counters.ENDED] += 1
                 return True
         return False
 

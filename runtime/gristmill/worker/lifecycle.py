@@ -16,8 +16,6 @@ from gristmill.errors import (
     Ignore,
     UsageError,
 )
-from gristmill.facets import KeyCompleted
-from gristmill.importing import resolve
 from gristmill.metrics import TimeClass
 from gristmill.supervision import (
     Crash,
@@ -33,7 +31,8 @@ from gristmill.transport import control as c
 from gristmill.transport.envelope import ASK
 from gristmill.worker import counters
 from gristmill.worker.blueprint import Blueprint
-from gristmill.worker.cell import CONTINUE, INSPECTION, SIGNAL, TIMER, Cell, State
+from gristmill.worker.cell import CONTINUE, INSPECTION, SIGNAL, STOP, TIMER, Cell, State
+from gristmill.worker.history import History
 from gristmill.worker.host import CellHost
 
 if TYPE_CHECKING:
@@ -180,34 +179,16 @@ class Lifecycle:
         if spec.idle:
             self._core.keyed.started(cell)
         if cell.durable:
-            self._replay(cell, host)
+            cell.history = History(self._core, cell, host)
+            cell.history.replay()
+            assert self._core.sending.store is not None
+            cell.marks = self._core.sending.store.marks(spec.name)
         for channel in kind.channels:
             host.subscribe(channel, wanted=True)
         starting = cell.actor.__begin__(cell.context)
         if not inspect.iscoroutine(starting):
             _check_start(cell, starting)
         return starting
-
-    def _replay(self, cell: Cell, host: CellHost) -> None:
-        store = self._core.sending.store
-        assert cell.spec is not None
-        assert cell.actor is not None
-        if store is None or not cell.spec.name:
-            raise UsageError(
-                f"{cell.label} is durable: give it a name, and start its node with "
-                "journal=DIRECTORY"
-            )
-        decoders: dict[str, Any] = {}
-        for record in store.replay(cell.spec.name):
-            decoder = decoders.get(record.kind)
-            if decoder is None:
-                decoder = decoders[record.kind] = self._core.codec.decoder(resolve(record.kind))
-            event = decoder.decode(record.payload)
-            if isinstance(event, KeyCompleted):
-                host.facets.idempotency.apply(event)
-            else:
-                cell.actor.apply(event)
-        cell.marks = store.marks(cell.spec.name)
 
     async def _finish_start(self, cell: Cell, starting: Any) -> None:  # noqa: ANN401 - awaitable
         handling, incarnation = self._core.handling, cell.incarnation
@@ -311,6 +292,8 @@ class Lifecycle:
 
     def _bury(self, cell: Cell, reason: ExitReason) -> None:
         self._tell_waiting_askers(cell, reason)
+        if cell.current is not None and cell.task is not None:  # its handler will not finish
+            self._core.failures.interrupted(cell, cell.current, reason)
         self._core.inspecting.ended(cell, reason)
         self._discard(cell)
         self._core.bonds.ended(cell, reason)
@@ -354,15 +337,16 @@ class Lifecycle:
             cell.task = None
         cell.state = State.HELD
         cell.actor = None
+        cell.history = None
         cell.context = None
         cell.current = None
         cell.effects = []
-        cell.blocked.clear()
         cell.busy = False
         cell.deferred.clear()
         kept = [entry for entry in cell.queue if entry.kind >= 0 or entry.kind == INSPECTION]
         own = sum(e.kind in (CONTINUE, TIMER, SIGNAL) for e in (*cell.postponed, *cell.queue))
-        self._core.counters[counters.DROPPED] += own
+        self._core.counters[counters.ENDED] += own + len(cell.blocked)
+        cell.blocked.clear()
         cell.postponed.clear()
         cell.queue = deque(kept)
 
@@ -382,6 +366,8 @@ class Lifecycle:
                 if entry.holds_place:
                     self._core.free_places(cell, entry.source, 1)
                 self._core.failures.refuse(cell, entry, ActorNotFoundError(reason))
+            elif entry.kind != STOP:
+                self._core.counters[counters.ENDED] += 1
 
 
 def _check_start(cell: Cell, value: object) -> None:

@@ -75,7 +75,7 @@ class Monitors:
             self._send(found.to.address.home, found.to.address.key, Unwatch(monitor.number))
         elif found is None and flush and cell.has_mail:
             kept = [entry for entry in cell.queue if not _is_about(entry.message, monitor)]
-            self._core.counters[counters.DROPPED] += len(cell.queue) - len(kept)
+            self._core.counters[counters.ENDED] += len(cell.queue) - len(kept)
             cell.queue.clear()
             cell.queue.extend(kept)
 

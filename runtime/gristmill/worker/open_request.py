@@ -10,6 +10,7 @@ from gristmill.ref import Address
 
 if TYPE_CHECKING:
     from gristmill.worker.asking import Asks
+    from gristmill.worker.cell import Cell
 
 R = TypeVar("R")
 
@@ -20,16 +21,24 @@ class OpenRequest(Generic[R]):
     Args:
         asks: the worker's open asks.
         number: the request's number.
+        origin: who asks.
         to: who was asked.
         name: what the request is called.
         future: gets the outcome.
     """
 
     def __init__(
-        self, asks: Asks, number: int, to: Address, name: str, future: asyncio.Future[Any]
+        self,
+        asks: Asks,
+        number: int,
+        origin: Cell,
+        to: Address,
+        name: str,
+        future: asyncio.Future[Any],
     ) -> None:
         self._asks = asks
         self._number = number
+        self._origin = origin
         self._to = to
         self._name = name
         self._future = future
@@ -44,7 +53,7 @@ class OpenRequest(Generic[R]):
     async def wait(self, timeout: float | None = None) -> bool:
         """Await the reply, ``timeout`` seconds at most; give whether it has come."""
         if not self.done and (timeout is None or timeout > 0):
-            await self._asks.settled(self._future, timeout)
+            await self._asks.settled(self._origin, self._to, self._future, timeout)
         return self.done
 
     async def result(self, timeout: float | None = None) -> R:

@@ -8,7 +8,7 @@ process, and at the next start of the node.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -19,14 +19,20 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(tuple[str, bytes])
 """A message as the journal keeps it: the sending actor's name, empty for none, and the body."""
 
-Transmit = Callable[[Address, str, int, bytes], None]
-"""Sends one message: target, sender's name, number, body."""
+
+class Transmit(Protocol):
+    """Sends one message."""
+
+    def __call__(
+        self, to: Address, sender: str, number: int, body: bytes, /, *, again: bool
+    ) -> None:
+        """Send it; ``again``: it may have been sent before."""
 
 
 class _Lane:
     """What is open for one target."""
 
-    __slots__ = ("acknowledged", "home", "open", "sent", "target")
+    __slots__ = ("acknowledged", "home", "latest", "open", "sent", "target")
 
     def __init__(self) -> None:
         self.open: deque[tuple[int, str, bytes]] = deque()
@@ -34,6 +40,8 @@ class _Lane:
         self.acknowledged = 0
         self.sent = 0
         """The highest number sent to the target's present process."""
+        self.latest = 0
+        """The highest number that may have been sent to anybody."""
         self.target: Address | None = None
         """Where the target is; None while it is nowhere."""
         self.home = (0, 0)
@@ -56,6 +64,7 @@ class Outbox:
             self._lane(target).open.append((number, *_decoder.decode(payload)))
         for lane in self._lanes.values():
             lane.acknowledged = lane.sent = lane.open[0][0] - 1
+            lane.latest = lane.open[-1][0]
 
     def __len__(self) -> int:
         """How many messages are open."""
@@ -72,8 +81,8 @@ class Outbox:
         if target is None:
             return
         if lane.sent == number - 1 and number - lane.acknowledged <= target.mailbox.capacity:
-            lane.sent = number
-            self._transmit(target, sender, number, body)
+            lane.sent = lane.latest = number
+            self._transmit(target, sender, number, body, again=False)
         else:
             self._advance(lane, target)
 
@@ -141,4 +150,6 @@ class Outbox:
         while lane.sent < last:
             lane.sent = max(lane.sent + 1, first)
             number, sender, body = lane.open[lane.sent - first]
-            self._transmit(target, sender, number, body)
+            again = number <= lane.latest
+            lane.latest = max(lane.latest, number)
+            self._transmit(target, sender, number, body, again=again)

@@ -27,6 +27,7 @@ from gristmill.metrics import (
     WorkerSnapshot,
     split,
 )
+from gristmill.metrics.wires import Wires
 from gristmill.transport.control import (
     ControlMessage,
     Metrics,
@@ -43,7 +44,7 @@ from gristmill.worker.activity import Activity
 from gristmill.worker.config import WorkerConfig
 from gristmill.worker.core import WorkerCore
 from gristmill.worker.output import WorkerOutput
-from gristmill.worker.traces import ACTIVITY, STACKS, write_stacks
+from gristmill.worker.traces import ACTIVITY, STACKS, WIRES, write_stacks
 
 _IDLE, _ASK_WAIT, _IO_WAIT, _POLL, _RECV, _DISPATCH, _SEND = map(
     int,
@@ -93,6 +94,8 @@ class WorkerProcess:
         self.pid = os.getpid()
         page = page_path(config)
         self._page = CounterPage.create(page, counters.NAMES)
+        self.counters: counters.Cells = self._page.counters
+        self.wires = Wires(page.with_suffix(WIRES))
         activity = Activity.create(page.with_suffix(ACTIVITY))
         self._stacks = write_stacks(page.with_suffix(STACKS))
         self._page_at = 0
@@ -106,7 +109,9 @@ class WorkerProcess:
         asyncio.set_event_loop(self.loop)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         endpoint = f"ipc://{config.run_dir}/{config.name}.{config.incarnation}"
-        self.plane = DataPlane(self.context, endpoint, config.address, config.incarnation)
+        self.plane = DataPlane(
+            self.context, endpoint, config.address, config.incarnation, self.wires
+        )
         self.post = self.plane.post
         self.outbound = self.plane.outbound
         self.arrays = ArrayExchange.of(config.run_dir, config.address, config.incarnation)
@@ -313,12 +318,9 @@ class WorkerProcess:
         return _IDLE
 
     def write_page(self) -> None:
-        """Publish times and counters where they outlive this process."""
+        """Publish times where they outlive this process, as the counters always are."""
         meter = self.meter
         self._page_at = meter.last
-        cells = self._page.counters
-        for position, value in enumerate(self.core.counters):
-            cells[position] = value
         self._page.write(
             (
                 *split(meter.classes, meter.shares),

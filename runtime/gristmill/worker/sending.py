@@ -36,11 +36,14 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _SER = int(TimeClass.SER)
+_SENT = counters.SENT
 REPLY_HEAD: Final = (REPLY,)
 """What the envelopes of all replies have in common."""
 _AT_LEAST_ONCE = DeliveryGuarantee.AT_LEAST_ONCE
 _EVENT_BACKLOG = 100_000
 """Envelopes that may wait for a process before events for it are dropped."""
+_OUTBOX = 100_000
+"""Tells of one actor that may wait for room."""
 
 
 class Sending:
@@ -82,10 +85,9 @@ class Sending:
         final: bool,
     ) -> None:
         """A process has died: its credit is void, and asks to it fail once the pipe is empty."""
-        lost = self._shell.disconnect(address)
+        self._shell.disconnect(address)
         incarnation = self.directory.incarnation(address)
         self._core.arrays.pool.peer_down(Process(address, incarnation))
-        self._core.counters[counters.DROPPED] += lost
         self._credit.reset(address)
         if self._outbox is not None:
             self._outbox.lost(address)
@@ -157,15 +159,31 @@ class Sending:
             self._core.meter.switch(previous)
 
     def _tell(self, origin: Cell | None, to: Address, body: bytes) -> None:
+        sent = self._core.counters
         if origin is not None and origin.blocked:
+            if len(origin.blocked) >= _OUTBOX:
+                raise MailboxFullError(
+                    f"{origin.label} has {_OUTBOX:,} messages that wait for room, the first for "
+                    f"{origin.blocked[0][0].label}; await ctx.tell(...) waits for each"
+                )
+            sent[_SENT] += 1
             origin.blocked.append((to, body))
-        elif not self._try_tell(origin, to, body):
+        elif not self._tell_counted(origin, to, body):
             if to.mailbox.overflow is OverflowPolicy.FAIL or origin is None or origin.is_at(to):
                 raise MailboxFullError(f"the mailbox of {to.label} is full")
+            sent[_SENT] += 1
             origin.blocked.append((to, body))
             origin.busy = True
             self._starve(to, origin)
-        self._core.counters[counters.SENT] += 1
+            self._core.starving.blocked(origin, to)
+
+    def _tell_counted(self, origin: Cell | None, to: Address, body: bytes) -> bool:
+        """Send a message if there is room for it, and count it; give whether there was."""
+        self._core.counters[_SENT] += 1  # first: what leaves was sent
+        if self._try_tell(origin, to, body):
+            return True
+        self._core.counters[_SENT] -= 1
+        return False
 
     def _try_tell(self, origin: Cell | None, to: Address, body: bytes) -> bool:
         """Send a message if there is room for it; give whether there was."""
@@ -202,7 +220,7 @@ class Sending:
         try:
             self._tell(origin, to, body)
         except MailboxFullError as error:
-            self._core.counters[counters.SENT] += 1
+            self._core.counters[_SENT] += 1
             self._core.failures.dead_letter(None, "", body, str(error))
 
     def _post_tell(self, origin: Cell | None, to: Address, body: bytes) -> None:
@@ -227,13 +245,14 @@ class Sending:
 
     def _tell_journaled(self, origin: Cell | None, to: Address, body: bytes) -> None:
         assert self._outbox is not None
-        self._core.counters[counters.SENT] += 1
         sender = origin.spec.name if origin is not None and origin.spec is not None else ""
         self._outbox.send(to, sender, body)
         if to.home == KEYED:
             self._core.keyed.want(to)
 
-    def _transmit(self, to: Address, sender: str, number: int, body: bytes) -> None:
+    def _transmit(self, to: Address, sender: str, number: int, body: bytes, *, again: bool) -> None:
+        self._core.counters[_SENT] += 1
+        self._core.counters[counters.RESENT] += again
         if to.home == self._here:
             entry = Entry(TELL, to.home, sender, number, 0.0, body, None, self._core.meter.last)
             self._core.deliver(to.key, [entry])
@@ -250,8 +269,7 @@ class Sending:
         """Send a message, waiting for credit."""
         if delivery is DeliveryGuarantee.AT_MOST_ONCE and not origin.durable:
             body = self._core.codec.encode(message)
-            await self.await_room(to, lambda: self._try_tell(origin, to, body))
-            self._core.counters[counters.SENT] += 1
+            await self.await_room(origin, to, lambda: self._tell_counted(origin, to, body))
         else:
             self.tell(to, message, delivery)
 
@@ -260,14 +278,15 @@ class Sending:
         place = to if to.home >= 0 else self._core.keyed.find(to)
         return self._core.keyed.has_room(to) if place is None else self._credit.take(place)
 
-    async def await_room(self, to: Address, take: Callable[[], bool]) -> None:
-        """Wait until ``take`` has found the room that it wants with an actor."""
+    async def await_room(self, origin: Cell, to: Address, take: Callable[[], bool]) -> None:
+        """Have an actor wait until ``take`` has found the room that it wants with another one."""
         while not take():
             if to.mailbox.overflow is OverflowPolicy.FAIL:
                 raise MailboxFullError(f"the mailbox of {to.label} is full")
             waiter = self._shell.create_future()
             self._starve(to, waiter)
-            await waiter
+            with self._core.starving.awaiting(origin, to, waiter):
+                await waiter
 
     def put(self, to: int, head: Head, number: int, body: bytes) -> None:
         """Send a message to another process, and lend its arrays."""
@@ -279,6 +298,8 @@ class Sending:
     def send_again(self, to: Address, head: Head, number: int, body: bytes) -> None:
         """Send a request once more, to the callee's next incarnation."""
         self._credit.take(to)
+        self._core.counters[_SENT] += 1
+        self._core.counters[counters.RESENT] += 1
         self.put(to.home, head, number, body)
 
     # --- replies, events, credit, acknowledgement ---
@@ -331,18 +352,22 @@ class Sending:
         self._shell.control(Subscribe(channel, self._here, subscriber, wanted))
 
     def _fan_out(self, origin: Cell | None, channel: str, body: bytes) -> None:
-        self._core.counters[counters.PUBLISHED] += 1
+        counted = self._core.counters
+        counted[counters.PUBLISHED] += 1
         sender = origin.key if origin is not None else 0
         for address, keys in self._subscribers.get(channel, {}).items():
             if address == self._here:
+                counted[_SENT] += len(keys)
                 for key in keys:
                     self._core.deliver_event(key, sender, body, self._core.meter.last)
             elif self._shell.waiting(address) < _EVENT_BACKLOG:
+                counted[_SENT] += 1  # its receiver counts the other copies
                 items = (EVENT, channel, keys, sender, body)
                 sealed = items if type(body) is bytes else self._seal(items, address)
                 self._shell.post(address, pack(sealed))
             else:
-                self._core.counters[counters.DROPPED] += len(keys)
+                counted[_SENT] += len(keys)
+                counted[counters.OVERFLOW] += len(keys)
 
     def answer(self, ticket: Ticket, value: Any) -> None:  # noqa: ANN401 - the reply
         """Answer a deferred request; an effect of a durable actor's handler."""
@@ -373,6 +398,8 @@ class Sending:
         effects, cell.effects = cell.effects, []
         for act, *arguments in effects:
             act(cell, *arguments)
+        if effects and cell.history is not None:
+            cell.history.snapshot_if_due()
         if entry.kind == TELL and entry.number:
             self._core.handling.journaled_is_done()
             if cell.durable and self.store is not None and cell.spec is not None:
@@ -385,9 +412,12 @@ class Sending:
 
     def journal(self, cell: Cell, kind: str, payload: bytes) -> None:
         """Append an event to the journal of an actor (an effect)."""
-        assert self.store is not None
-        assert cell.spec is not None
-        self.store.append(cell.spec.name, kind, payload)
+        assert cell.history is not None
+        cell.history.append(kind, payload)
+
+    def has_persisted(self, cell: Cell) -> bool:
+        """Tell whether the handler in progress has persisted an event, which waits for its end."""
+        return any(act == self.journal for act, *_ in cell.effects)
 
     def acknowledge(self, cell: Cell) -> None:
         """Say which at-least-once messages an actor has handled: the last one of each sender."""
@@ -432,6 +462,7 @@ class Sending:
             to, body = cell.blocked[0]
             if not self._try_tell(cell, to, body):
                 self._starve(to, cell)
+                self._core.starving.blocked(cell, to)
                 return
             cell.blocked.popleft()
         cell.busy = cell.task is not None

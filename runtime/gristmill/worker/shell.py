@@ -8,9 +8,11 @@ from random import Random
 from typing import Any, Protocol
 
 from gristmill.behaviours.context import Timer
+from gristmill.metrics.wires import Wires
 from gristmill.transport.control import ControlMessage, PeerInfo
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.outbound import Outbound
+from gristmill.worker.counters import Cells
 
 
 class Shell(Protocol):
@@ -23,6 +25,10 @@ class Shell(Protocol):
     node_id: str
     random: Random
     arrays: ArrayExchange
+    counters: Cells
+    """The process's :mod:`~gristmill.worker.counters`, where they outlive it."""
+    wires: Wires
+    """Counts what it exchanges with other processes."""
 
     def now(self) -> float:
         """Give monotonic time in seconds, the same clock for all processes of a node."""
@@ -60,8 +66,8 @@ class Shell(Protocol):
     def connect(self, peer: PeerInfo) -> None:
         """Open the way to a process."""
 
-    def disconnect(self, address: int) -> int:
-        """Close the way to a dead process; give how many envelopes still waited for it."""
+    def disconnect(self, address: int) -> None:
+        """Close the way to a dead process; what still waits for it is lost."""
 
     def report_metrics(self) -> None:
         """Send the process's accounting to the supervisor process."""

@@ -19,6 +19,8 @@ from gristmill.worker.activity import Sight, read_activity
 ACTIVITY: Final = ".activity"
 STACKS: Final = ".stacks"
 PAGE: Final = ".page"
+WIRES: Final = ".wires"
+"""What it has exchanged with others, see :mod:`~gristmill.metrics.wires`."""
 STACK_SIGNAL: Final = signal.SIGUSR1
 """Makes a worker write its stacks."""
 
@@ -69,5 +71,5 @@ def _crash(path: Path) -> tuple[str, ...]:
 
 def remove(page: Path) -> None:
     """Remove everything that a dead worker has left, its socket too."""
-    for suffix in (PAGE, ACTIVITY, STACKS, ""):
+    for suffix in (PAGE, WIRES, ACTIVITY, STACKS, ""):
         page.with_suffix(suffix).unlink(missing_ok=True)

@@ -11,6 +11,7 @@ from gristmill.messages import Event
 from gristmill.ref import Address
 from gristmill.supervision import ExitReason, Lost
 from gristmill.transport.inspection import Watch
+from gristmill.worker import counters
 from gristmill.worker.cell import TIMER, Cell, Entry
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def watch(
         error = future.exception()
         reason = future.result() if error is None else Lost(str(error))
         entry = Entry(TIMER, 0, watcher.key, 0, 0.0, b"", make(reason), core.meter.last)
+        core.counters[counters.SENT] += 1
         core.deliver(watcher.key, [entry])
         core.shell.request_turn()
 
