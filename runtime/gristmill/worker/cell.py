@@ -73,10 +73,8 @@ class State(IntEnum):
 
 
 _ANY_MAILBOX = Mailbox()
-_CHAINED = 64
 _CONTAINERS: dict[str, Callable[[], Any]] = {
     "acknowledged": dict, "attempts": dict, "blocked": deque,
-    "chained": lambda: deque(maxlen=_CHAINED),
     "deferred": dict, "effects": list, "failures": FailureHistory, "handlers": dict,
     "marks": dict, "owed": dict, "postponed": list, "queue": deque, "stats": dict, "timers": set,
     "watchers": list,
@@ -87,7 +85,7 @@ class Cell:
     """One actor. Its fields belong to the worker's core."""
 
     __slots__ = (
-        "acknowledged", "actor", "attempts", "awaited", "blocked", "busy", "chained", "context",
+        "acknowledged", "actor", "attempts", "awaited", "blocked", "busy", "context",
         "credit_lot", "current", "decode", "deferred", "durable", "effects", "failures",
         "given_up", "handlers", "history", "incarnation", "inserted", "key", "label", "mailbox",
         "marks", "owed", "path", "postponed", "queue", "scheduled", "spec", "state", "stats",
@@ -113,8 +111,6 @@ class Cell:
     """What its class's ``on_failure`` has decided up to now, over its incarnations."""
     blocked: deque[tuple[Address, bytes]]
     """Sends that wait for credit."""
-    chained: deque[Entry]
-    """The last asks that actors wait for (see :mod:`~gristmill.worker.cycles`), handled or not."""
     attempts: dict[tuple[int, int], Suspect]
     """The at-least-once messages that this actor has ended with, by sender and number."""
     timers: set[Any]

@@ -81,13 +81,12 @@ class Cycles:
         """
         self.chain_of(cell, to)
         with self.waiting(cell, to):
-            for entry in tuple(cell.chained):
+            for entry in [each for each in cell.queue if type(each.sender) is list]:
                 self._look(cell, entry)
             yield
 
     def came(self, cell: Cell, entries: list[Entry]) -> None:
         """Asks that actors wait for have come into a mailbox."""
-        cell.chained.extend(entries)
         if cell.awaited:
             for entry in entries:
                 self._look(cell, entry)
@@ -99,8 +98,6 @@ class Cycles:
         for key, label in entry.sender:
             names.insert(1, label)
             if key in cell.awaited:
-                if entry not in cell.queue:  # it has been handled
-                    return
                 cell.queue.remove(entry)
                 if entry.holds_place:
                     self._core.free_places(cell, entry.source, 1)
