@@ -27,7 +27,7 @@ from support.channels import (
 from support.waiting import eventually
 
 _names = (f"contract-{number}" for number in itertools.count())
-BACKENDS = {"memory": ChannelConfig(), "redis": "redis_config"}
+BACKENDS = {"memory": ChannelConfig(), "redis": "redis_config", "kafka": "kafka_config"}
 
 
 @pytest.fixture(scope="module", params=list(BACKENDS))

@@ -51,7 +51,7 @@ class Member:
     ) -> None:  # fmt: skip
         self.intake = Intake(100, Retries(3, 0.0))
         self.intake.open = True
-        self.source: Any = driver.source(Listen(channel, group, start), name)
+        self.source: Any = driver.source(Listen(channel, group, start), name, lasting=True)
         self.handed: dict[int, Delivery] = {}
 
     def poll(self) -> list[int]:

@@ -8,7 +8,6 @@ from gristmill.channels.contract import Capabilities, ChannelBackend, Listen
 from gristmill.channels.driver import Driver
 from gristmill.channels.intake import Retries
 from gristmill.config import ChannelConfig
-from gristmill.errors import ConfigError
 from gristmill.messages import Event
 
 
@@ -58,7 +57,9 @@ def make_driver(kind: ChannelBackend, config: ChannelConfig) -> Driver:
         from gristmill.channels.redis.driver import RedisDriver  # noqa: PLC0415 - only when on
 
         return RedisDriver(config)
-    raise ConfigError("[channel] use_kafka = true: this version has no Kafka channel yet")
+    from gristmill.channels.kafka.driver import KafkaDriver  # noqa: PLC0415 - only when on
+
+    return KafkaDriver(config)
 
 
 def retries_of(config: ChannelConfig) -> Retries:

@@ -37,6 +37,7 @@ class Consumer:
         retries: how often an event is tried.
         hand_over: takes what the subscriber gets.
         lost: is told, on the consumer's thread, how many events the broker has dropped unread.
+        lasting: whether the subscriber has successors of the same name.
     """
 
     def __init__(
@@ -47,6 +48,8 @@ class Consumer:
         retries: Retries,
         hand_over: HandOver,
         lost: Callable[[int], None],
+        *,
+        lasting: bool,
     ) -> None:
         self.listen = listen
         self.kind = driver.kind
@@ -54,6 +57,7 @@ class Consumer:
         self._member = member
         self._hand_over = hand_over
         self._lost = lost
+        self._lasting = lasting
         self._intake = Intake(listen.window, retries)
         self._changed = self._intake.changed
         self._closing = False
@@ -75,6 +79,10 @@ class Consumer:
         """The subscriber's incarnation has ended; what it had not handled comes again."""
         with self._changed:
             self._intake.returned()
+
+    def begin(self, token: int) -> bool:
+        """The subscriber begins to handle an event; give whether it still should."""
+        return self._intake.begin(token)
 
     def is_current(self, token: int) -> bool:
         """Tell whether an event that was handed over is still the subscriber's."""
@@ -119,7 +127,7 @@ class Consumer:
         while not self._closing:
             try:
                 if source is None:
-                    source = self._driver.source(self.listen, self._member)
+                    source = self._driver.source(self.listen, self._member, lasting=self._lasting)
                 self._step(source)
             except Exception as error:  # a subscription that ends for any reason is deaf for ever
                 failures += 1

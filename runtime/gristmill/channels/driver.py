@@ -36,6 +36,9 @@ class Producer(Protocol):
             BrokerRefusedError: one of them will never be.
         """
 
+    def interrupt(self) -> None:
+        """Have a :meth:`send` under way give up soon; from any thread."""
+
     def close(self) -> None:
         """Let go of the connection."""
 
@@ -87,12 +90,13 @@ class Driver(Protocol):
     def producer(self) -> Producer:
         """Make a producer; it connects when it is first used."""
 
-    def source(self, listen: Listen, member: str) -> Source:
-        """Make a source; it connects when it is first polled.
+    def source(self, listen: Listen, member: str, *, lasting: bool) -> Source:
+        """Make a source.
 
         Args:
             listen: what to hear.
-            member: the name of the member, the same for all its incarnations.
+            member: the name of the member.
+            lasting: whether it has successors of the same name, which take over at once.
         """
 
     def read(self, channel: str, start: Start | Mapping[int, str]) -> Iterator[Delivery]:

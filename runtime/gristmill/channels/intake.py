@@ -49,6 +49,8 @@ class _Item:
     failures: int
     stage: _Stage = _Stage.WAITING
     token: int = 0
+    begun: bool = False
+    """Its handler runs, or has run and is not committed."""
     retry_at: float = 0.0
     reason: str = ""
 
@@ -177,7 +179,7 @@ class Intake:
                     break  # those behind it wait for it
                 if item.stage is _Stage.WAITING:
                     self._token += 1
-                    item.stage, item.token = _Stage.HANDED, self._token
+                    item.stage, item.token, item.begun = _Stage.HANDED, self._token, False
                     self._handed[self._token] = item
                     found.append((self._token, item.delivery))
         return found
@@ -192,6 +194,23 @@ class Intake:
     def is_current(self, token: int) -> bool:
         """Tell whether what was handed over with a token is still to be handled."""
         return token in self._handed
+
+    @_locked
+    def begin(self, token: int) -> bool:
+        """The subscriber begins to handle an event; give whether it still should."""
+        item = self._handed.get(token)
+        if item is None:
+            return False
+        item.begun = True
+        return True
+
+    @_locked
+    def withdraw(self, partition: int) -> bool:
+        """Take back what has not been begun; give whether something was begun and not handled."""
+        found = self._partitions.get(partition)
+        items = [i for i in found.items if i.stage is _Stage.HANDED] if found is not None else []
+        self._take_back(item for item in items if not item.begun)
+        return any(item.begun for item in items)
 
     # --- what became of it ---
 

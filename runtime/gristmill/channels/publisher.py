@@ -48,6 +48,7 @@ class Publisher:
         self._changed = threading.Condition()
         self._closing = False
         self._thread: threading.Thread | None = None
+        self._producer: Producer | None = None
 
     def __len__(self) -> int:
         """How many events wait."""
@@ -83,17 +84,19 @@ class Publisher:
                 self._changed.wait(left)
             self._closing = True
             self._changed.notify_all()
+            if self._producer is not None:
+                self._producer.interrupt()
         if self._thread is not None:
             self._thread.join(1.0)
         return len(self._waiting)
 
     def _run(self) -> None:
-        producer: Producer | None = None
         failures = 0
         while (batch := self._next()) is not None:
             try:
-                producer = producer or self._driver.producer()
-                producer.send(batch)
+                if self._producer is None:
+                    self._producer = self._driver.producer()
+                self._producer.send(batch)
             except BrokerRefusedError as error:
                 self._drop(batch, error)
             except Exception as error:  # whatever it is, nothing may be lost by it
@@ -102,9 +105,7 @@ class Publisher:
                 if failures == 1 or not known:
                     text = f"{self._driver.kind}: {error}; what is published waits"
                     _log.warning("%s", text, exc_info=None if known else error)
-                if producer is not None:
-                    producer.close()
-                    producer = None
+                self._let_go()
                 with self._changed:
                     if not self._closing:
                         self._changed.wait_for(
@@ -115,6 +116,10 @@ class Publisher:
                     _log.warning("%s is back", self._driver.kind)
                     failures = 0
                 self._confirm(batch, len(batch))
+        self._let_go()
+
+    def _let_go(self) -> None:
+        producer, self._producer = self._producer, None
         if producer is not None:
             producer.close()
 

@@ -95,7 +95,13 @@ class ClientBrokers:
                 taker.take(delivery.body, partial(consumer.handled, token))
 
         consumer = Consumer(
-            driver, listen, member, retries_of(self._config), hand_over, self._were_lost
+            driver,
+            listen,
+            member,
+            retries_of(self._config),
+            hand_over,
+            self._were_lost,
+            lasting=False,
         )
         consumer.open()
         self._consumers.append(consumer)

@@ -180,6 +180,7 @@ class Records:
                 retries_of(self._config),
                 partial(self._from_consumer, subscriber),
                 self._were_lost,
+                lasting=cell.spec is not None and bool(cell.spec.name),
             )
             if cell.state is State.RUNNING:
                 consumer.open()
@@ -260,7 +261,7 @@ class Records:
         handed = self._handed.get(entry.number)
         if handed is None:
             return False
-        if not handed.consumer.is_current(handed.token):
+        if not handed.consumer.begin(handed.token):
             self._pop(entry.number)
             return False
         if entry.number not in self._begun:  # else it was postponed

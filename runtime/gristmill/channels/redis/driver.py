@@ -86,8 +86,9 @@ class RedisDriver:
         """Make a producer."""
         return RedisProducer(self.connect(), self.config)
 
-    def source(self, listen: Listen, member: str) -> Source:
+    def source(self, listen: Listen, member: str, *, lasting: bool) -> Source:
         """Make a source."""
+        del lasting  # a lease knows its owner by name
         client = self.connect()
         if not listen.group:
             return RedisListener(client, listen, self.config)
@@ -156,6 +157,9 @@ class RedisProducer:
             found = (keys, self._client.partitions(keys, self._config.partitions))
             self._channels[name] = found
         return found
+
+    def interrupt(self) -> None:
+        """Do nothing: the server has a few seconds to answer."""
 
     def close(self) -> None:
         """Let go of the connection."""
