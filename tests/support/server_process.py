@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -75,6 +76,13 @@ class ServerProcess:
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
         self._process = None
+
+    def pause(self, seconds: float) -> None:
+        """Let it stand still for a while."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        time.sleep(seconds)
+        self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """End it, and remove what it has written."""
