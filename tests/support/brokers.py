@@ -56,7 +56,7 @@ def kafka_config(kafka_broker: KafkaBroker | MockCluster) -> ChannelConfig:
         use_in_memory=False,
         use_kafka=True,
         kafka_brokers=(kafka_broker.address,),
-        kafka_session_seconds=2.0,
+        kafka_session_seconds=kafka_broker.session_seconds,
         partitions=4,
         max_attempts=3,
         retry_seconds=0.02,

@@ -62,6 +62,8 @@ class KafkaBroker(ServerProcess):
 
     name = "kafka"
     start_seconds = 40.0
+    session_seconds = 2.0
+    """How short a session may be."""
 
     def __init__(self, libraries: Path) -> None:
         super().__init__()

@@ -10,6 +10,8 @@ from confluent_kafka import Producer
 class MockCluster:
     """One broker inside this process, which other processes can reach; it can't be restarted."""
 
+    session_seconds = 6.0  # it lets every group wait for 3 s
+
     def __init__(self) -> None:
         self.address = ""
         self._producer: Any = None

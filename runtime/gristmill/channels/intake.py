@@ -128,9 +128,18 @@ class Intake:
 
     @_locked
     def wants_more(self, partition: int) -> bool:
-        """Tell whether more of a partition should be fetched."""
+        """Tell whether more of a partition should be fetched.
+
+        Twice the window is open at most, if no partition would starve by that.
+        """
         found = self._partitions.get(partition)
-        return found is not None and len(found.items) < self._window
+        return found is not None and (not found.items or self.room > 0)
+
+    @property
+    @_locked
+    def room(self) -> int:
+        """How many more should be fetched, for all partitions together."""
+        return 2 * self._window - sum(len(p.items) for p in self._partitions.values())
 
     @_locked
     def holds(self, partition: int, position: str) -> bool:

@@ -105,8 +105,9 @@ class Topics:
             # nobody makes topics by order here (librdkafka's mock cluster), but for who asks
             asking = settings_of(self._config, allow_auto_create_topics=True)
             made = asked(lambda: AdminClient(asking).list_topics(name, ANSWER_SECONDS))
-            if made.topics[name].error is not None:
-                raise BrokerDownError(f"topic {name!r}: {made.topics[name].error.str()}")
+            error = made.topics[name].error
+            if error is not None:
+                raise BrokerDownError(f"topic {name!r}: {error.str()}")
         else:
             self._create(name)
         self._known.add(name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 from gristmill.channels.contract import Listen, Start
@@ -23,6 +24,8 @@ from gristmill.channels.sharing import share_of, to_change
 from gristmill.config import ChannelConfig
 
 _PAGE = 100
+_TOGETHER_BELOW = 2
+"""With so few attempts an event that was delivered once is fetched alone already."""
 _RENEWALS = 4
 """How often a lease is renewed in its time."""
 
@@ -75,8 +78,9 @@ class RedisMember:
         self, client: RedisClient, intake: Intake, streams: dict[str, str], seconds: float
     ) -> None:
         block = max(1, int(seconds * 1000))
+        count = max(1, min(_PAGE, intake.room // len(streams)))
         found: Any = client.redis.xreadgroup(
-            self._group, self._member, streams, count=_PAGE, block=block
+            self._group, self._member, streams, count=count, block=block
         )
         for stream, entries in found or ():
             partition = int(stream.rpartition(b":")[2])
@@ -92,18 +96,36 @@ class RedisMember:
         intake.receive(delivery_of(partition, name, fields, deaths))
 
     def _fetch_left(self, client: RedisClient, intake: Intake) -> None:
-        """Fetch what a predecessor has not finished, one by one: it may be what has killed it."""
+        """Fetch what a predecessor has not finished.
+
+        At first all of it; if that ends badly too, one by one: it may be what has killed its owner,
+        and the server counts a delivery of everything that is fetched with it.
+        """
+        batches: dict[int, dict[str, int]] = {}
+        pipe = client.redis.pipeline(transaction=False)
         for partition, left in list(self._left.items()):
             if not left:
                 del self._left[partition]
             elif not intake.has_open(partition):
-                entry, deliveries = left.popleft()
+                batch = batches[partition] = dict(self._next_left(left))
                 stream = self._keys.stream(partition)
-                claimed: Any = client.redis.xclaim(stream, self._group, self._member, 0, [entry])
-                if claimed and claimed[0][1]:
-                    self._receive(intake, partition, claimed[0], deliveries)
+                pipe.xclaim(stream, self._group, self._member, 0, list(batch))
+        for (partition, batch), claimed in zip(batches.items(), pipe.execute(), strict=True):
+            there = {entry[0].decode(): entry for entry in claimed if entry and entry[1]}
+            for name, deliveries in batch.items():
+                if name in there:
+                    self._receive(intake, partition, there[name], deliveries)
                 else:  # it has been dropped from the stream, which the next event tells
-                    client.redis.xack(stream, self._group, entry)
+                    client.redis.xack(self._keys.stream(partition), self._group, name)
+
+    def _next_left(self, left: deque[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+        together = self._config.max_attempts > _TOGETHER_BELOW
+        yield left[0]
+        together &= left.popleft()[1] == 1
+        for _ in range(_PAGE - 1):
+            if not together or not left or left[0][1] != 1:
+                return
+            yield left.popleft()
 
     # --- partitions ---
 
