@@ -19,7 +19,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from gristmill import Actor, Breaker, Node, Ref
-from gristmill.channels import backends_of
+from gristmill.channels import ChannelBackend, Start, backends_of
+from gristmill.channels.broker import make_driver
 from gristmill.config import ChannelConfig, Config, NodeConfig, PoolConfig
 from gristmill.errors import ConfigError
 from gristmill.node.application import Application
@@ -28,7 +29,7 @@ from gristmill.placement.ring import HashRing
 from gristmill.supervision import ChildSpec, SupervisorSpec
 from gristmill_orders.config import OrderProcessorConfig, bootstrap
 from gristmill_orders.effects import INVENTORY, PAYMENT, SHIPPING
-from gristmill_orders.processor import OrderProcessorActor
+from gristmill_orders.processor import ORDERS, OrderProcessorActor
 from gristmill_orders.saga import SagaPolicy
 from gristmill_orders.services import (
     InventoryServiceActor,
@@ -167,6 +168,23 @@ def has_subscribers(config: Config) -> bool:
     """Tell whether a backend is on that has groups, which subscribers need."""
     channels = config.section(ChannelConfig)
     return channels.use_redis or channels.use_kafka
+
+
+def begin_groups(config: Config, run: str) -> None:
+    """Have the subscribers of a run hear of its orders and of no earlier ones.
+
+    Raises:
+        ConfigError: the client library of a server is not installed.
+        ChannelUnavailableError: a server can't be reached.
+    """
+    channels = config.section(ChannelConfig)
+    for kind in backends_of(channels):
+        if kind is not ChannelBackend.MEMORY:
+            driver = make_driver(kind, channels)
+            driver.check()
+            for subscriber in SUBSCRIBERS:
+                driver.begin(ORDERS, group_of(subscriber, run), Start.NEW)
+            return  # they listen to the first one
 
 
 def _subscribers(

@@ -16,7 +16,7 @@ from gristmill.config import Config, NodeConfig
 from gristmill.errors import ActorError, AskTimeoutError, UsageError
 from gristmill.metrics import Report
 from gristmill.node.status import NodeStatus
-from gristmill_orders.app import MAX_RESTARTS, OrderService
+from gristmill_orders.app import MAX_RESTARTS, OrderService, begin_groups
 from gristmill_orders.audit import AuditResult
 from gristmill_orders.driver import Driver, Progress
 from gristmill_orders.effects import INVENTORY
@@ -136,6 +136,7 @@ def run_orders(
     folder.prepare(record)
     interrupt = _Interrupt()
     name = secrets.token_hex(6)
+    begin_groups(config, name)
     service = OrderService(
         config, world, folder.journal, max_restarts=settings.max_restarts, run=name
     )

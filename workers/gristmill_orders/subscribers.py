@@ -34,6 +34,11 @@ def group_of(subscriber: str, run: str) -> str:
     return f"{subscriber}-{run}" if run else subscriber
 
 
+def start_of(run: str) -> Start:
+    """Give where a subscriber begins: a run is on its own, the service has a past."""
+    return Start.NEW if run else Start.EARLIEST
+
+
 class RevenueChanged(Event):
     """What an order has brought so far, in cents; journaled by the projection."""
 
@@ -61,13 +66,13 @@ class RevenueActor(Actor):
     facets = (Durable(),)
 
     def __init__(self, run: str) -> None:
-        self._group = group_of(REVENUE, run)
+        self._group, self._start = group_of(REVENUE, run), start_of(run)
         self._days: Counter[str] = Counter()
         self._orders: dict[str, tuple[int, int]] = {}
 
     def on_start(self, ctx: Context) -> None:
-        """Listen to every order there ever was."""
-        ctx.subscribe(ORDERS, group=self._group, start=Start.EARLIEST)
+        """Listen to orders."""
+        ctx.subscribe(ORDERS, group=self._group, start=self._start)
 
     def apply(self, event: RevenueChanged) -> None:
         """Take a change in, live or from the journal."""
@@ -125,12 +130,12 @@ class AuditLogActor(Actor):
     """
 
     def __init__(self, path: str, run: str) -> None:
-        self._group = group_of(AUDIT_LOG, run)
+        self._group, self._start = group_of(AUDIT_LOG, run), start_of(run)
         self._file = Path(path).open("ab", buffering=0)  # noqa: SIM115 - open for the actor's life
 
     def on_start(self, ctx: Context) -> None:
-        """Listen to every order there ever was."""
-        ctx.subscribe(ORDERS, group=self._group, start=Start.EARLIEST)
+        """Listen to orders."""
+        ctx.subscribe(ORDERS, group=self._group, start=self._start)
 
     @handles
     def log(self, event: AnyOrderEvent) -> None:
@@ -190,8 +195,8 @@ class NoticesActor(GenEvent):
     handlers = {"customer": CustomerNotices, "shipping": ShippingNotices}  # noqa: RUF012 - GenEvent reads it once
 
     def __init__(self, run: str) -> None:
-        self._group = group_of(NOTICES, run)
+        self._group, self._start = group_of(NOTICES, run), start_of(run)
 
     def on_start(self, ctx: Context) -> None:
-        """Listen to every order there ever was."""
-        ctx.subscribe(ORDERS, group=self._group, start=Start.EARLIEST)
+        """Listen to orders."""
+        ctx.subscribe(ORDERS, group=self._group, start=self._start)

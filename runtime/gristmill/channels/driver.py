@@ -110,6 +110,13 @@ class Driver(Protocol):
             ChannelUnavailableError: the broker can't be reached.
         """
 
+    def begin(self, channel: str, group: str, start: Start) -> None:
+        """Give a group its position, unless it has one; before it has members.
+
+        Raises:
+            ChannelUnavailableError: the broker can't be reached.
+        """
+
     def lag(self, channel: str, group: str) -> int:
         """Count the events that a group has not handled.
 

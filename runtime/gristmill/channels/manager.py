@@ -67,6 +67,23 @@ class ChannelManager:
         listen = listening(listen)
         self.choose(listen).subscribe(listen, subscriber, wanted=wanted)
 
+    def begin(
+        self,
+        channel: str,
+        group: str,
+        *,
+        start: Start | str = Start.NEW,
+        backend: ChannelBackend | str | None = None,
+    ) -> None:
+        """Give a group its position, unless it has one: what is published from now on is its.
+
+        Raises:
+            UsageError: no backend that is on has groups.
+            ChannelUnavailableError: its server can't be reached.
+        """
+        listen = Listen(channel, group, backend=_backend(backend))
+        self._server(listen).begin(channel, group, Start(start))
+
     def lag(self, channel: str, group: str, *, backend: ChannelBackend | str | None = None) -> int:
         """Count the events of a channel that a group has not handled.
 

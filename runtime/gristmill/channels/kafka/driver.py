@@ -14,7 +14,14 @@ from gristmill.channels.contract import (
     Start,
 )
 from gristmill.channels.driver import BrokerDownError, Source
-from gristmill.channels.kafka.client import ANSWER_SECONDS, as_name, delivery_of, settings_of
+from gristmill.channels.kafka.client import (
+    ANSWER_SECONDS,
+    Topics,
+    as_name,
+    asked,
+    delivery_of,
+    settings_of,
+)
 from gristmill.channels.kafka.private import KafkaListener, bounds, open_reader
 from gristmill.channels.kafka.producer import KafkaProducer
 from gristmill.channels.kafka.source import KafkaMember
@@ -103,6 +110,30 @@ class KafkaDriver:
     def _bounds(self, consumer: Any, channel: str) -> dict[int, tuple[int, int]]:  # noqa: ANN401 - a confluent Consumer has no types
         try:
             return bounds(consumer, channel)
+        except BrokerDownError as error:
+            raise self._unavailable(str(error)) from None
+
+    def begin(self, channel: str, group: str, start: Start) -> None:
+        """Give a group its position, unless it has one."""
+        from confluent_kafka import Consumer, TopicPartition  # noqa: PLC0415 - only when on
+
+        settings = settings_of(
+            self.config, group_id=f"{channel}.{as_name(group)}", enable_auto_commit=False
+        )
+        early = start is Start.EARLIEST
+        try:
+            Topics(self.config).ensure(channel)
+            with closing(Consumer(settings)) as consumer:
+                ends = bounds(consumer, channel)
+                places = [TopicPartition(channel, number) for number in ends]
+                found = asked(lambda: consumer.committed(places, timeout=ANSWER_SECONDS))
+                fresh = [
+                    TopicPartition(channel, place.partition, ends[place.partition][not early])
+                    for place in found
+                    if place.offset < 0
+                ]
+                if fresh:
+                    asked(lambda: consumer.commit(offsets=fresh, asynchronous=False))
         except BrokerDownError as error:
             raise self._unavailable(str(error)) from None
 

@@ -116,6 +116,13 @@ class RedisDriver:
                 yield delivery_of(partition, entry, fields)
             begin = f"({page[-1][0].decode()}"
 
+    def begin(self, channel: str, group: str, start: Start) -> None:
+        """Give a group its position, unless it has one."""
+        keys = Keys(channel)
+        with closing(self._reach()) as client:
+            for partition in range(client.partitions(keys, self.config.partitions)):
+                client.begin(keys, group, partition, "0" if start is Start.EARLIEST else "$")
+
     def lag(self, channel: str, group: str) -> int:
         """Count the events that a group has not handled."""
         keys = Keys(channel)
