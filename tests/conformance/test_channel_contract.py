@@ -14,6 +14,7 @@ from gristmill import Node, Ref
 from gristmill.channels import Capabilities, ChannelBackend, ChannelClosedError, Start
 from gristmill.config import ChannelConfig
 from gristmill.errors import ActorError, UsageError
+from support.brokers import needs_real
 from support.channels import (
     Author,
     DurableAuthor,
@@ -134,11 +135,19 @@ def test_what_a_backend_can_not_do_is_declared_and_refused(node: Node, channel: 
             node.channels.lag(channel, "g")
 
 
+@pytest.fixture
+def kills(node: Node, request: pytest.FixtureRequest) -> None:
+    """Skip a test that kills members where they would not be back soon."""
+    if ChannelBackend.KAFKA in node.channels.capabilities:
+        needs_real(request.getfixturevalue("kafka_broker"))
+
+
 def needs(node: Node, capability: str) -> None:
     if not getattr(can(node), capability):
         pytest.skip(f"this backend declares that it has no {capability}")
 
 
+@pytest.mark.usefixtures("kills")
 def test_members_of_a_group_share_events_and_groups_do_not(node: Node, channel: str) -> None:
     needs(node, "groups")
     author = node.spawn(Author)
@@ -207,6 +216,7 @@ def test_lag_counts_what_a_group_has_not_handled(node: Node, channel: str) -> No
         eventually(lambda: node.channels.lag(channel, "g") == 4, "one is handled", 10)
 
 
+@pytest.mark.usefixtures("kills")
 @pytest.mark.parametrize("trouble", ["raise", "nack", "kill"])
 def test_what_was_not_handled_comes_again_in_order(
     node: Node, channel: str, trouble: str, tmp_path: Path
@@ -224,6 +234,7 @@ def test_what_was_not_handled_comes_again_in_order(
     reader.stop()
 
 
+@pytest.mark.usefixtures("kills")
 @pytest.mark.parametrize("trouble", ["raise", "nack", "kill"])
 def test_what_never_works_becomes_a_dead_letter_and_the_rest_goes_on(
     node: Node, channel: str, trouble: str
@@ -245,6 +256,7 @@ def test_what_never_works_becomes_a_dead_letter_and_the_rest_goes_on(
     reader.stop()
 
 
+@pytest.mark.usefixtures("kills")
 def test_nothing_that_is_committed_is_lost_or_doubled_when_workers_are_killed(
     node: Node, channel: str
 ) -> None:

@@ -23,6 +23,7 @@ from gristmill.channels.kafka.driver import KafkaDriver
 from gristmill.channels.kafka.source import KafkaMember
 from gristmill.channels.records import Delivery, Publication
 from gristmill.config import ChannelConfig
+from support.brokers import needs_real
 from support.kafka_broker import KafkaBroker
 from support.waiting import eventually
 
@@ -136,8 +137,9 @@ def test_KF01_KF03_what_is_committed_is_the_offset_behind_a_handled_prefix(
 
 
 def test_KF02_what_was_handled_and_not_committed_comes_again(
-    driver: KafkaDriver, channel: str, join: Callable[..., Member]
+    driver: KafkaDriver, channel: str, join: Callable[..., Member], kafka_broker: KafkaBroker
 ) -> None:
+    needs_real(kafka_broker)
     publish(driver, channel, 1, 4)
     first = join("a", lasting=True)
     first.handle = lambda delivery: delivery.number <= 2
@@ -205,8 +207,9 @@ while True:
 
 
 def test_KF06_partitions_are_divided_and_those_of_the_dead_go_to_the_survivor(
-    driver: KafkaDriver, channel: str, join: Callable[..., Member]
+    driver: KafkaDriver, channel: str, join: Callable[..., Member], kafka_broker: KafkaBroker
 ) -> None:
+    needs_real(kafka_broker)
     survivor = join("survivor")
     eventually(lambda: len(survivor.intake.partitions) == 4, "alone it has all", 20)
     member = subprocess.Popen(
@@ -224,8 +227,9 @@ def test_KF06_partitions_are_divided_and_those_of_the_dead_go_to_the_survivor(
 
 
 def test_KF07_a_handler_in_progress_is_finished_and_committed_before_the_partition_moves(
-    driver: KafkaDriver, channel: str, join: Callable[..., Member]
+    driver: KafkaDriver, channel: str, join: Callable[..., Member], kafka_broker: KafkaBroker
 ) -> None:
+    needs_real(kafka_broker)
     for number in range(1, 21):
         publish(driver, channel, number, number, key=f"key-{number}")
     first = join("first")
@@ -249,8 +253,9 @@ def test_KF07_a_handler_in_progress_is_finished_and_committed_before_the_partiti
 
 
 def test_KF09_a_commit_from_an_old_generation_is_told_and_not_tried_again(
-    driver: KafkaDriver, channel: str, join: Callable[..., Member]
+    driver: KafkaDriver, channel: str, join: Callable[..., Member], kafka_broker: KafkaBroker
 ) -> None:
+    needs_real(kafka_broker)
     publish(driver, channel, 1, 3)
     old = join("a", lasting=True)
     old.handle = lambda _: False
@@ -263,8 +268,9 @@ def test_KF09_a_commit_from_an_old_generation_is_told_and_not_tried_again(
 
 
 def test_KF10_a_slow_handler_costs_no_membership(
-    driver: KafkaDriver, channel: str, join: Callable[..., Member]
+    driver: KafkaDriver, channel: str, join: Callable[..., Member], kafka_broker: KafkaBroker
 ) -> None:
+    needs_real(kafka_broker)
     publish(driver, channel, 1, 300)
     member = join("slow")
     until = time.monotonic() + 2 * driver.config.kafka_session_seconds
@@ -289,8 +295,9 @@ def test_KF13_another_session_is_deduplicated_by_the_subscribers_mark(
 
 
 def test_KF15_a_rebalance_that_waits_for_a_handler_blocks_no_fetch_of_others(
-    driver: KafkaDriver, channel: str, join: Callable[..., Member]
+    driver: KafkaDriver, channel: str, join: Callable[..., Member], kafka_broker: KafkaBroker
 ) -> None:
+    needs_real(kafka_broker)
     one, two = join("one"), join("two")
     eventually(lambda: shared(one, two), "a disjoint cover", 20)
     three = join("three")
@@ -323,8 +330,7 @@ def test_KF12_the_producer_is_idempotent_with_all_acknowledgements(
     driver: KafkaDriver, channel: str, kafka_broker: KafkaBroker
 ) -> None:
     """Stop the broker's process while a batch is on its way: its requests are sent again."""
-    if not isinstance(kafka_broker, KafkaBroker):
-        pytest.skip("the mock can't be stopped")
+    needs_real(kafka_broker)
     publish(driver, channel, 1, 1)
     producer = driver.producer()
     stop = threading.Event()

@@ -49,6 +49,12 @@ def kafka_broker(own_temporary_directory: object) -> Iterator[KafkaBroker | Mock
     broker.close()
 
 
+def needs_real(broker: object) -> None:
+    """Skip a test that librdkafka's mock cluster can't serve."""
+    if isinstance(broker, MockCluster):
+        pytest.skip("the mock cluster knows no static members, and each rebalance takes 3 s there")
+
+
 @pytest.fixture(scope="session")
 def kafka_config(kafka_broker: KafkaBroker | MockCluster) -> ChannelConfig:
     """Give the settings of a node with Kafka alone, and short times."""

@@ -90,6 +90,8 @@ class KafkaBroker(ServerProcess):
             "transaction.state.log.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
             "group.min.session.timeout.ms": 500,
+            "broker.session.timeout.ms": 500,  # a killed one is soon forgotten, and may come back
+            "broker.heartbeat.interval.ms": 100,
             "auto.create.topics.enable": "false",
             "log.cleaner.enable": "false",
             "num.io.threads": 2,
