@@ -1,5 +1,7 @@
 """One suite for all backends: what channels promise, in memory, on Redis and on Kafka."""
 
+# ruff: noqa: N802 - tests carry the ids of their rows
+
 from __future__ import annotations
 
 import itertools
@@ -236,7 +238,7 @@ def test_what_was_not_handled_comes_again_in_order(
 
 @pytest.mark.usefixtures("kills")
 @pytest.mark.parametrize("trouble", ["raise", "nack", "kill"])
-def test_what_never_works_becomes_a_dead_letter_and_the_rest_goes_on(
+def test_KF14_what_never_works_becomes_a_dead_letter_and_the_rest_goes_on(
     node: Node, channel: str, trouble: str
 ) -> None:
     needs(node, "acknowledge")

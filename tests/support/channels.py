@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
 from pathlib import Path
@@ -35,15 +34,6 @@ class PublishNotes(Command):
 
 class Notes(Request[list[tuple[str, int]]], idempotent=True):
     """What was noted?"""
-
-
-class SetTrouble(Command):
-    """From now on, do this on one number: ``raise``, ``nack``, ``kill``, ``sleep`` or nothing."""
-
-    what: str
-    number: int
-    times: int = 1_000_000
-    folder: str = ""
 
 
 class Author(Actor):
@@ -128,10 +118,10 @@ class Reader(Actor):
             raise Nack(f"not {event.number}")
         if what == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
-        if what == "sleep":
-            time.sleep(3.0)
-        if what == "regex":
-            re.match(r"(a+)+$", "a" * 25 + "b")
+        if what == "compute":
+            until = time.perf_counter() + 1.5
+            while time.perf_counter() < until:
+                sum(range(1000))
 
     @handles
     def get(self, msg: Notes) -> list[tuple[str, int]]:
