@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, get_args
 
+from gristmill.channels import Listen
 from gristmill.errors import ActorError, AskTimeoutError, Reject
 from gristmill.messages import Command
+from gristmill.ref import DeliveryGuarantee
 from gristmill_orders import events as ev
 from gristmill_orders import messages as msg
 from gristmill_orders.app import OrderService
@@ -103,6 +105,9 @@ class Driver:
         self.observed: list[ev.OrderEvent] = []
         """All events seen, in order; created orders without their lines."""
         self._events = service.node.subscribe(ORDERS, *get_args(msg.AnyOrderEvent))
+        self._comes_again = can_come_again(service)
+        self._seen: dict[str, int] = {}
+        """The last event seen of each order, where one can come again."""
 
     @property
     def done(self) -> bool:
@@ -172,6 +177,10 @@ class Driver:
     # --- following ---
 
     def _on_event(self, event: ev.OrderEvent) -> None:
+        if self._comes_again and event.sequence:
+            if event.sequence <= self._seen.get(event.order_id, 0):
+                return
+            self._seen[event.order_id] = event.sequence
         if isinstance(event, ev.OrderCreated):
             self.observed.append(_without_lines(event))
         else:
@@ -252,6 +261,12 @@ class Driver:
             self._end(order, view.state)
         elif view.charged_cents:
             self._paid(order)
+
+
+def can_come_again(service: OrderService) -> bool:
+    """Tell whether subscribers without a group get their events from a server."""
+    chosen = service.node.channels.choose(Listen(ORDERS))
+    return chosen.capabilities.delivery is DeliveryGuarantee.AT_LEAST_ONCE
 
 
 _DEFERRALS = (ev.PaymentDeferred, ev.RefundDeferred)

@@ -51,6 +51,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that was sent has come to its end."""
     cancelled_midway: tuple[str, ...] = ()
     """Orders whose cancellation is sent in the middle of their saga; the digest leaves them out."""
+    subscribers_behind: dict[str, int] = {}
+    """How many events each subscriber had not handled at the end; empty without subscribers."""
     stock_levels: dict[str, tuple[int, int, int, int]] = {}
     """What the inventory said that it holds: initial, available, reserved, shipped."""
 
@@ -132,6 +134,7 @@ class RunFolder:
             short_share=record.short_share,
             finished=record.finished,
             observed={"the driver": self._observed()},
+            subscribers_behind=record.subscribers_behind,
             stock_levels={sku: StockLevel(*level) for sku, level in record.stock_levels.items()},
         )
         found = audit(events, read_ledgers(self.ledger), facts)

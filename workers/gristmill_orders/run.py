@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,13 +16,14 @@ from gristmill.config import Config, NodeConfig
 from gristmill.errors import ActorError, AskTimeoutError, UsageError
 from gristmill.metrics import Report
 from gristmill.node.status import NodeStatus
-from gristmill_orders.app import MAX_RESTARTS, OrderService
+from gristmill_orders.app import MAX_RESTARTS, OrderService, begin_groups
 from gristmill_orders.audit import AuditResult
 from gristmill_orders.driver import Driver, Progress
 from gristmill_orders.effects import INVENTORY
 from gristmill_orders.invoices import CancelPoint, InvoiceFile, PlannedOrder
 from gristmill_orders.kills import Killer
 from gristmill_orders.messages import GetStockLevels
+from gristmill_orders.processor import ORDERS
 from gristmill_orders.records import RunFolder, RunRecord
 from gristmill_orders.summary import Audit, Latency, Summary, orders_of, rows_of
 from gristmill_orders.world import World
@@ -133,19 +135,28 @@ def run_orders(
     )
     folder.prepare(record)
     interrupt = _Interrupt()
-    service = OrderService(config, world, folder.journal, max_restarts=settings.max_restarts)
+    name = secrets.token_hex(6)
+    begin_groups(config, name)
+    service = OrderService(
+        config, world, folder.journal, max_restarts=settings.max_restarts, run=name
+    )
     with interrupt.installed(), service:
         driver = Driver(service, planned, world.seed)
         begin = time.monotonic()
         killer = Killer(service.node, settings.kill_every, settings.seed, begin)
         _drive(driver, killer, interrupt, watch)
         seconds = time.monotonic() - begin
+        behind = _behind(service)
         levels = _stock_levels(service)
         status = service.node.status()
         granularity = service.node.granularity()
     folder.write_events(driver.observed)
     record = msgspec.structs.replace(
-        record, sent=driver.progress.sent, finished=driver.finished, stock_levels=levels
+        record,
+        sent=driver.progress.sent,
+        finished=driver.finished,
+        stock_levels=levels,
+        subscribers_behind=behind,
     )
     folder.write(record)
     found, digest = folder.audit()
@@ -164,6 +175,19 @@ def _drive(driver: Driver, killer: Killer, interrupt: _Interrupt, watch: Watch) 
             driver.stop_sending()
             if now - interrupt.at > DRAIN_SECONDS:
                 return
+
+
+def _behind(service: OrderService) -> dict[str, int]:
+    """Wait for the subscribers; give how many events each has not handled even so."""
+    if not service.groups:
+        return {}
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        channels = service.node.channels
+        behind = {group: channels.lag(ORDERS, group) for group in service.groups}
+        if not any(behind.values()) or time.monotonic() > deadline:
+            return behind
+        time.sleep(_STEP)
 
 
 def _stock_levels(service: OrderService) -> dict[str, tuple[int, int, int, int]]:

@@ -221,7 +221,9 @@ class LocalWorker:
                 cell.task.cancel()
             for timer in list(cell.timers):
                 timer.cancel()
+        self.core.records.close()
         if self._store is not None:
+            self._store.commit()
             self._store.close()
 
     # --- Shell ---
@@ -235,6 +237,16 @@ class LocalWorker:
     def _requested_turn(self) -> None:
         self._turn_requested = False
         self.turn()
+
+    def from_thread(self, callback: Callable[[], None]) -> None:
+        """Call back soon, when somebody runs the node, then take a turn; from any thread."""
+
+        def call() -> None:
+            if self.alive:
+                callback()
+                self.request_turn()
+
+        self._world.submit(call)
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call back after ``delay`` seconds, then take a turn."""
@@ -265,6 +277,7 @@ class LocalWorker:
         """Commit the journal, then hand over what waits."""
         if self._store is not None and self._store.dirty:
             self._store.commit()
+        self.core.records.committed()
         if self.arrays.pool.release_due:
             self.arrays.give_back(self.post)
         self.plane.flush()

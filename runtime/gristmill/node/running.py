@@ -12,22 +12,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gristmill.behaviours.actor import Actor
 from gristmill.config import ChannelConfig, available_cores
-from gristmill.errors import GristmillError, NodeError, UsageError
+from gristmill.errors import UsageError
 from gristmill.facets.specs import FacetSpec
-from gristmill.messages import Event
 from gristmill.node.placing import Placing
+from gristmill.node.publishing import Publishing
 from gristmill.ref import Address, Mailbox, Ref
 from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
 from gristmill.transport import control as c
 
 if TYPE_CHECKING:
-    from gristmill.channels import ChannelManager
     from gristmill.metrics import Report
     from gristmill.node.deliveries import Deliveries
     from gristmill.node.executor import NodeExecutor
     from gristmill.node.monitor import Monitor
     from gristmill.node.status import NodeStatus, WorkerActivity
-    from gristmill.node.subscription import Subscription
 
 A = TypeVar("A", bound=Actor)
 T = TypeVar("T")
@@ -37,12 +35,12 @@ _FUNCTIONS = "gristmill-functions"
 _NO_BOUND = 1_000_000_000
 
 
-class RunningNode(Placing):
+class RunningNode(Publishing, Placing):
     """The part of a :class:`~gristmill.node.node.Node` that needs it to run."""
 
     def __init__(self, workers: int, channels: ChannelConfig) -> None:
-        super().__init__(workers)
-        self._channels = channels
+        Placing.__init__(self, workers)
+        Publishing.__init__(self, channels)
         self._runners: list[Address] = []
         self._runner_lock = threading.Lock()
         self._started_at = 0
@@ -304,45 +302,6 @@ class RunningNode(Placing):
                 spec = SupervisorSpec(_FUNCTIONS, max_restarts=_NO_BOUND, children=children)
                 self._runners = [ref.address for ref in self.start_supervisor(spec)]
             return self._runners
-
-    # --- channels ---
-
-    def subscribe(self, channel: str, *kinds: type[Event], capacity: int = 100_000) -> Subscription:
-        """Get a channel's events of the given types from now on.
-
-        Raises:
-            UsageError: no event type was given, or no backend is on.
-        """
-        from gristmill.node.subscription import Subscription
-
-        if not kinds:
-            raise UsageError("say which event types you want: subscribe(channel, Type, ...)")
-        connection, manager = self._connected(), self._channel_manager()
-        listeners = connection.post.subscriptions.setdefault(channel, [])
-
-        def cancel(subscription: Subscription) -> None:
-            listeners.remove(subscription.deliver)
-            if not listeners:
-                with contextlib.suppress(NodeError):  # a node that has ended has forgotten us
-                    manager.subscribe(channel, 0, wanted=False)
-
-        subscription = Subscription(connection.post, channel, kinds, capacity, cancel)
-        listeners.append(subscription.deliver)
-        try:
-            manager.subscribe(channel, 0, wanted=True)
-        except GristmillError:
-            listeners.remove(subscription.deliver)
-            raise
-        return subscription
-
-    def publish(self, channel: str, event: Event, *, key: str = "") -> None:
-        """Publish an event to a channel's subscribers; events with one ``key`` keep their order."""
-        self._channel_manager().publish(channel, event, key)
-
-    def _channel_manager(self) -> ChannelManager:
-        from gristmill.channels import ChannelManager
-
-        return ChannelManager.from_config(self._channels, self._connected())
 
     # --- what goes on ---
 

@@ -111,6 +111,7 @@ class ClientSending:
         self.located = self._delivery.located
         self.unlocated = self._delivery.unlocated
         self.subscriptions = self._incoming.subscriptions
+        self.wake = self._outgoing.wake_reader
         _all.add(self)
 
     # --- tell ---

@@ -34,6 +34,8 @@ SIGNAL = -4
 """The kind of a message about the end of another actor."""
 INSPECTION = -5
 """The kind of an inspection, which keeps its place among the messages."""
+RECORD = -6
+"""The kind of an event from a broker; one that was not handled comes from there again."""
 
 
 class Entry(msgspec.Struct, frozen=True, eq=False, gc=False):

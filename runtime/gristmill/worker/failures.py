@@ -16,6 +16,7 @@ from gristmill.errors import (
     DecodeError,
     ErrorData,
     GristmillError,
+    Nack,
     QuarantinedError,
     Reject,
     UnknownMessageError,
@@ -33,11 +34,11 @@ from gristmill.supervision import (
     find_rule,
 )
 from gristmill.transport.arrays import ArrayGoneError
-from gristmill.transport.codec import for_dead_letter, message_tag
+from gristmill.transport.codec import NO_MESSAGE, for_dead_letter, message_tag
 from gristmill.transport.control import DeadLetter
 from gristmill.transport.envelope import ASK, EVENT, TELL, error_reply
 from gristmill.worker import counters
-from gristmill.worker.cell import Cell, Entry, State
+from gristmill.worker.cell import RECORD, Cell, Entry, State
 from gristmill.worker.dead_letter_log import DeadLetterLog
 
 if TYPE_CHECKING:
@@ -79,6 +80,9 @@ class Failures:
             if error.retry and cell.context is not None:
                 cell.context.retry_postponed()
             return
+        if isinstance(error, Nack) and entry.kind == RECORD:
+            core.records.failed(entry, error, str(error))
+            return
         if isinstance(error, Reject):
             core.counters[counters.REJECTED] += 1
             if entry.kind == ASK:
@@ -98,7 +102,9 @@ class Failures:
         _log.log(level, "%s", crash, extra={"actor": cell.label})
         if entry.kind == ASK:
             self.answer(entry, crash)
-        if not self._redeliver(cell, entry, data):
+        if entry.kind == RECORD:
+            core.records.failed(entry, error, str(data))
+        elif not self._redeliver(cell, entry, data):
             self.dead_letter(cell, name, entry.body, f"crash: {data}", data, told=True)
             if entry.kind == TELL:
                 core.sending.release(cell, entry)
@@ -188,6 +194,9 @@ class Failures:
             self.refuse(cell, entry, UnknownMessageError(text))
         elif kind is not None:
             self.refuse(cell, entry, DecodeError(f"{cell.label}: a {name} is malformed: {error}"))
+        elif entry.kind == RECORD and name != NO_MESSAGE:
+            self._core.counters[counters.UNWANTED] += 1
+            self._core.records.handled(cell, entry)
         elif entry.kind == EVENT:  # a subscriber takes the events that it has handlers for
             self._core.counters[counters.UNWANTED] += 1
         else:
@@ -213,6 +222,8 @@ class Failures:
         if asked:
             self.answer(entry, error)
         self.dead_letter(cell, name, entry.body, str(error), told=asked, key=key)
+        if entry.kind == RECORD:
+            self._core.records.refuse(entry, str(error))
         if cell is not None and entry.kind == TELL:
             self._core.sending.release(cell, entry)
 

@@ -495,7 +495,7 @@ class Handling:
     def _finish(self, cell: Cell, entry: Entry) -> None:
         """Let the handler's effects happen, and count its message as handled."""
         core = self._core
-        if cell.effects or (entry.number and entry.kind == TELL):
+        if cell.effects or (entry.number and entry.kind != ASK):
             core.sending.release(cell, entry)
         self._counters[_HANDLED] += 1
         cell.current = None

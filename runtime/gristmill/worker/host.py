@@ -12,6 +12,7 @@ import numpy.typing as npt
 from gristmill.behaviours.context import AwaitedReply, Postponed, Timer, check_delay
 from gristmill.behaviours.facet_set import FacetSet
 from gristmill.behaviours.links import MonitorRef
+from gristmill.channels.contract import Listen
 from gristmill.deferred import Reply, Ticket
 from gristmill.errors import Reject, UsageError
 from gristmill.importing import import_path
@@ -170,9 +171,9 @@ class CellHost:
         """Publish an event."""
         self._core.channels.publish(channel, event, key)
 
-    def subscribe(self, channel: str, *, wanted: bool) -> None:
+    def subscribe(self, listen: Listen, *, wanted: bool) -> None:
         """Begin or end a subscription."""
-        self._core.channels.subscribe(channel, self._cell.key, wanted=wanted)
+        self._core.channels.subscribe(listen, self._cell.key, wanted=wanted)
 
     def send_after(self, delay: float, message: Command | Event) -> Timer:
         """Put a message into the actor's own mailbox after ``delay`` seconds."""

@@ -25,7 +25,7 @@ from gristmill.transport.outbound import Head
 from gristmill.transport.segment_directory import Process
 from gristmill.worker import counters
 from gristmill.worker.asking import Asks
-from gristmill.worker.cell import Cell, Entry
+from gristmill.worker.cell import RECORD, Cell, Entry
 from gristmill.worker.directory import Directory
 from gristmill.worker.keyed import Held
 from gristmill.worker.outbox import Outbox
@@ -400,7 +400,9 @@ class Sending:
             act(cell, *arguments)
         if effects and cell.history is not None:
             cell.history.snapshot_if_due()
-        if entry.kind == TELL and entry.number:
+        if entry.kind == RECORD:
+            self._core.records.handled(cell, entry)
+        elif entry.kind == TELL and entry.number:
             self._core.handling.journaled_is_done()
             if cell.durable and self.store is not None and cell.spec is not None:
                 sender = self.directory.process_name(entry.source)
