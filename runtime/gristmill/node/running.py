@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gristmill.node.monitor import Monitor
     from gristmill.node.status import NodeStatus, WorkerActivity
     from gristmill.node.subscription import Subscription
+    from gristmill.node.supervisor_ref import SupervisorRef
 
 A = TypeVar("A", bound=Actor)
 T = TypeVar("T")
@@ -235,6 +236,21 @@ class RunningNode(Placing):
         operation = c.StartSupervisor(supervisor, spec)
         found = connection.call(operation, list[Address], timeout=None)
         return [Ref(address, connection.post) for address in found]
+
+    def supervisor(self, path: str = "") -> SupervisorRef:
+        """Find a supervisor of the tree, to administer its children.
+
+        Args:
+            path: where it stands, such as ``"services"``; empty: the root.
+
+        Raises:
+            SupervisorNotFoundError: none runs there.
+        """
+        from gristmill.node.supervisor_ref import SupervisorRef
+
+        found = SupervisorRef(self, self._connected(), path)
+        found.count_children()
+        return found
 
     # --- find, watch, compute ---
 

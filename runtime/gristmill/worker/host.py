@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy.typing as npt
 
+from gristmill.behaviours.children import Child
 from gristmill.behaviours.context import AwaitedReply, Postponed, Timer, check_delay
 from gristmill.behaviours.facet_set import FacetSet
 from gristmill.behaviours.links import MonitorRef
@@ -19,7 +20,7 @@ from gristmill.keyed import KeyedGroup, keyed_address
 from gristmill.messages import Command, Event, Request
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address, AnyRef, DeliveryGuarantee, Ref
-from gristmill.supervision import ExitReason
+from gristmill.supervision import ChildCounts, ExitReason
 from gristmill.transport.envelope import ASK, TELL
 from gristmill.worker import counters
 from gristmill.worker.cell import CONTINUE, TIMER, Cell, Entry
@@ -157,6 +158,18 @@ class CellHost:
     ) -> Ref[A]:
         """Start a child."""
         return await self._core.spawns.spawn(self._cell, kind, args, kwargs, child, actor)
+
+    async def terminate_child(self, child: str | AnyRef) -> None:
+        """Stop a child."""
+        await self._core.spawns.terminate(self._cell, child)
+
+    async def which_children(self) -> list[Child]:
+        """List the children."""
+        return await self._core.spawns.which(self._cell)
+
+    async def count_children(self) -> ChildCounts:
+        """Count the children."""
+        return await self._core.spawns.count(self._cell)
 
     def request(self, to: AnyRef, request: Request[R]) -> AwaitedReply[R]:
         """Send a request whose reply is fetched later."""
