@@ -39,13 +39,23 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 class CellHost:
-    """One incarnation's way to the worker; refuses once the incarnation has ended."""
+    """One incarnation's way to the worker; journals nothing once the incarnation has ended."""
 
-    __slots__ = ("_cell", "_core", "_facets", "_random", "now", "sleep", "wall_time")
+    __slots__ = (
+        "_cell",
+        "_core",
+        "_facets",
+        "_incarnation",
+        "_random",
+        "now",
+        "sleep",
+        "wall_time",
+    )
 
     def __init__(self, core: WorkerCore, cell: Cell) -> None:
         self._core = core
         self._cell = cell
+        self._incarnation = cell.incarnation
         self.now = core.shell.now
         self.wall_time = core.shell.wall_time
         self.sleep = core.shell.sleep
@@ -214,8 +224,8 @@ class CellHost:
 
     def persist(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
         """Apply an event to the actor, and journal it when the handler has finished."""
-        assert self._cell.actor is not None
         self._journal(event)
+        assert self._cell.actor is not None
         self._cell.actor.apply(event)
 
     def _journal(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
@@ -224,6 +234,11 @@ class CellHost:
             raise UsageError(
                 f"{cell.label} is not durable, so there is nothing to persist to; start it with "
                 "facets=[Durable()] and a name, on a node with a journal"
+            )
+        if cell.actor is None or cell.incarnation != self._incarnation:
+            raise UsageError(
+                f"a handler of {cell.label} persists when its incarnation has ended; nothing of it "
+                "is kept"
             )
         meter = self._core.meter
         previous = meter.switch(int(TimeClass.SER))
