@@ -350,7 +350,8 @@ class Context(Bonding):
         """Apply ``event`` to the actor and journal it; needs the ``Durable`` facet.
 
         The events of a message are committed together when its handler has finished, before any
-        message of the handler leaves. If the handler raises, none is.
+        message of the handler leaves. If the handler raises, none is; an actor that has raised a
+        ``Reject`` then starts again from its journal, so refuse before you persist.
         """
         self._host.persist(event)
 

@@ -35,6 +35,10 @@ letters_app = typer.Typer(
 )
 app.add_typer(config_app, name="config")
 app.add_typer(letters_app, name="dead-letters")
+child_app = typer.Typer(
+    no_args_is_help=True, help="Stop, start and forget children of supervisors, by their path."
+)
+app.add_typer(child_app, name="child")
 
 
 def _running_node_ids() -> list[str]:
@@ -225,6 +229,43 @@ def dead_letters_resend(
     from gristmill.cli import dead_letters  # noqa: PLC0415 - imported when it runs
 
     dead_letters.resend(node, numbers or [], every=every, as_json=json)
+
+
+ChildPath = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH",
+        help="Where it stands, as `gristmill tree` shows it: the ids down to its own.",
+        show_default=False,
+    ),
+]
+
+
+@child_app.command("terminate", epilog=examples("gristmill child terminate services/payment"))
+def child_terminate(path: ChildPath, node: NodeId = None) -> None:
+    """Stop a child in order, and wait until it is down. It is not restarted.
+
+    It stays in the tree, stopped, unless it is temporary or its supervisor dynamic.
+    """
+    from gristmill.cli import child  # noqa: PLC0415 - imported when it runs
+
+    child.terminate(node, path)
+
+
+@child_app.command("restart", epilog=examples("gristmill child restart services/payment"))
+def child_restart(path: ChildPath, node: NodeId = None) -> None:
+    """Start a stopped child again, and wait until it runs."""
+    from gristmill.cli import child  # noqa: PLC0415 - imported when it runs
+
+    child.restart(node, path)
+
+
+@child_app.command("delete", epilog=examples("gristmill child delete services/payment"))
+def child_delete(path: ChildPath, node: NodeId = None) -> None:
+    """Forget a stopped child, so that its id is free."""
+    from gristmill.cli import child  # noqa: PLC0415 - imported when it runs
+
+    child.delete(node, path)
 
 
 @config_app.command(

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from gristmill.node.executor import NodeExecutor
     from gristmill.node.monitor import Monitor
     from gristmill.node.status import NodeStatus, WorkerActivity
+<<<<<<< HEAD
+=======
+    from gristmill.node.subscription import Subscription
+    from gristmill.node.supervisor_ref import SupervisorRef
+>>>>>>> admin
 
 A = TypeVar("A", bound=Actor)
 T = TypeVar("T")
@@ -233,6 +238,21 @@ class RunningNode(Publishing, Placing):
         operation = c.StartSupervisor(supervisor, spec)
         found = connection.call(operation, list[Address], timeout=None)
         return [Ref(address, connection.post) for address in found]
+
+    def supervisor(self, path: str = "") -> SupervisorRef:
+        """Find a supervisor of the tree, to administer its children.
+
+        Args:
+            path: where it stands, such as ``"services"``; empty: the root.
+
+        Raises:
+            SupervisorNotFoundError: none runs there.
+        """
+        from gristmill.node.supervisor_ref import SupervisorRef
+
+        found = SupervisorRef(self, self._connected(), path)
+        found.count_children()
+        return found
 
     # --- find, watch, compute ---
 

@@ -55,6 +55,8 @@ class Failures:
     def __init__(self, core: WorkerCore) -> None:
         self._core = core
         self._letters = DeadLetterLog(_log, core.shell.now)
+        self._undone: set[tuple[str, str]] = set()
+        """The kinds of actor and message of which it was said that they persist and refuse."""
 
     def failed(self, cell: Cell, entry: Entry, message: Message, error: BaseException) -> None:
         """A handler has raised: a refusal is an answer, anything else ends the incarnation.
@@ -67,19 +69,21 @@ class Failures:
         cell.effects = []
         cell.current = None
         cell.deferred.pop((entry.source, entry.number), None)
-        if core.cancelling.settles(cell, entry, error):
+        if core.cancelling.settles(cell, entry, error) or self._refused(cell, entry, error):
+            if persisted:
+                self._undo(cell, message, error)
             return
-        if persisted and isinstance(error, Postponed | Reject):
+        if persisted and isinstance(error, Postponed):
             error = UsageError(
-                f"{cell.label} has persisted an event and then refused or postponed the message: "
-                "its state has an event that the journal does not have, so it starts again from "
-                f"there; refuse before you persist ({error!r})"
+                f"{cell.label} has persisted an event and then postponed the message, so its "
+                "state has an event that the journal does not have; postpone before you persist"
             )
         if isinstance(error, Postponed):
             cell.postponed.append(msgspec.structs.replace(entry, holds_place=False))
             if error.retry and cell.context is not None:
                 cell.context.retry_postponed()
             return
+<<<<<<< HEAD
         if isinstance(error, Nack) and entry.kind == RECORD:
             core.records.failed(entry, error, str(error))
             return
@@ -89,6 +93,8 @@ class Failures:
                 self.answer(entry, error)
             core.sending.release(cell, entry)
             return
+=======
+>>>>>>> admin
         verdict = self._judge(cell, error, persisted=persisted)
         resumes = verdict is not None and verdict.directive is Directive.RESUME
         data = ErrorData.of(error)
@@ -110,6 +116,33 @@ class Failures:
                 core.sending.release(cell, entry)
         if not resumes:
             core.lifecycle.end(cell, Crash(data), verdict)
+
+    def _refused(self, cell: Cell, entry: Entry, error: BaseException) -> bool:
+        """Answer for a handler that has refused its message; tell whether it has."""
+        if not isinstance(error, Reject):
+            return False
+        self._core.counters[counters.REJECTED] += 1
+        if entry.kind == ASK:
+            self.answer(entry, error)
+        self._core.sending.release(cell, entry)
+        return True
+
+    def _undo(self, cell: Cell, message: Message, error: BaseException) -> None:
+        """Have an actor start again from its journal: it has applied events that never were."""
+        kind = (cell.type_name, type(message).__qualname__)
+        if kind not in self._undone:
+            self._undone.add(kind)
+            _log.warning(
+                "%s has persisted an event and then ended %s by %r: it starts again from its "
+                "journal, which does not have the event; refuse before you persist",
+                *(cell.label, kind[1], error),
+                extra={"actor": cell.label},
+            )
+        if cell.stop_reason is not None:  # it ends anyway
+            self._core.lifecycle.end(cell, cell.stop_reason)
+        else:
+            reason = Crash(ErrorData.of(error))
+            self._core.lifecycle.end(cell, reason, Verdict(Directive.REPLAY))
 
     def interrupted(self, cell: Cell, entry: Entry, reason: ExitReason) -> None:
         """An incarnation ends while its handler awaits: the message in hand is not handled."""
@@ -136,7 +169,7 @@ class Failures:
             drains = directive is Directive.RESUME and cell.state is State.STOPPING
             return Verdict(directive) if drains and not persisted else None
         if directive is Directive.RESUME and persisted:
-            return Verdict(Directive.RESTART)  # its state has changed by events that never were
+            return Verdict(Directive.REPLAY)  # its state has changed by events that never were
         shell = self._core.shell
         return cell.failures.decide(rule, shell.now(), shell.random.random())
 

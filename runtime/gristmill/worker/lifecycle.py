@@ -273,7 +273,8 @@ class Lifecycle:
 
         ``verdict`` is what its class has decided about its exception.
         """
-        restarts = verdict is not None and verdict.directive is Directive.RESTART
+        again = (Directive.RESTART, Directive.REPLAY)
+        restarts = verdict is not None and verdict.directive in again
         self._end(cell, reason, restarts=restarts)
         self._shell.flush()  # its last words come before the news of its end
         self._shell.control(c.ActorExited(cell.key, cell.incarnation, reason, verdict))
