@@ -222,7 +222,8 @@ def _service(kind: type[Actor], world: World, name: str, home: str) -> ChildSpec
 def _application(config: Config) -> NodeBuilder:
     folder = Path(config.section(OrderProcessorConfig).data_dir)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return order_node(config, World(str(folder.absolute() / "ledger")), folder / "journal")
+    world = World.of(config, str(folder.absolute() / "ledger"))
+    return order_node(config, world, folder / "journal")
 
 
 app = Application(_application, bootstrap())

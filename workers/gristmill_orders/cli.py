@@ -47,6 +47,10 @@ def run(
     compute: Annotated[
         str, typer.Option(help="all, or none: stand-ins take the place of the compute kernels.")
     ] = "all",
+    ledger: Annotated[
+        Path | None,
+        typer.Option(help="The folder of the externals' books; needed if they are over HTTP."),
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option(help="A folder for reports, journal and ledger, for the audit command too."),
@@ -76,6 +80,7 @@ def run(
             seed=seed,
             cancel_share=cancel_share,
             compute=compute == "all",
+            ledger=ledger,
             json=json_file,
             config=config,
         )

@@ -254,7 +254,7 @@ class Driver:
             self._paid(order)
 
 
-_DEFERRALS = (ev.PaymentDeferred, ev.RefundDeferred)
+_DEFERRALS = (ev.PaymentDeferred, ev.RefundDeferred, ev.ShipmentDeferred)
 _ANSWERS = {ev.CancelRefused, ev.LinesRefunded, ev.RefundRefused}
 
 

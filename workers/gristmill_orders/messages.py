@@ -14,6 +14,7 @@ from gristmill_orders.events import (
     InventoryFailed,
     InventoryReleased,
     InventoryReserved,
+    LabelRequested,
     LinesRefunded,
     OrderCancelled,
     OrderCompleted,
@@ -30,6 +31,7 @@ from gristmill_orders.events import (
     RefundRefused,
     RefundRequested,
     ShipmentCreated,
+    ShipmentDeferred,
     ShipmentFailed,
     StockReleased,
     StockReserved,
@@ -84,6 +86,13 @@ class RefundLines(Command):
 
 class PaymentDue(Command):
     """It is time for the ``attempt``-th attempt to charge."""
+
+    order_id: str
+    attempt: int
+
+
+class LabelDue(Command):
+    """It is time for the ``attempt``-th attempt at a label."""
 
     order_id: str
     attempt: int
@@ -225,6 +234,9 @@ class ShipOrder(Command):
     label_key: str
     lines: tuple[StockLine, ...]
     country: str
+    attempt: int = 1
+    asked_at: float = 0.0
+    """Seconds on the clock of the processor, which is that of the machine."""
 
 
 class LabelMade(Command):
@@ -241,6 +253,14 @@ class LabelRefused(Command):
     """No carrier made a label."""
 
     order_id: str
+    reason: str
+
+
+class LabelUnavailable(Command):
+    """A carrier may have made a label, and can't be asked; another one must not make one too."""
+
+    order_id: str
+    attempt: int
     reason: str
 
 
@@ -277,11 +297,11 @@ class GetStockLevels(Request[dict[str, tuple[int, int, int, int]]]):
 PaymentAnswer = PaymentAuthorised | PaymentRefused | PaymentUnavailable
 RefundAnswer = RefundMade | RefundUnavailable
 StockAnswer = ReservationMade | ReservationRefused | ReservationReleased | ReservationShipped
-LabelAnswer = LabelMade | LabelRefused
+LabelAnswer = LabelMade | LabelRefused | LabelUnavailable
 ServiceCommand = (
     ProcessPayment | RefundPayment | ReserveStock | ReleaseStock | ShipStock | ShipOrder
 )
-TimerCommand = PaymentDue | RefundDue
+TimerCommand = PaymentDue | LabelDue | RefundDue
 
 SagaMessage = (
     CreateOrder
@@ -306,7 +326,9 @@ AnyOrderEvent = (
     | PaymentFailed
     | InventoryReserved
     | InventoryFailed
+    | LabelRequested
     | ShipmentCreated
+    | ShipmentDeferred
     | ShipmentFailed
     | CancelRequested
     | CancelRefused
