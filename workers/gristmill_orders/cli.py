@@ -90,6 +90,32 @@ def run(
 
 
 @app.command()
+def serve(
+    http_port: Annotated[
+        str | None,
+        typer.Option(help="The port of the HTTP/JSON API; [api] http_port if not given."),
+    ] = None,
+    workers: Annotated[
+        str | None, typer.Option(help="Worker processes, or auto: one for each core.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The configuration; release.toml if not given.")
+    ] = None,
+) -> None:
+    """Serve the order service over HTTP/JSON, in the foreground.
+
+    Orders are kept in [order_processor] data_dir, and go on after a restart. Ctrl-C or SIGTERM ends
+    open requests first; twice stops at once.
+    """
+    with _clear_errors():
+        from gristmill_orders.api.serve import ServeOptions  # noqa: PLC0415 - quick --help
+        from gristmill_orders.api.serve import serve as run_server  # noqa: PLC0415 - quick --help
+
+        code = run_server(ServeOptions(http_port=http_port, workers=workers, config=config))
+    raise typer.Exit(code)
+
+
+@app.command()
 def audit(
     folder: Annotated[Path, typer.Argument(help="The folder given to run --report.")],
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,

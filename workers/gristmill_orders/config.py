@@ -56,6 +56,14 @@ class ExternalsConfig(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.gateway_url or self.carrier_urls)
 
 
+class ApiConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """``[api]``: where the service API listens over HTTP; for gRPC it is ``[node] grpc_port``."""
+
+    host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
+    """The address for both; ``0.0.0.0`` for all of this machine."""
+    http_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8080
+
+
 class OrderNodeConfig(NodeConfig, frozen=True, kw_only=True):
     """``[node]`` with the application's name for its first node."""
 
@@ -68,5 +76,6 @@ def bootstrap() -> ConfigBootstrap:
         "node": OrderNodeConfig,
         "order_processor": OrderProcessorConfig,
         "externals": ExternalsConfig,
+        "api": ApiConfig,
     }
     return ConfigBootstrap({**SECTIONS, **own}, tables=TABLES, aliases=ALIASES)

@@ -38,6 +38,8 @@ class OrderRefused(OrderEvent):
     """The order was not accepted; it has no history and no state."""
 
     reason: str
+    code: str = ""
+    """``invalid``, ``key_in_use`` (by another order), ``id_in_use`` or ``full`` (try again)."""
 
 
 class PaymentRequested(OrderEvent):

@@ -40,6 +40,7 @@ from gristmill_orders.events import (
 from gristmill_orders.states import OrderState
 from gristmill_orders.values import (
     Address,
+    OrderAnswer,
     OrderItem,
     OrderSummary,
     OrderView,
@@ -264,6 +265,21 @@ class LabelUnavailable(Command):
     reason: str
 
 
+# Requests that change an order and say what came of it.
+
+
+class PlaceOrder(Request[OrderAnswer], idempotent=True):
+    """Accept an order as :class:`CreateOrder` does, or say why not."""
+
+    order: CreateOrder
+
+
+class WithdrawOrder(Request[OrderAnswer], idempotent=True):
+    """Cancel an order as :class:`CancelOrder` does, or say why not."""
+
+    cancel: CancelOrder
+
+
 # Queries.
 
 
@@ -315,6 +331,7 @@ SagaMessage = (
 )
 """What moves an order on."""
 
+OrderRequest = PlaceOrder | WithdrawOrder
 Query = GetOrder | GetOrderStatus | ListOrders | GetCounters | GetStockLevels
 
 AnyOrderEvent = (
@@ -346,5 +363,5 @@ AnyOrderEvent = (
 )
 AnyStockEvent = StockReserved | StockReleased | StockShipped
 
-ActorMessage = SagaMessage | ServiceCommand | Query | AnyOrderEvent | AnyStockEvent
+ActorMessage = SagaMessage | ServiceCommand | OrderRequest | Query | AnyOrderEvent | AnyStockEvent
 """All messages of the application; anything else is refused with a reason."""
