@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,9 @@ class Served:
         return [worker.pid for worker in status.workers if worker.pid]
 
     def terminate(self) -> int:
-        """Send SIGTERM and wait for the end; give the exit code."""
-        os.kill(self.script.pid, signal.SIGTERM)
+        """Send SIGTERM, if it still runs, and wait for its end; give the exit code."""
+        with suppress(ProcessLookupError):
+            os.kill(self.script.pid, signal.SIGTERM)
         return self.script.wait(30)
 
 
@@ -76,5 +77,6 @@ def serving(folder: Path, **changes: dict[str, Any]) -> Iterator[Served]:
         while not (line := script.line()).startswith("ready"):
             served.banner.append(line)
         yield served
+        served.terminate()
     finally:
         script.end()

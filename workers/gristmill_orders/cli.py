@@ -95,6 +95,9 @@ def serve(
         str | None,
         typer.Option(help="The port of the HTTP/JSON API; [api] http_port if not given."),
     ] = None,
+    grpc_port: Annotated[
+        str | None, typer.Option(help="The port of the gRPC API; [node] grpc_port if not given.")
+    ] = None,
     workers: Annotated[
         str | None, typer.Option(help="Worker processes, or auto: one for each core.")
     ] = None,
@@ -102,7 +105,7 @@ def serve(
         Path | None, typer.Option(help="The configuration; release.toml if not given.")
     ] = None,
 ) -> None:
-    """Serve the order service over HTTP/JSON, in the foreground.
+    """Serve the order service over HTTP/JSON and gRPC, in the foreground.
 
     Orders are kept in [order_processor] data_dir, and go on after a restart. Ctrl-C or SIGTERM ends
     open requests first; twice stops at once.
@@ -111,7 +114,10 @@ def serve(
         from gristmill_orders.api.serve import ServeOptions  # noqa: PLC0415 - quick --help
         from gristmill_orders.api.serve import serve as run_server  # noqa: PLC0415 - quick --help
 
-        code = run_server(ServeOptions(http_port=http_port, workers=workers, config=config))
+        options = ServeOptions(
+            http_port=http_port, grpc_port=grpc_port, workers=workers, config=config
+        )
+        code = run_server(options)
     raise typer.Exit(code)
 
 

@@ -62,6 +62,7 @@ class ApiConfig(msgspec.Struct, frozen=True, kw_only=True):
     host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
     """The address for both; ``0.0.0.0`` for all of this machine."""
     http_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8080
+    """Another one than for gRPC."""
 
 
 class OrderNodeConfig(NodeConfig, frozen=True, kw_only=True):

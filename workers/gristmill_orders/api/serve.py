@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from gristmill.config import Config, NodeConfig
-from gristmill.errors import NodeStartError, UsageError
+from gristmill.config import Config
+from gristmill.errors import ConfigError, NodeStartError, UsageError
 from gristmill_orders.api.operations import Orders
 from gristmill_orders.app import OrderService, data_folder
-from gristmill_orders.config import ApiConfig, bootstrap
+from gristmill_orders.config import ApiConfig, OrderNodeConfig, bootstrap
 from gristmill_orders.world import World
 
 if TYPE_CHECKING:
@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 GRACE = 10.0
 """Seconds that open requests have to end once no more are taken in."""
-_NEEDED = ("starlette", "uvicorn")
+_NEEDED = ("starlette", "uvicorn", "grpc", "grpc_health", "grpc_reflection")
 
 
 class ServeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """The options of ``gristmill orders serve``; None: what the configuration says."""
 
     http_port: str | None = None
+    grpc_port: str | None = None
     workers: str | None = None
     config: Path | None = None
 
@@ -48,11 +49,19 @@ def serve(options: ServeOptions) -> int:
         raise UsageError(f"{' and '.join(missing)} is not installed; install gristmill[api]")
     overrides: dict[tuple[str, str], object] = {
         ("api", "http_port"): options.http_port,
+        ("node", "grpc_port"): options.grpc_port,
         ("node", "workers"): options.workers,
     }
     config = bootstrap().load(options.config, overrides=overrides)
     api = config.section(ApiConfig)
+    grpc_port = config.section(OrderNodeConfig).grpc_port
+    if grpc_port == api.http_port:
+        raise ConfigError(
+            f"[api] http_port and [node] grpc_port are both {grpc_port}; give one another port"
+        )
     with _listening(api.host, api.http_port, "[api] http_port") as listener:
+        with _listening(api.host, grpc_port, "[node] grpc_port"):
+            pass  # gRPC takes its port itself, later; that it can't is said before anything starts
         folder = data_folder(config)
         world = World.of(config, str(folder.absolute() / "ledger"))
         service = OrderService(config, world, folder / "journal")
@@ -69,7 +78,8 @@ class _Serving:
 
     def __init__(self, service: OrderService, config: Config, listener: socket.socket) -> None:
         self._service = service
-        self._config = config
+        self._host = config.section(ApiConfig).host
+        self._grpc_port = config.section(OrderNodeConfig).grpc_port
         self._listener = listener
         self._orders = Orders(service)
         self._signal: int | None = None
@@ -81,20 +91,25 @@ class _Serving:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal, number, end)
         threading.Thread(target=self._watch, args=(loop, end), daemon=True).start()
+        from gristmill_orders.api.rpc import GrpcServer  # noqa: PLC0415 - an extra
+
+        grpc = GrpcServer(self._orders, self._host, self._grpc_port)
+        await grpc.start()
         server = _http_server(self._orders)
         serving = loop.create_task(server.serve(sockets=[self._listener]))
         serving.add_done_callback(lambda _: end.set())
         host, port = self._listener.getsockname()[:2]
-        workers = self._config.section(NodeConfig).worker_count()
-        print(f"{self._service.node.node_id} serves orders with {workers} workers", flush=True)
+        count = len(self._service.processors)
+        print(f"{self._service.node.node_id} serves orders, {count} processors", flush=True)
         print(f"  HTTP  http://{host}:{port}/orders  (/openapi.json)", flush=True)
+        print(f"  gRPC  {host}:{grpc.port}  (reflection, health)", flush=True)
         print("ready; Ctrl-C drains and stops", flush=True)
         await end.wait()
         if self._signal is not None:
             print("draining; once more stops at once", flush=True)
         self._orders.stopping = True
         server.should_exit = True
-        await serving
+        await asyncio.gather(serving, grpc.stop(GRACE))
         return INTERRUPTED if self._signal == signal.SIGINT else 0
 
     def _on_signal(self, number: int, end: asyncio.Event) -> None:
