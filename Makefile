@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test soak bench guard format clean
+.PHONY: demo test soak bench guard format protos clean
 
 demo: .venv/installed
 	$(BIN)/gristmill orders run
@@ -31,6 +31,12 @@ bench: .venv/installed
 # CPU time and memory against bench/guard.json, in ratios that hold on a busy machine.
 guard: .venv/installed
 	$(BIN)/python bench/guard.py
+
+# What orders.proto compiles to is checked in.
+PROTO := gristmill_orders/api/orders
+protos: .venv/installed
+	cd workers && ../$(BIN)/python -m grpc_tools.protoc -I . --pyi_out=. \
+		--descriptor_set_out=$(PROTO).binpb $(PROTO).proto
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .

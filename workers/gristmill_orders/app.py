@@ -297,10 +297,34 @@ def _service(kind: type[Actor], world: World, name: str, home: str) -> ChildSpec
     return actor.child_spec()
 
 
-def _application(config: Config) -> NodeBuilder:
+def data_folder(config: Config) -> Path:
+    """Make the folder of ``[order_processor] data_dir`` ready.
+
+    Raises:
+        ConfigError: its orders belong to another number of processors, or it can't be written.
+    """
     folder = Path(config.section(OrderProcessorConfig).data_dir)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return order_node(config, World(str(folder.absolute() / "ledger")), folder / "journal")
+    processors = len(processor_names(config))
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        record = folder / "processors"
+        if not record.exists():
+            record.write_text(f"{processors}\n")
+        known = record.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"[order_processor] data_dir = {str(folder)!r}: {error}") from None
+    if known != str(processors):
+        raise ConfigError(
+            f"the orders in {folder} are spread over {known} processors, one for each worker: "
+            f"start with {known} workers, or with another [order_processor] data_dir"
+        )
+    return folder
+
+
+def _application(config: Config) -> NodeBuilder:
+    folder = data_folder(config)
+    world = World.of(config, str(folder.absolute() / "ledger"))
+    return order_node(config, world, folder / "journal")
 
 
 app = Application(_application, bootstrap())

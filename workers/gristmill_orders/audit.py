@@ -201,7 +201,7 @@ class _Audit:
         if order.state in {OrderState.SHIPPED, OrderState.COMPLETED}:
             if order.tracking_number not in {label.tracking_number for label in labels}:
                 yield f"{_name(order)}: label {order.tracking_number} is in no carrier's ledger"
-        elif labels and order.step is not Step.LABEL:
+        elif labels and order.step not in {Step.LABEL, Step.LABEL_DUE}:
             yield f"{_name(order)} has a label, but is {order.state}"
 
     def outcomes(self) -> tuple[Outcome, ...]:

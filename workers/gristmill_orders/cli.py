@@ -47,6 +47,10 @@ def run(
     compute: Annotated[
         str, typer.Option(help="all, or none: stand-ins take the place of the compute kernels.")
     ] = "all",
+    ledger: Annotated[
+        Path | None,
+        typer.Option(help="The folder of the externals' books; needed if they are over HTTP."),
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option(help="A folder for reports, journal and ledger, for the audit command too."),
@@ -80,6 +84,7 @@ def run(
             seed=seed,
             cancel_share=cancel_share,
             compute=compute == "all",
+            ledger=ledger,
             json=json_file,
             config=config,
             channels=channels,
@@ -120,6 +125,38 @@ def replay(
         if len(chosen) != 1:
             raise UsageError("give one of --from-redis, --from-kafka and --from-journal FOLDER")
         code = replay_command(chosen[0], against, config)
+    raise typer.Exit(code)
+
+
+@app.command()
+def serve(
+    http_port: Annotated[
+        str | None,
+        typer.Option(help="The port of the HTTP/JSON API; [api] http_port if not given."),
+    ] = None,
+    grpc_port: Annotated[
+        str | None, typer.Option(help="The port of the gRPC API; [node] grpc_port if not given.")
+    ] = None,
+    workers: Annotated[
+        str | None, typer.Option(help="Worker processes, or auto: one for each core.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The configuration; release.toml if not given.")
+    ] = None,
+) -> None:
+    """Serve the order service over HTTP/JSON and gRPC, in the foreground.
+
+    Orders are kept in [order_processor] data_dir, and go on after a restart. Ctrl-C or SIGTERM ends
+    open requests first; twice stops at once.
+    """
+    with _clear_errors():
+        from gristmill_orders.api.serve import ServeOptions  # noqa: PLC0415 - quick --help
+        from gristmill_orders.api.serve import serve as run_server  # noqa: PLC0415 - quick --help
+
+        options = ServeOptions(
+            http_port=http_port, grpc_port=grpc_port, workers=workers, config=config
+        )
+        code = run_server(options)
     raise typer.Exit(code)
 
 

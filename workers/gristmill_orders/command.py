@@ -40,6 +40,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     cancel_share: float = 0.0
     compute: bool = True
+    ledger: Path | None = None
     json: str | None = None
     config: Path | None = None
     channels: str | None = None
@@ -65,6 +66,7 @@ def run_command(options: Options, path: Path, *, keep: bool) -> int:
         cancel_share=options.cancel_share,
         kill_every=options.kill_every,
         compute=options.compute,
+        ledger=options.ledger.absolute() if options.ledger else None,
     )
     _check_writable(options.json)
     file = read_invoices(options.input or sample_path())

@@ -17,6 +17,7 @@ from gristmill.channels import Listen
 from gristmill.errors import ActorError, AskTimeoutError, Reject
 from gristmill.messages import Command
 from gristmill.ref import DeliveryGuarantee
+from gristmill.ulid import ulid
 from gristmill_orders import events as ev
 from gristmill_orders import messages as msg
 from gristmill_orders.app import OrderService
@@ -95,7 +96,8 @@ class Driver:
         self._waiting: Iterator[PlannedOrder] = iter(orders)
         self._more = True
         self._seed = seed
-        self._new_id = new_id or _ulids(Random())
+        random = Random()
+        self._new_id = new_id or (lambda: ulid(time.time(), random.getrandbits(80)))
         self._window = max(1, service.max_orders // 2)
         self._orders: dict[str, _Sent] = {}
         self._live: dict[str, _Sent] = {}
@@ -269,17 +271,8 @@ def can_come_again(service: OrderService) -> bool:
     return chosen.capabilities.delivery is DeliveryGuarantee.AT_LEAST_ONCE
 
 
-_DEFERRALS = (ev.PaymentDeferred, ev.RefundDeferred)
+_DEFERRALS = (ev.PaymentDeferred, ev.RefundDeferred, ev.ShipmentDeferred)
 _ANSWERS = {ev.CancelRefused, ev.LinesRefunded, ev.RefundRefused}
-
-
-def _ulids(random: Random) -> Callable[[], str]:
-    def new_id() -> str:
-        number = int(time.time() * 1000) << 80 | random.getrandbits(80)
-        alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-        return "".join(alphabet[number >> shift & 31] for shift in range(125, -1, -5))
-
-    return new_id
 
 
 def create_order(order_id: str, planned: PlannedOrder, seed: int) -> msg.CreateOrder:

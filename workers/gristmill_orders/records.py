@@ -45,6 +45,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     cancel_share: float = 0.0
     kill_every: float | None = None
     short_share: float = SHORT_SHARE
+    ledger: str = ""
+    """The folder of the externals' books, if it is not the run's own."""
     sent: int | None = None
     """How many orders were sent; None if the run was cut off."""
     finished: bool = False
@@ -137,7 +139,7 @@ class RunFolder:
             subscribers_behind=record.subscribers_behind,
             stock_levels={sku: StockLevel(*level) for sku, level in record.stock_levels.items()},
         )
-        found = audit(events, read_ledgers(self.ledger), facts)
+        found = audit(events, read_ledgers(record.ledger or self.ledger), facts)
         return found, outcome_digest(found.outcomes, record.cancelled_midway)
 
     def _journal_events(self) -> Iterator[tuple[str, Event]]:

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
@@ -50,6 +51,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     kill_every: float | None = None
     """Seconds between two kills of a worker; None: none is killed."""
     compute: bool = True
+    ledger: Path | None = None
+    """The folder of the externals' books, if it is not the run's own."""
     max_restarts: int = MAX_RESTARTS
 
     def __post_init__(self) -> None:
@@ -114,10 +117,17 @@ def run_orders(
         world: the externals; made from the settings if None.
 
     Raises:
-        GristmillError: the node can't start, or has ended.
+        GristmillError: the node can't start, or has ended, or there are no books to audit.
         KeyboardInterrupt: interrupted twice; everything was stopped at once.
     """
-    world = world or World(str(folder.ledger), seed=settings.seed, compute=settings.compute)
+    world = world or World.of(
+        config, str(settings.ledger or folder.ledger), seed=settings.seed, compute=settings.compute
+    )
+    if world.externals.over_http and Path(world.ledger) == folder.ledger:
+        raise UsageError(
+            "[externals] names addresses, so the books that the audit needs are with the gateway "
+            "and the carriers: give their folder with --ledger"
+        )
     record = RunRecord(
         input=file.path,
         seed=world.seed,
@@ -127,6 +137,7 @@ def run_orders(
         cancel_share=settings.cancel_share,
         kill_every=settings.kill_every,
         short_share=world.short_share,
+        ledger="" if Path(world.ledger) == folder.ledger else world.ledger,
         cancelled_midway=tuple(
             order.order_key
             for order in planned

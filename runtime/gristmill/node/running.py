@@ -26,11 +26,7 @@ if TYPE_CHECKING:
     from gristmill.node.executor import NodeExecutor
     from gristmill.node.monitor import Monitor
     from gristmill.node.status import NodeStatus, WorkerActivity
-<<<<<<< HEAD
-=======
-    from gristmill.node.subscription import Subscription
     from gristmill.node.supervisor_ref import SupervisorRef
->>>>>>> admin
 
 A = TypeVar("A", bound=Actor)
 T = TypeVar("T")

@@ -83,18 +83,6 @@ class Failures:
             if error.retry and cell.context is not None:
                 cell.context.retry_postponed()
             return
-<<<<<<< HEAD
-        if isinstance(error, Nack) and entry.kind == RECORD:
-            core.records.failed(entry, error, str(error))
-            return
-        if isinstance(error, Reject):
-            core.counters[counters.REJECTED] += 1
-            if entry.kind == ASK:
-                self.answer(entry, error)
-            core.sending.release(cell, entry)
-            return
-=======
->>>>>>> admin
         verdict = self._judge(cell, error, persisted=persisted)
         resumes = verdict is not None and verdict.directive is Directive.RESUME
         data = ErrorData.of(error)
@@ -119,6 +107,9 @@ class Failures:
 
     def _refused(self, cell: Cell, entry: Entry, error: BaseException) -> bool:
         """Answer for a handler that has refused its message; tell whether it has."""
+        if isinstance(error, Nack) and entry.kind == RECORD:
+            self._core.records.failed(entry, error, str(error))
+            return True
         if not isinstance(error, Reject):
             return False
         self._core.counters[counters.REJECTED] += 1

@@ -23,6 +23,7 @@ from gristmill.metrics import TimeClass
 from gristmill.ref import Address, AnyRef, DeliveryGuarantee, Ref
 from gristmill.supervision import ChildCounts, ExitReason
 from gristmill.transport.envelope import ASK, TELL
+from gristmill.ulid import ulid
 from gristmill.worker import counters
 from gristmill.worker.cell import CONTINUE, TIMER, Cell, Entry
 from gristmill.worker.idle import arm_idle_timeout, cancel_idle_timeout
@@ -36,7 +37,6 @@ R = TypeVar("R")
 
 _kinds: dict[type, str] = {}
 """The kinds under which events are journaled, by class."""
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 class CellHost:
@@ -90,9 +90,8 @@ class CellHost:
         return self._core.arrays.pool.empty(shape, dtype)
 
     def new_id(self) -> str:
-        """Make a ULID (github.com/ulid/spec): 48 bits of milliseconds, 80 random bits."""
-        number = int(self.wall_time() * 1000) << 80 | self.random.getrandbits(80)
-        return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+        """Make a ULID."""
+        return ulid(self.wall_time(), self.random.getrandbits(80))
 
     def self_ref(self) -> AnyRef:
         """Give the actor's own address."""
