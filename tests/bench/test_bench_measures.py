@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
 from gristmill import Node
+from gristmill.metg.grid import PATTERNS, Grid
 from guard import failures
 from harness import RawPair
 from harness.compute import KERNELS, SEEDS, calibrated, digest, expected
+from harness.grid_floor import RawGrid
 from harness.processes import (
     Program,
     ProgramError,
@@ -22,9 +25,11 @@ from harness.processes import (
     pss_bytes,
 )
 from messaging import Counter, ask_pipelined, tell
+from metg import LibraryGrid
 from savina import Savina
 from support.waiting import eventually
 
+BENCH = Path(__file__).parents[2] / "bench"
 ECHO = (
     "import sys; print('ready', flush=True); [print(x.strip() * 2, flush=True) for x in sys.stdin]"
 )
@@ -98,6 +103,16 @@ def test_kernels_answer_alike_everywhere_and_take_as_long_as_they_should(kernel:
         return 0.0002 < time.thread_time() - begin < 0.005
 
     eventually(takes_about_a_millisecond, f"{kernel} of {size} takes a millisecond")
+
+
+def test_grids_run_on_raw_sockets_and_on_other_libraries() -> None:
+    core = min(os.sched_getaffinity(0))
+    library = BENCH / "libraries" / "grid_pool.py"
+    with RawGrid([core, core]) as raw, Program(library, quiet=True) as program:
+        for pattern in PATTERNS:
+            for system in (raw, LibraryGrid(program)):
+                assert system.run(Grid(pattern, 9), 5, "compute_bound", 1) > 0
+    assert descendants(os.getpid()) == []
 
 
 def test_the_guard_fails_over_its_limit_and_without_a_baseline() -> None:
