@@ -9,10 +9,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+import accounting
 from gristmill import Node
 from gristmill.metg.grid import PATTERNS, Grid
 from guard import failures
-from harness import RawPair
+from harness import Pairs, RawPair
 from harness.compute import KERNELS, SEEDS, calibrated, digest, expected
 from harness.grid_floor import RawGrid
 from harness.processes import (
@@ -113,6 +114,19 @@ def test_grids_run_on_raw_sockets_and_on_other_libraries() -> None:
             for system in (raw, LibraryGrid(program)):
                 assert system.run(Grid(pattern, 9), 5, "compute_bound", 1) > 0
     assert descendants(os.getpid()) == []
+
+
+def test_truth_08_accounting_costs_little_of_messages_of_150_us(node: Node) -> None:
+    ref = node.spawn(accounting.Worker)
+    size = calibrated("python", 150e-6)
+    ours, floor = (accounting.measured(ref, size, 200, on=on) for on in (True, False))
+    pairs = Pairs("cpu", "us", ours, floor)
+    pairs.warm_up()
+    for _ in range(7):
+        pairs.round()
+    ratio = pairs.result().ratio
+    assert ratio is not None
+    assert ratio < 1.05  # 1 % on a quiet machine: bench/accounting.py
 
 
 def test_the_guard_fails_over_its_limit_and_without_a_baseline() -> None:

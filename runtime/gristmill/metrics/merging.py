@@ -134,7 +134,16 @@ def _type_less(row: TypeSnapshot, begin: TypeRow | None) -> TypeSnapshot:
         compute_hist=_buckets_less(row.compute_hist, before.compute_hist),
         wait_hist=_buckets_less(row.wait_hist, before.wait_hist),
     )
-    names = ("messages", "items", "compute_ns", "ask_wait_ns", "gc_ns", "bytes_in", "bytes_out")
+    names = (
+        "messages",
+        "items",
+        "compute_ns",
+        "compute_cpu_ns",
+        "ask_wait_ns",
+        "gc_ns",
+        "bytes_in",
+        "bytes_out",
+    )
     return _less(changed, before, names)
 
 
@@ -177,6 +186,7 @@ def _type_snapshot(row: TypeRow) -> TypeSnapshot:
         messages=row.messages,
         items=row.items,
         compute_ns=row.compute_ns,
+        compute_cpu_ns=row.compute_cpu_ns or 0,
         coord_ns=row.coord_ns,
         ask_wait_ns=row.ask_wait_ns,
         gc_ns=row.gc_ns,

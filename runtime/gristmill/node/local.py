@@ -26,7 +26,7 @@ from gristmill.behaviours.context import Timer
 from gristmill.death import Likelihood
 from gristmill.errors import AskTimeoutError, ErrorData, UsageError
 from gristmill.messages import Request
-from gristmill.metrics import Calibration, TimeClass, calibrate
+from gristmill.metrics import Calibration, TimeClass, WorkerSnapshot, calibrate
 from gristmill.metrics.wires import Wires
 from gristmill.node.client import Connection
 from gristmill.node.config import NodeConfig
@@ -287,6 +287,9 @@ class LocalWorld:
         if armed is not None:
             armed.cancel()
 
+    def account(self) -> WorkerSnapshot | None:
+        """Give nothing: the supervisor's time is that of whoever runs the loop."""
+
     def read_page(self, slot: Slot, *, remove: bool) -> dict[str, int] | None:
         """Give what a worker process would keep in its counter page."""
         if remove:
@@ -465,6 +468,8 @@ class _LocalLink:
 
 class LocalConnection(Connection):
     """The client's connection to a node in its own process."""
+
+    has_own_process = False
 
     def __init__(self, world: LocalWorld) -> None:
         self.world = world
