@@ -20,10 +20,11 @@ soak: .venv/installed
 PEERS ?= ray,dask,xoscar
 METG_PEERS ?= joblib,dask,ray
 BENCHES := messaging accounting arrays scaling savina lifecycle recovery elastic orders
+EXAMPLES := matmul heat nbody options alignment
 
 bench: .venv/installed
 	@mkdir -p bench/results
-	@set -e; for name in $(BENCHES); do \
+	@set -e; for name in $(BENCHES) $(EXAMPLES); do \
 		$(BIN)/python bench/$$name.py --json bench/results/$$name.json; \
 	done
 	$(BIN)/python bench/peers.py --with "$(PEERS)" --json bench/results/peers.json

@@ -10,11 +10,13 @@ import psutil
 import pytest
 
 import accounting
+from alignment import Alignment, aligned
 from gristmill import Node
 from gristmill.metg.grid import PATTERNS, Grid
 from guard import failures
 from harness import Pairs, RawPair
 from harness.compute import KERNELS, SEEDS, calibrated, digest, expected
+from harness.example import Compared, Example, WrongOutcomeError
 from harness.grid_floor import RawGrid
 from harness.processes import (
     Program,
@@ -25,8 +27,12 @@ from harness.processes import (
     descendants,
     pss_bytes,
 )
+from heat import Heat
+from matmul import Matmul
 from messaging import Counter, ask_pipelined, tell
 from metg import LibraryGrid
+from nbody import NBody
+from options import Options, Sums
 from savina import Savina
 from support.waiting import eventually
 
@@ -114,6 +120,23 @@ def test_grids_run_on_raw_sockets_and_on_other_libraries() -> None:
             for system in (raw, LibraryGrid(program)):
                 assert system.run(Grid(pattern, 9), 5, "compute_bound", 1) > 0
     assert descendants(os.getpid()) == []
+
+
+@pytest.mark.parametrize("make", [Alignment, Heat, Matmul, NBody, Options])
+def test_examples_compute_what_is_known(node: Node, make: type[Example]) -> None:
+    example = make(quick=True)
+    compared = Compared(example, node, 2)
+    assert compared.one_process() > 0
+    report = compared.report()
+    assert report.totals.messages > 0
+    assert report.totals.ratio is not None
+
+
+def test_a_wrong_outcome_of_an_example_is_noticed() -> None:
+    example = Options(quick=True)
+    with pytest.raises(WrongOutcomeError, match="not those of the same random numbers"):
+        example.check(Sums(1, 1.0, 1.0))
+    assert aligned("ACGT", "TTACGTTT")[0] == 12
 
 
 def test_truth_08_accounting_costs_little_of_messages_of_150_us(node: Node) -> None:

@@ -68,18 +68,14 @@ class ClientAccount:
         self.classes[place] += now - begun
         return now
 
-    def told(self, to: Address, kind: type) -> SentStats:
-        """Count a tell; give its row, whose times the caller may add to."""
+    def told(self, to: Address, kind: type) -> SentStats | None:
+        """Count a tell; give its row if it is to be timed, for :meth:`stamp`."""
         row = self._told
         if to is not self._told_to or kind is not self._told_kind or row is None:
             row = self._told = self._sent.row("", to.type, kind)
             self._told_to, self._told_kind = to, kind
         row.messages += 1
-        return row
-
-    def is_stamped(self, row: SentStats) -> bool:
-        """Tell whether a tell that was counted just now is to be timed."""
-        return row.messages % _STAMP_EVERY == 1
+        return row if row.messages % _STAMP_EVERY == 1 else None
 
     def stamp(self, row: SentStats, size: int, encoding: int, sending: int) -> None:
         """Add the times of a tell, in ns, for it and those that are not timed."""

@@ -126,7 +126,7 @@ class ClientSending:
             return
         account = self.account
         row = account.told(to, type(message))
-        if not account.is_stamped(row):
+        if row is None:
             self._send_tell(to, self.codec.encode(message))
             return
         began = account.clock()
