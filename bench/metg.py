@@ -14,6 +14,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from gristmill import Node
 from gristmill.metg.grid import Grid
@@ -121,6 +122,8 @@ def main() -> None:
     plan = Plan(PATTERNS, WORKERS, POINTS)
     if asked.quick:
         plan = plan.quick()
+    if asked.others:  # which need larger tasks to be efficient
+        plan = replace(plan, coarsest=1 << 15, repetitions=3)
     with ExitStack() as stack:
         systems, versions = started(stack, [*_PYTHONS, *asked.others])
         sweep = Sweep(systems, plan, lambda line: print(line, file=sys.stderr))

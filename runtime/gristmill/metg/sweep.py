@@ -117,6 +117,9 @@ class Sweep:
     def measure(self) -> None:
         """Run everything: the largest tasks of all patterns first, for the peak."""
         plan = self._plan
+        for pattern in plan.patterns:  # what a system does at its first run is not measured
+            for system in self._systems.values():
+                system.run(Grid(pattern, plan.width), _FEWEST_STEPS, plan.kernel, 1)
         for pattern in plan.patterns:
             self._measure_size(pattern, list(self._systems), plan.coarsest)
         for pattern in plan.patterns:
