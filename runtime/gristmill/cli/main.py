@@ -268,6 +268,50 @@ def child_delete(path: ChildPath, node: NodeId = None) -> None:
     child.delete(node, path)
 
 
+@app.command(
+    epilog=examples(
+        "gristmill metg",
+        "gristmill metg --quick --pattern stencil_1d --pattern nearest",
+        "gristmill metg --json > out/metg.json && gristmill report html out -o out.html",
+    )
+)
+def metg(
+    pattern: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="trivial, stencil_1d, nearest, spread, fft or tree; may be repeated. All by "
+            "default.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Workers, each on a core of its own; all cores by default.",
+            show_default=False,
+        ),
+    ] = None,
+    kernel: Annotated[
+        str, typer.Option(help="What tasks do: compute_bound (numpy) or busy_wait.")
+    ] = "compute_bound",
+    points: Annotated[int, typer.Option(min=1, help="Points of a step that each worker has.")] = 16,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer, shorter and smaller runs.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Measure how small a handler may be on this machine: METG, after Task Bench.
+
+    Grids of tasks that need each other's outputs run on actors, with ever smaller tasks. METG(E)
+    is the least time of a task, overhead included, at which the machine still does the part E of
+    the work that it can do. METG(90.9%) is the smallest handler that obeys the golden rule.
+    """
+    from gristmill.cli import metg as command  # noqa: PLC0415 - imported when it runs
+
+    command.run(pattern or [], kernel, workers, points, quick=quick, as_json=json)
+
+
 @config_app.command(
     "show",
     epilog=examples(

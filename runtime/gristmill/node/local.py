@@ -25,7 +25,7 @@ from typing import NamedTuple
 from gristmill.behaviours.context import Timer
 from gristmill.death import Likelihood
 from gristmill.errors import ErrorData
-from gristmill.metrics import Calibration, TimeClass, calibrate
+from gristmill.metrics import Calibration, TimeClass, WorkerSnapshot, calibrate
 from gristmill.metrics.wires import Wires
 from gristmill.node.config import NodeConfig
 from gristmill.node.deliveries import Tally
@@ -278,6 +278,9 @@ class LocalWorld:
         armed = self._timers.pop(timer, None)
         if armed is not None:
             armed.cancel()
+
+    def account(self) -> WorkerSnapshot | None:
+        """Give nothing: the supervisor's time is that of whoever runs the loop."""
 
     def read_page(self, slot: Slot, *, remove: bool) -> dict[str, int] | None:
         """Give what a worker process would keep in its counter page."""

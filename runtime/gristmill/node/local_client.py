@@ -119,6 +119,8 @@ class _LocalLink:
 class LocalConnection(Connection):
     """The client's connection to a node in its own process."""
 
+    has_own_process = False
+
     def __init__(self, world: LocalWorld) -> None:
         self.world = world
         plane = world.new_plane(c.FIRST_CLIENT, 1)

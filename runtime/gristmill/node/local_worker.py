@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gristmill.behaviours.context import Timer
 from gristmill.durability import open_store
-from gristmill.metrics import Meter, TimeClass, WorkerSnapshot
+from gristmill.metrics import Meter, TimeClass, WorkerSnapshot, attributed
 from gristmill.metrics.classes import NAMES as CLASS_NAMES
 from gristmill.metrics.wires import Wires
 from gristmill.transport import control as c
@@ -311,8 +311,9 @@ class LocalWorker:
             probe_ns=meter.transitions * (self._world.calibration.probe_ns or 0),
             messages=self.core.counters[counters.HANDLED],
             types=tuple(stats.snapshot() for stats in self.core.handling.stats.values()),
+            sent=self.core.sending.sent.snapshot(),
         )
-        self.control(c.Metrics(snapshot))
+        self.control(c.Metrics(attributed(snapshot)))
 
     def counted(self) -> dict[str, int]:
         """Give the delivery counters by name."""

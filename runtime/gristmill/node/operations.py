@@ -15,6 +15,7 @@ from gristmill.errors import (
     StartFailedError,
     UsageError,
 )
+from gristmill.metrics import WorkerSnapshot
 from gristmill.node.accounts import Accounts
 from gristmill.node.administration import Administration
 from gristmill.node.dead_letters import DeadLetters, address_of
@@ -318,11 +319,15 @@ class Operations:
         slots = self._roster.slots.ready()
         finish = self._accounts.collect(
             {slot.address for slot in slots},
-            lambda snapshots: self._answer(identity, number, snapshots),
+            lambda snapshots: self._answer(identity, number, [*snapshots, *self._own()]),
         )
         for slot in slots:
             self._shell.send(slot.identity, c.ReportMetrics())
         self._shell.call_at(self._shell.now() + _METRICS_GRACE, finish)
+
+    def _own(self) -> list[WorkerSnapshot]:
+        own = self._shell.account()
+        return [own] if own is not None else []
 
     def _answer(self, identity: bytes, number: int, value: object) -> None:
         self._shell.send(identity, c.Result(number, msgspec.msgpack.encode(value)))

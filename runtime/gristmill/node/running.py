@@ -378,6 +378,8 @@ class RunningNode(Publishing, Placing):
 
         connection = self._connected()
         snapshots = connection.call(c.CollectMetrics(), list[WorkerSnapshot])
+        if connection.has_own_process:
+            snapshots.append(connection.post.account.snapshot())
         run = RunInfo(
             id=connection.node_id,
             t0_unix_ns=self._started_unix,

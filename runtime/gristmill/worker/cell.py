@@ -87,7 +87,7 @@ class Cell:
     """One actor. Its fields belong to the worker's core."""
 
     __slots__ = (
-        "acknowledged", "actor", "attempts", "awaited", "blocked", "busy", "context",
+        "acknowledged", "actor", "asked_ns", "attempts", "awaited", "blocked", "busy", "context",
         "credit_lot", "current", "decode", "deferred", "durable", "effects", "failures",
         "given_up", "handlers", "history", "incarnation", "inserted", "key", "label", "mailbox",
         "marks", "owed", "path", "postponed", "queue", "scheduled", "spec", "state", "stats",
@@ -146,6 +146,8 @@ class Cell:
         self.history: History | None = None
         """Its journal, if it is durable."""
         self.task: asyncio.Task[None] | None = None
+        self.asked_ns = 0
+        """How long the handler in progress has waited for answers."""
         self.stop_reason: Any = None
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - an empty container
@@ -195,6 +197,11 @@ class Cell:
     def is_at(self, to: Address) -> bool:
         """Tell whether an address is this actor's own."""
         return to.key == self.key or (to.home == KEYED and to.name == self.label)
+
+    @property
+    def type(self) -> str:
+        """The import path of the actor's class."""
+        return self.spec.type if self.spec is not None else ""
 
     @property
     def type_name(self) -> str:

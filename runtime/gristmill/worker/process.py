@@ -26,6 +26,7 @@ from gristmill.metrics import (
     Meter,
     TimeClass,
     WorkerSnapshot,
+    attributed,
     split,
 )
 from gristmill.metrics.wires import Wires
@@ -365,9 +366,10 @@ class WorkerProcess:
             probe_ns=meter.transitions * meter.probe_ns,
             messages=self.core.counters[counters.HANDLED],
             types=tuple(stats.snapshot() for stats in self.core.handling.stats.values()),
+            sent=self.core.sending.sent.snapshot(),
             sample_n=self.core.handling.sampling.n,
         )
-        self.control(Metrics(snapshot))
+        self.control(Metrics(attributed(snapshot)))
 
     def _report_regularly(self) -> None:
         handled = self.core.counters[counters.HANDLED]
