@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test soak bench guard format clean
+.PHONY: demo test soak bench guard format protos clean
 
 demo: .venv/installed
 	$(BIN)/gristmill orders run
@@ -16,21 +16,30 @@ test: .venv/installed
 soak: .venv/installed
 	$(BIN)/pytest tests/integration/test_saga_simulation.py --simulation-seeds=1000
 
-# All figures of docs/performance.md; `make bench PEERS=` installs no other library to compare with.
+# All figures of docs/performance.md; `make bench PEERS= METG_PEERS=` installs none to compare with.
 PEERS ?= ray,dask,xoscar
-BENCHES := messaging arrays scaling savina lifecycle recovery elastic orders
+METG_PEERS ?= joblib,dask,ray
+BENCHES := messaging accounting arrays scaling savina lifecycle recovery elastic orders
+EXAMPLES := matmul heat nbody options alignment
 
 bench: .venv/installed
 	@mkdir -p bench/results
-	@set -e; for name in $(BENCHES); do \
+	@set -e; for name in $(BENCHES) $(EXAMPLES); do \
 		$(BIN)/python bench/$$name.py --json bench/results/$$name.json; \
 	done
 	$(BIN)/python bench/peers.py --with "$(PEERS)" --json bench/results/peers.json
+	$(BIN)/python bench/metg.py --with "$(METG_PEERS)" --json bench/results/metg.json
 	$(BIN)/python bench/render.py
 
 # CPU time and memory against bench/guard.json, in ratios that hold on a busy machine.
 guard: .venv/installed
 	$(BIN)/python bench/guard.py
+
+# What orders.proto compiles to is checked in.
+PROTO := gristmill_orders/api/orders
+protos: .venv/installed
+	cd workers && ../$(BIN)/python -m grpc_tools.protoc -I . --pyi_out=. \
+		--descriptor_set_out=$(PROTO).binpb $(PROTO).proto
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .

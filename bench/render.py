@@ -14,7 +14,7 @@ from harness.page import image, page, panels
 from harness.svg import chart
 
 _HERE = Path(__file__).parent
-_ORDER = ("messaging", "peers", "scaling", "savina", "lifecycle", "orders")
+_ORDER = ("messaging", "peers", "metg", "scaling", "savina", "lifecycle", "orders")
 """What comes first on the page; the rest follows by name."""
 
 

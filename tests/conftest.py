@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gristmill import Node
+from support.brokers import kafka_broker, kafka_config, redis_config, redis_server  # noqa: F401 - fixtures
 from support.traces import assert_nothing_left
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gristmill.node.factory import ActorFactory
     from gristmill.node.node import Node
     from gristmill.node.registry import ObjectRegistry
+    from gristmill.node.supervisor_ref import SupervisorRef
     from gristmill.placement.elasticity import Elasticity
     from gristmill.ref import DeliveryGuarantee, Mailbox, OverflowPolicy, Ref
     from gristmill.supervision import Backoff, FailurePolicy, Restart, Strategy, SupervisorSpec
@@ -85,6 +86,7 @@ __all__ = [
     "Request",
     "Restart",
     "Strategy",
+    "SupervisorRef",
     "SupervisorSpec",
     "handles",
     "on",
@@ -126,6 +128,7 @@ _HOMES = {
     "ActorFactory": "gristmill.node.factory",
     "Node": "gristmill.node.node",
     "ObjectRegistry": "gristmill.node.registry",
+    "SupervisorRef": "gristmill.node.supervisor_ref",
     "DeliveryGuarantee": "gristmill.ref",
     "Mailbox": "gristmill.ref",
     "OverflowPolicy": "gristmill.ref",

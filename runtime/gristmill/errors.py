@@ -97,6 +97,22 @@ class Reject(GristmillError):  # noqa: N818 - a refusal is an answer and not an 
         self.code = code
 
 
+class Nack(Reject):
+    """Raised by the handler of a channel's event: not now, let it come again.
+
+    The actor does not crash, and the events of the same partition wait meanwhile. Too many of
+    them make the event a dead letter. In any other handler it is a :class:`Reject`.
+
+    Args:
+        reason: why.
+        after: seconds until it comes again; doubled each time from ``retry_seconds`` if None.
+    """
+
+    def __init__(self, reason: str, *, after: float | None = None) -> None:
+        super().__init__(reason, code="nack")
+        self.after = after
+
+
 class Ignore(GristmillError):  # noqa: N818 - it is a choice and not an error
     """Raised by a constructor or ``on_start``: the actor chooses not to run, which is no failure.
 

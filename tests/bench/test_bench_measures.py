@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
+import accounting
+from alignment import Alignment, aligned
 from gristmill import Node
+from gristmill.metg.grid import PATTERNS, Grid
 from guard import failures
-from harness import RawPair
+from harness import Pairs, RawPair
 from harness.compute import KERNELS, SEEDS, calibrated, digest, expected
+from harness.example import Compared, Example, WrongOutcomeError
+from harness.grid_floor import RawGrid
 from harness.processes import (
     Program,
     ProgramError,
@@ -21,10 +27,16 @@ from harness.processes import (
     descendants,
     pss_bytes,
 )
+from heat import Heat
+from matmul import Matmul
 from messaging import Counter, ask_pipelined, tell
+from metg import LibraryGrid
+from nbody import NBody
+from options import Options, Sums
 from savina import Savina
 from support.waiting import eventually
 
+BENCH = Path(__file__).parents[2] / "bench"
 ECHO = (
     "import sys; print('ready', flush=True); [print(x.strip() * 2, flush=True) for x in sys.stdin]"
 )
@@ -98,6 +110,46 @@ def test_kernels_answer_alike_everywhere_and_take_as_long_as_they_should(kernel:
         return 0.0002 < time.thread_time() - begin < 0.005
 
     eventually(takes_about_a_millisecond, f"{kernel} of {size} takes a millisecond")
+
+
+def test_grids_run_on_raw_sockets_and_on_other_libraries() -> None:
+    core = min(os.sched_getaffinity(0))
+    library = BENCH / "libraries" / "grid_pool.py"
+    with RawGrid([core, core]) as raw, Program(library, quiet=True) as program:
+        for pattern in PATTERNS:
+            for system in (raw, LibraryGrid(program)):
+                assert system.run(Grid(pattern, 9), 5, "compute_bound", 1) > 0
+    assert descendants(os.getpid()) == []
+
+
+@pytest.mark.parametrize("make", [Alignment, Heat, Matmul, NBody, Options])
+def test_examples_compute_what_is_known(node: Node, make: type[Example]) -> None:
+    example = make(quick=True)
+    compared = Compared(example, node, 2)
+    assert compared.one_process() > 0
+    report = compared.report()
+    assert report.totals.messages > 0
+    assert report.totals.ratio is not None
+
+
+def test_a_wrong_outcome_of_an_example_is_noticed() -> None:
+    example = Options(quick=True)
+    with pytest.raises(WrongOutcomeError, match="not those of the same random numbers"):
+        example.check(Sums(1, 1.0, 1.0))
+    assert aligned("ACGT", "TTACGTTT")[0] == 12
+
+
+def test_truth_08_accounting_costs_little_of_messages_of_150_us(node: Node) -> None:
+    ref = node.spawn(accounting.Worker)
+    size = calibrated("python", 150e-6)
+    ours, floor = (accounting.measured(ref, size, 200, on=on) for on in (True, False))
+    pairs = Pairs("cpu", "us", ours, floor)
+    pairs.warm_up()
+    for _ in range(7):
+        pairs.round()
+    ratio = pairs.result().ratio
+    assert ratio is not None
+    assert ratio < 1.05  # 1 % on a quiet machine: bench/accounting.py
 
 
 def test_the_guard_fails_over_its_limit_and_without_a_baseline() -> None:

@@ -12,6 +12,7 @@ from gristmill.metrics import Report
 from gristmill.metrics.schema import TypeRow, WorkerRow
 from gristmill.node.pool import Pool
 from support.computing import ProcessTimes, Spin, Spinner
+from support.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def spin_row(report: Report) -> TypeRow:
     return row
 
 
-def test_classes_sum_to_wall_and_wall_agrees_with_the_clients_clock(
+def test_truth_01_conservation_and_wall_agrees_with_the_clients_clock(
     spinners: tuple[Node, Pool[Spinner]],
 ) -> None:
     node, pool = spinners
@@ -47,23 +48,37 @@ def test_classes_sum_to_wall_and_wall_agrees_with_the_clients_clock(
         assert sum(row.classes.values()) == pytest.approx(row.wall_ns, rel=0.001)
 
 
-def test_a_known_compute_time_is_accounted_as_compute(
-    spinners: tuple[Node, Pool[Spinner]],
-) -> None:
-    node, pool = spinners
-    known_before = spin_row(node.granularity()).compute_ns
-    spent = sum(pool.ask_many([Spin(1_000_000)] * 300, window=4))
-    measured = spin_row(node.granularity()).compute_ns - known_before
-    assert measured == pytest.approx(spent, rel=0.02)
+@pytest.mark.parametrize("us", [20, 100, 1000])
+def test_truth_02_known_share_of_compute(us: int) -> None:
+    messages = 40_000 // us
+    with Node(workers=1) as node:
+        ref = node.spawn(Spinner)
+        ref.ask(Spin(us * 1000))
+
+        def is_known() -> bool:
+            before = spin_row(node.granularity())
+            spent = sum(ref.ask_many([Spin(us * 1000)] * messages, window=16))
+            after = spin_row(node.granularity())
+            error = abs(after.compute_ns - before.compute_ns - spent)
+            return error <= max(1000 * messages, 0.02 * spent)
+
+        # whoever takes the core between the handler's clock and ours adds to the error
+        eventually(is_known, "compute is within 1 us a message or 2%", within=15)
 
 
-def test_cpu_time_agrees_with_the_kernels_within_two_percent(
+def test_truth_02_cpu_time_agrees_with_the_kernels_within_two_percent(
     spinners: tuple[Node, Pool[Spinner]],
 ) -> None:
     node, pool = spinners
     cpu_before = {row.pid: row.cpu_ns for row in node.granularity().workers}
     kernel_before = dict(member.ask(ProcessTimes()) for member in pool.members)
-    list(pool.ask_many([Spin(5_000_000)] * 400, window=8))
+
+    def all_have_computed() -> bool:
+        list(pool.ask_many([Spin(5_000_000)] * 200, window=8))
+        now = dict(member.ask(ProcessTimes()) for member in pool.members)
+        return all(seconds - kernel_before[pid] > 0.5 for pid, seconds in now.items())
+
+    eventually(all_have_computed, "both took half a second of their cores", within=30)
     cpu_after = {row.pid: row.cpu_ns for row in node.granularity().workers}
     kernel_after = dict(member.ask(ProcessTimes()) for member in pool.members)
     tick = 0.01
@@ -74,7 +89,7 @@ def test_cpu_time_agrees_with_the_kernels_within_two_percent(
         assert ours == pytest.approx(by_kernel, rel=0.02, abs=2 * tick)
 
 
-def test_an_idle_worker_is_idle(spinners: tuple[Node, Pool[Spinner]]) -> None:
+def test_truth_04_an_idle_worker_is_idle(spinners: tuple[Node, Pool[Spinner]]) -> None:
     node, _ = spinners
     before = worker_rows(node.granularity())
     assert not node.wait(1.0)  # one second in which nothing is asked of anybody

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gristmill import ActorNotFoundError, Mailbox, Node, OverflowPolicy
+from gristmill import ActorDied, ActorNotFoundError, Mailbox, Node, OverflowPolicy
 from gristmill.errors import AlreadyStartedError, MailboxFullError, UsageError
 from gristmill.testing import Simulation
 from support.actors import read_lines
@@ -108,6 +108,21 @@ def test_a_crashed_actor_starts_again_with_what_waited(node: Node) -> None:
         group.tell("key", Put(number))
     assert group.ask("key", GetAll()) == [0, 1, 2, 3, 4]
     assert group.ask("key", WhoAreYou()).incarnation != first.incarnation
+
+
+def test_a_group_that_crashes_too_often_begins_again_without_its_actors(node: Node) -> None:
+    group = node.keyed(Account, "fragile", max_restarts=0)
+    first = group.ask("bystander", WhoAreYou())
+    group.tell("key", Boom())
+
+    def begun_again() -> bool:
+        try:
+            return group.ask("bystander", WhoAreYou()).incarnation != first.incarnation
+        except (ActorDied, ActorNotFoundError):  # it was asked in the moment of its end
+            return False
+
+    eventually(begun_again, "its supervisor has given up, and was started again")
+    assert group.ask("key", GetAll()) == []
 
 
 def test_one_that_leaves_by_itself_is_started_by_the_next_message(node: Node) -> None:

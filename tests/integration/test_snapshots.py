@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gristmill import ActorCrashed, Durable, Node
+from gristmill import Durable, Node
 from gristmill.durability import read_journal
 from gristmill.errors import StartFailedError, UsageError
 from gristmill.testing import Faults, Simulation
@@ -17,7 +17,6 @@ from support.accounts import (
     Balance,
     Deposit,
     DepositOnce,
-    DepositThenRefuse,
     FsyncEachCommit,
     Moody,
     Plain,
@@ -124,14 +123,6 @@ def test_an_actor_without_snapshot_and_restore_can_not_be_asked_for_them(either:
         either.spawn(Plain, name="plain", facets=[Durable(snapshot_every=5)])
     with pytest.raises(UsageError, match="snapshot_every is -1"):
         Durable(snapshot_every=-1)
-
-
-def test_who_refuses_after_it_has_persisted_starts_again_from_the_journal(either: Node) -> None:
-    ref = either.spawn(Plain, name="plain")
-    ref.tell(Deposit(1))
-    with pytest.raises(ActorCrashed, match="refuse before you persist"):
-        ref.ask(DepositThenRefuse(5))
-    assert ref.ask(Balance()) == 1
 
 
 @pytest.mark.parametrize(("durability", "synchronous"), [("process", 1), ("power", 2)])

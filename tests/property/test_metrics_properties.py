@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gristmill.metrics import (
     Meter,
     RunInfo,
+    SentSnapshot,
+    TimeClass,
     TypeSnapshot,
     TypeStats,
     WorkerSnapshot,
+    attributed,
     build_report,
     decode,
     encode,
@@ -20,6 +24,7 @@ from gristmill.metrics import (
     merge,
     render,
 )
+from gristmill.metrics.attribution import fitted, shared
 from gristmill.metrics.classes import COUNT
 from gristmill.metrics.meter import move_probes
 
@@ -88,6 +93,19 @@ def test_the_hot_path_agrees_with_the_histogram(calls: list[tuple[int, ...]]) ->
         assert counted == histogram.merged(single)
 
 
+sent_rows = st.builds(
+    SentSnapshot,
+    st.sampled_from(["client", "A"]),
+    st.sampled_from(["a:A", "b:B"]),
+    st.sampled_from(["m:M", "m:N"]),
+    messages=st.integers(0, 10**6),
+    bytes=st.integers(0, 10**9),
+    ser_ns=durations,
+    deser_ns=durations,
+    replies=st.integers(0, 10**6),
+)
+
+
 @st.composite
 def snapshots(draw: st.DrawFn) -> WorkerSnapshot:
     classes = draw(vectors)
@@ -100,6 +118,8 @@ def snapshots(draw: st.DrawFn) -> WorkerSnapshot:
                 st.integers(0, 10**6),
                 st.integers(0, 10**6),
                 durations,
+                replies=st.integers(0, 10**6),
+                ask_wait_ns=durations,
                 compute_hist=st.dictionaries(st.integers(0, 479), st.integers(1, 99), max_size=3),
             ),
             max_size=3,
@@ -118,6 +138,28 @@ def snapshots(draw: st.DrawFn) -> WorkerSnapshot:
         draw(st.booleans()),
         tuple(types),
     )
+
+
+@given(st.lists(st.integers(0, 10**6)), st.integers(0, 10**12))
+def test_what_is_shared_out_is_all_there(weights: list[int], whole: int) -> None:
+    parts = shared(weights, whole)
+    assert sum(parts) == (whole if sum(weights) else 0)
+    assert min(parts, default=0) >= 0
+    small = fitted(weights, whole)
+    assert sum(small) == min(sum(weights), whole)
+
+
+@given(snapshots(), st.lists(sent_rows, max_size=4))
+def test_types_and_what_was_sent_get_no_more_than_the_process_has(
+    row: WorkerSnapshot, sent: list[SentSnapshot]
+) -> None:
+    found = attributed(msgspec.structs.replace(row, sent=tuple(sent)))
+    for name in ("deser", "ser", "dispatch", "recv", "send"):
+        own = sum(getattr(kind.coord_ns, name) for kind in found.types)
+        others = sum(getattr(one, f"{name}_ns", 0) for one in found.sent)
+        assert own + others <= row.classes[TimeClass[name.upper()]]
+    assert sum(kind.ask_wait_ns for kind in found.types) <= row.classes[TimeClass.ASK_WAIT]
+    assert [kind.messages for kind in found.types] == [kind.messages for kind in row.types]
 
 
 @settings(max_examples=40, deadline=None)

@@ -23,7 +23,7 @@ from gristmill_orders.book import OrderBook
 from gristmill_orders.digest import outcome_digest
 from gristmill_orders.effects import DeadLetter, StartTimer, Tell
 from gristmill_orders.externals.carriers import LabelRequest, SimulatedCarrier, ship_order
-from gristmill_orders.externals.faults import FaultPlan
+from gristmill_orders.externals.faults import ExternalError, FaultPlan
 from gristmill_orders.externals.gateway import (
     GatewayPlan,
     SimulatedGateway,
@@ -32,7 +32,7 @@ from gristmill_orders.externals.gateway import (
 )
 from gristmill_orders.inventory import Inventory
 from gristmill_orders.kernels import allocation
-from gristmill_orders.ledger import Ledger, read_ledger
+from gristmill_orders.ledger import Label, Ledger, read_ledger
 from gristmill_orders.saga import SagaPolicy
 from gristmill_orders.values import Address, OrderItem, RefundLine
 
@@ -64,6 +64,17 @@ def order(number: int) -> msg.CreateOrder:
 
 
 allocate = allocation(compute=False)
+
+
+class Carrier(SimulatedCarrier):
+    """A carrier whose records may be out of reach."""
+
+    silent = False
+
+    async def find_label(self, label_key: str) -> Label | None:
+        if self.silent:
+            raise ExternalError(f"{self.name} says nothing")
+        return await super().find_label(label_key)
 
 
 class World:
@@ -104,7 +115,7 @@ class World:
         world: dict[str, Any] = {"clock": lambda: self.now, "sleep": no_sleep}
         self.gateway = SimulatedGateway(1, self.ledger, self.gateway_plan, **world)
         self.carriers = {
-            name: SimulatedCarrier(name, 1, self.ledger, self.carrier_plan, **world)
+            name: Carrier(name, 1, self.ledger, self.carrier_plan, **world)
             for name in ("Swift", "Gull")
         }
 
@@ -164,7 +175,7 @@ class World:
             LabelRequest(message.order_id, message.label_key, name, "express", 499)
             for name in self.carriers
         ]
-        return run(ship_order(message, offers, self.carriers))
+        return run(ship_order(message, offers, self.carriers, redelivered=redelivered))
 
     def reply(self, answer: Command) -> None:
         self.answers.append(answer)
@@ -229,6 +240,11 @@ class SagaMachine(RuleBasedStateMachine):
     def kill_shipping_behind_its_call(self) -> None:
         self.world.deliver("shipping", killed_first=True)
 
+    @rule(name=st.sampled_from(["Swift", "Gull"]))
+    def fall_silent_or_speak_again(self, name: str) -> None:
+        carrier = self.world.carriers[name]
+        carrier.silent = not carrier.silent
+
     @rule()
     def restart_processor(self) -> None:
         before = self.world.book.counters()
@@ -272,6 +288,8 @@ class SagaMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "world"):
             return
+        for carrier in self.world.carriers.values():
+            carrier.silent = False
         self.world.drain()
         result = self.world.audit()
         self.world.ledger.close()

@@ -22,6 +22,7 @@ VERDICTS = st.sampled_from(
         None,
         sv.Verdict(sv.Directive.RESTART),
         sv.Verdict(sv.Directive.RESTART, 0.5),
+        sv.Verdict(sv.Directive.REPLAY),
         sv.Verdict(sv.Directive.STOP),
     ]
 )

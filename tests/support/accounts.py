@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from gristmill import Actor, Command, Context, Durable, Idempotency, Reject, Request, handles
+from gristmill import Actor, Command, Context, Durable, Idempotency, Request, handles
 from gristmill.durability import SqliteStore
 from gristmill.facets import Replay
 
@@ -22,12 +22,6 @@ class DepositOnce(Request[int]):
     """Pay in, once a key."""
 
     key: str
-    cents: int
-
-
-class DepositThenRefuse(Request[int]):
-    """Persist, and refuse after all."""
-
     cents: int
 
 
@@ -70,11 +64,6 @@ class Plain(Actor):
     @handles
     def deposit(self, msg: Deposit, ctx: Context) -> None:
         ctx.persist(Deposited(msg.cents))
-
-    @handles
-    def deposit_and_refuse(self, msg: DepositThenRefuse, ctx: Context) -> int:
-        ctx.persist(Deposited(msg.cents))
-        raise Reject("after all")
 
     @handles
     def balance(self, msg: Balance) -> int:

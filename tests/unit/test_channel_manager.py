@@ -5,10 +5,19 @@ from __future__ import annotations
 import pytest
 
 from gristmill import Event, Node
-from gristmill.channels import Capabilities, ChannelBackend, ChannelManager, backends_of
+from gristmill.channels import (
+    Capabilities,
+    ChannelBackend,
+    ChannelManager,
+    ChannelUnavailableError,
+    Listen,
+)
+from gristmill.channels.driver import Driver
 from gristmill.config import ChannelConfig
 from gristmill.errors import ConfigError, UsageError
 from gristmill.ref import DeliveryGuarantee
+from gristmill.testing import Simulation
+from support.server_process import free_port
 
 
 class Happened(Event):
@@ -30,7 +39,7 @@ class Process:
 
 def test_events_and_subscriptions_go_to_the_backend_that_is_on() -> None:
     process = Process()
-    manager = ChannelManager.from_config(ChannelConfig(), process)
+    manager = ChannelManager.from_config(ChannelConfig(), process, Servers())
     manager.subscribe("orders", 7, wanted=True)
     manager.publish("orders", Happened(1), key="k")
     manager.subscribe("orders", 7, wanted=False)
@@ -38,24 +47,67 @@ def test_events_and_subscriptions_go_to_the_backend_that_is_on() -> None:
 
 
 def test_the_backend_declares_what_it_promises() -> None:
-    manager = ChannelManager.from_config(ChannelConfig(), Process())
+    manager = ChannelManager.from_config(ChannelConfig(), Process(), Servers())
     promised = Capabilities(DeliveryGuarantee.AT_MOST_ONCE, False, False, False)
     assert manager.capabilities == {ChannelBackend.MEMORY: promised}
 
 
 def test_with_every_backend_off_nothing_can_be_subscribed() -> None:
     process = Process()
-    manager = ChannelManager.from_config(ChannelConfig(use_in_memory=False), process)
+    manager = ChannelManager.from_config(ChannelConfig(use_in_memory=False), process, Servers())
     manager.publish("orders", Happened(1))
     with pytest.raises(UsageError, match="every backend is off; set use_in_memory = true"):
         manager.subscribe("orders", 7, wanted=True)
     assert process.done == []
 
 
-@pytest.mark.parametrize(("key", "name"), [("use_redis", "Redis"), ("use_kafka", "Kafka")])
-def test_a_backend_that_is_not_there_is_named_with_its_key(key: str, name: str) -> None:
-    config = ChannelConfig(**{key: True})  # type: ignore[arg-type]  # one of the boolean keys
-    with pytest.raises(ConfigError, match=f"{key} = true: this version has no {name} channel"):
-        backends_of(config)
-    with pytest.raises(ConfigError, match=f"CHANNEL_{key.upper()}"):
-        Node(workers=1, channels=config)
+class Servers:
+    """Notes what is published to servers."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[str, str, str]] = []
+        self.listening: list[tuple[str, Listen, bool]] = []
+
+    def resume(self, driver: Driver) -> None:
+        pass
+
+    def publish(self, driver: Driver, channel: str, event: Event, key: str) -> None:
+        self.published.append((driver.kind, channel, key))
+
+    def listen(self, driver: Driver, listen: Listen, subscriber: int, *, wanted: bool) -> None:
+        self.listening.append((driver.kind, listen, wanted))
+
+
+def test_events_go_to_every_backend_and_subscriptions_to_the_first_that_can() -> None:
+    process, servers = Process(), Servers()
+    config = ChannelConfig(use_redis=True)
+    manager = ChannelManager.from_config(config, process, servers)
+    manager.publish("orders", Happened(1), key="k")
+    manager.subscribe("orders", 7, wanted=True)
+    grouped = Listen("orders", "revenue")
+    manager.subscribe(grouped, 7, wanted=True)
+    assert process.done == [("orders", Happened(1)), ("orders", 7, True)]
+    assert servers.published == [("redis", "orders", "k")]
+    assert servers.listening == [("redis", grouped, True)]
+
+
+def test_an_absent_server_is_said_at_the_start_with_the_remedy_and_without_secrets() -> None:
+    url = f"redis://me:hush@127.0.0.1:{free_port()}"
+    node = Node(workers=1, channels=ChannelConfig(use_redis=True, redis_url=url))
+    with pytest.raises(ChannelUnavailableError, match=r"start one .*CHANNEL_USE_REDIS") as caught:
+        node.start()
+    assert "hush" not in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_a_url_that_is_none_is_an_error_of_the_configuration() -> None:
+    node = Node(workers=1, channels=ChannelConfig(use_redis=True, redis_url="http://me:hush@h"))
+    with pytest.raises(ConfigError, match="redis_url") as caught:
+        node.start()
+    assert "hush" not in str(caught.value)
+
+
+def test_a_simulation_has_no_servers() -> None:
+    simulation = Simulation(1, channels=ChannelConfig(use_redis=True))
+    with pytest.raises(ConfigError, match="a simulation has no servers"):
+        simulation.start()

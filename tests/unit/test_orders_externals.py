@@ -198,7 +198,7 @@ def test_another_carrier_is_tried(
 
 def test_a_repeated_command_finds_its_label_even_if_its_carrier_is_down(ledger: Ledger) -> None:
     first = ship(ledger, DOWN, FINE)
-    assert ship(ledger, FINE, DOWN) == first
+    assert ship(ledger, FINE, DOWN, redelivered=True) == first
     assert len(read_ledger(ledger.path)) == 1
 
 

@@ -156,6 +156,30 @@ def test_a_refund_is_retried_for_ever() -> None:
     assert run.commands == [msg.RefundPayment("o1", "k1:payment", "k1:refund", 6, TOTAL)]
 
 
+def test_a_label_that_may_have_been_made_is_asked_for_until_that_is_known() -> None:
+    run = Run(*RESERVED, policy=SagaPolicy(backoff=(1.0, 2.0)))
+    lines, delays = run.order.stock_lines, []
+    for attempt in range(1, 4):
+        run.send(msg.LabelUnavailable("o1", attempt, "Swift says nothing"), now=5.0)
+        timer = run.timer
+        delays.append(timer.delay)
+        assert run.send(msg.LabelUnavailable("o1", attempt, "again")) == []
+        run.send(timer.command, now=9.0)
+        asked = msg.ShipOrder("o1", "k1:label", lines, "France", attempt + 1, 9.0)
+        assert run.commands == [asked]
+    assert delays == [1.0, 2.0, 2.0]
+    assert run.state() is OrderState.RESERVED
+    run.send(SHIPPED[-1])
+    assert run.state() is OrderState.SHIPPED
+
+
+def test_a_deferred_label_is_armed_again_after_a_restart() -> None:
+    run = Run(*RESERVED)
+    run.send(msg.LabelUnavailable("o1", 1, "Swift says nothing"), now=5.0)
+    (timer,) = run.book.pending_timers(5.25)
+    assert (timer.delay, timer.command) == (0.75, msg.LabelDue("o1", 2))
+
+
 CANCEL = msg.CancelOrder("o1", "changed my mind")
 
 

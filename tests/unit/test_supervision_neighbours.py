@@ -163,6 +163,14 @@ def test_a_restart_by_its_class_costs_nothing() -> None:
     assert "as its on_failure says (0 of 0 restarts in 5 s)" in str(world.reports[0])
 
 
+def test_a_restart_from_the_journal_costs_nothing_either() -> None:
+    world = running("a", max_restarts=0)
+    for _ in range(3):
+        assert world.crash("a", verdict=Verdict(Directive.REPLAY)) == ["start a"]
+    assert [report.decision for report in world.reports] == [Decision.REPLAY] * 3
+    assert "restarting from its journal (0 of 0 restarts in 5 s)" in str(world.reports[0])
+
+
 @pytest.mark.parametrize("strategy", GROUPS)
 def test_a_restart_by_its_class_takes_its_group_along(strategy: Strategy) -> None:
     world = running("a", "b", max_restarts=0, strategy=strategy)

@@ -5,6 +5,8 @@
     RootSupervisor (one_for_one, 20 restarts in 5 s)
       |- ServiceSupervisor (one_for_one, 20 in 5 s)
       |    |- shipping, inventory, payment
+      |- SubscriberSupervisor (the same), if Redis or Kafka is on
+      |    |- revenue, audit-log, notices
       `- orders-1 ... orders-N, one on each worker
 """
 
@@ -17,6 +19,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from gristmill import Actor, Breaker, Node, Ref
+from gristmill.channels import ChannelBackend, Start, backends_of
+from gristmill.channels.broker import make_driver
 from gristmill.config import ChannelConfig, Config, NodeConfig, PoolConfig
 from gristmill.errors import ConfigError
 from gristmill.node.application import Application
@@ -25,18 +29,31 @@ from gristmill.placement.ring import HashRing
 from gristmill.supervision import ChildSpec, SupervisorSpec
 from gristmill_orders.config import OrderProcessorConfig, bootstrap
 from gristmill_orders.effects import INVENTORY, PAYMENT, SHIPPING
-from gristmill_orders.processor import OrderProcessorActor
+from gristmill_orders.processor import ORDERS, OrderProcessorActor
 from gristmill_orders.saga import SagaPolicy
 from gristmill_orders.services import (
     InventoryServiceActor,
     PaymentServiceActor,
     ShippingServiceActor,
 )
+from gristmill_orders.subscribers import (
+    AUDIT_LOG,
+    NOTICES,
+    REVENUE,
+    SUBSCRIBERS,
+    AuditLogActor,
+    NoticesActor,
+    RevenueActor,
+    group_of,
+)
 from gristmill_orders.world import World
 
 MAX_RESTARTS = 20
 WITHIN = 5.0
 """Each supervisor gives up at more than ``MAX_RESTARTS`` restarts in ``WITHIN`` seconds."""
+
+AUDIT_LOG_FILE = "audit-log.jsonl"
+"""The name of the audit log, beside the journal."""
 
 _SERVICES: dict[str, type[Actor]] = {
     SHIPPING: ShippingServiceActor,
@@ -47,7 +64,12 @@ _SERVICES: dict[str, type[Actor]] = {
 
 
 def order_node(
-    config: Config, world: World, journal: str | Path, *, max_restarts: int = MAX_RESTARTS
+    config: Config,
+    world: World,
+    journal: str | Path,
+    *,
+    max_restarts: int = MAX_RESTARTS,
+    run: str = "",
 ) -> NodeBuilder:
     """Describe a node that runs the service.
 
@@ -56,21 +78,27 @@ def order_node(
         world: the externals.
         journal: the directory in which orders, stock and keys are kept.
         max_restarts: restarts that each supervisor allows within ``WITHIN`` seconds.
+        run: names the consumer groups of a single run, whose journal begins anew.
 
     Raises:
         ConfigError: a setting asks for what this service does not have.
     """
-    if not config.section(ChannelConfig).use_in_memory:
+    if not backends_of(config.section(ChannelConfig)):
         raise ConfigError(
-            "[channel] use_in_memory = false leaves no channel for the events of orders; set it "
-            "to true"
+            "[channel] leaves no channel for the events of orders; set use_in_memory, use_redis or "
+            "use_kafka to true"
         )
+    log = Path(journal).absolute().parent / AUDIT_LOG_FILE
     return (
         NodeBuilder()
         .journal(journal)
-        .preload("gristmill_orders.processor", "gristmill_orders.services")
+        .preload(
+            "gristmill_orders.processor",
+            "gristmill_orders.services",
+            "gristmill_orders.subscribers",
+        )
         .restarts(0)  # the tree has limits of its own, and what it gives up is final
-        .supervise(_tree(config, world, max_restarts))
+        .supervise(_tree(config, world, max_restarts, _subscribers(config, log, run, max_restarts)))
         .configure(config)
     )
 
@@ -89,6 +117,7 @@ class OrderService:
         world: the externals.
         journal: the directory of the journal.
         max_restarts: restarts that each supervisor allows.
+        run: as of :func:`order_node`.
         build: makes the node; a simulated one for a test.
     """
 
@@ -99,12 +128,15 @@ class OrderService:
         journal: str | Path,
         *,
         max_restarts: int = MAX_RESTARTS,
+        run: str = "",
         build: Callable[[NodeBuilder], Node] = NodeBuilder.build,
     ) -> None:
         self.world = world
         self.max_orders = config.section(OrderProcessorConfig).max_orders
         self.processors = processor_names(config)
-        self.node = build(order_node(config, world, journal, max_restarts=max_restarts))
+        self.node = build(order_node(config, world, journal, max_restarts=max_restarts, run=run))
+        self.groups = [group_of(name, run) for name in SUBSCRIBERS if has_subscribers(config)]
+        """The consumer groups of the subscribers, if there are any."""
         self._ring = HashRing(self.processors)
         self._refs: dict[str, Ref[Any]] = {}
 
@@ -132,7 +164,52 @@ class OrderService:
         self.node.stop(*(() if kind is None else (0,)))  # after an error all ends at once
 
 
-def _tree(config: Config, world: World, max_restarts: int) -> SupervisorSpec:
+def has_subscribers(config: Config) -> bool:
+    """Tell whether a backend is on that has groups, which subscribers need."""
+    channels = config.section(ChannelConfig)
+    return channels.use_redis or channels.use_kafka
+
+
+def begin_groups(config: Config, run: str) -> None:
+    """Have the subscribers of a run hear of its orders and of no earlier ones.
+
+    Raises:
+        ConfigError: the client library of a server is not installed.
+        ChannelUnavailableError: a server can't be reached.
+    """
+    channels = config.section(ChannelConfig)
+    for kind in backends_of(channels):
+        if kind is not ChannelBackend.MEMORY:
+            driver = make_driver(kind, channels)
+            driver.check()
+            for subscriber in SUBSCRIBERS:
+                driver.begin(ORDERS, group_of(subscriber, run), Start.NEW)
+            return  # they listen to the first one
+
+
+def _subscribers(
+    config: Config, log: Path, run: str, max_restarts: int
+) -> tuple[SupervisorSpec, ...]:
+    if not has_subscribers(config):
+        return ()
+    actors = (
+        ActorBuilder(RevenueActor).args(run).name(REVENUE),
+        ActorBuilder(AuditLogActor).args(str(log), run).name(AUDIT_LOG),
+        ActorBuilder(NoticesActor).args(run).name(NOTICES),
+    )
+    return (
+        SupervisorSpec(
+            "SubscriberSupervisor",
+            max_restarts=max_restarts,
+            within=WITHIN,
+            children=tuple(actor.child_spec() for actor in actors),
+        ),
+    )
+
+
+def _tree(
+    config: Config, world: World, max_restarts: int, subscribers: tuple[SupervisorSpec, ...]
+) -> SupervisorSpec:
     settings = config.section(OrderProcessorConfig)
     processors = processor_names(config)
     services = service_names(config.table(PoolConfig))
@@ -149,6 +226,7 @@ def _tree(config: Config, world: World, max_restarts: int) -> SupervisorSpec:
                 within=WITHIN,
                 children=tuple(below),
             ),
+            *subscribers,
             *(
                 ActorBuilder(OrderProcessorActor)
                 .args(policy, services)
@@ -219,10 +297,34 @@ def _service(kind: type[Actor], world: World, name: str, home: str) -> ChildSpec
     return actor.child_spec()
 
 
-def _application(config: Config) -> NodeBuilder:
+def data_folder(config: Config) -> Path:
+    """Make the folder of ``[order_processor] data_dir`` ready.
+
+    Raises:
+        ConfigError: its orders belong to another number of processors, or it can't be written.
+    """
     folder = Path(config.section(OrderProcessorConfig).data_dir)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return order_node(config, World(str(folder.absolute() / "ledger")), folder / "journal")
+    processors = len(processor_names(config))
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        record = folder / "processors"
+        if not record.exists():
+            record.write_text(f"{processors}\n")
+        known = record.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"[order_processor] data_dir = {str(folder)!r}: {error}") from None
+    if known != str(processors):
+        raise ConfigError(
+            f"the orders in {folder} are spread over {known} processors, one for each worker: "
+            f"start with {known} workers, or with another [order_processor] data_dir"
+        )
+    return folder
+
+
+def _application(config: Config) -> NodeBuilder:
+    folder = data_folder(config)
+    world = World.of(config, str(folder.absolute() / "ledger"))
+    return order_node(config, world, folder / "journal")
 
 
 app = Application(_application, bootstrap())

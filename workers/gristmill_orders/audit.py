@@ -10,12 +10,14 @@ import msgspec
 from gristmill.errors import InvalidStateTransition
 from gristmill.messages import Event
 from gristmill_orders import events as ev
+from gristmill_orders.audit_projection import ProjectionAudit
 from gristmill_orders.audit_stock import StockAudit
 from gristmill_orders.digest import Outcome
 from gristmill_orders.inventory import SHORT_SHARE, StockLevel
 from gristmill_orders.ledger import Charge, Label, LedgerEntry, Refund
 from gristmill_orders.order import Order, Step, apply
 from gristmill_orders.states import INITIAL, TABLE, TRANSITIONS, OrderState
+from gristmill_orders.subscribers import RevenueChanged
 
 _TERMINAL_EVENTS = (ev.OrderCompleted, ev.OrderCancelled, ev.OrderFailed)
 _TARGETS = {str(t): state for exits in TRANSITIONS.values() for t, state in exits.items()}
@@ -34,6 +36,8 @@ class RunFacts(msgspec.Struct, frozen=True):
     """What each subscriber saw, in its order. Events may be missing, as after a kill."""
     stock_levels: Mapping[str, StockLevel] = {}
     """What the inventory says that it holds."""
+    subscribers_behind: Mapping[str, int] = {}
+    """How many events each subscriber had not handled; empty if there was none."""
 
 
 class AuditResult(msgspec.Struct, frozen=True):
@@ -79,6 +83,7 @@ class _Audit:
         self.refused = 0
         self.early: list[str] = []
         self.stock = StockAudit(facts.stock_seed, facts.short_share)
+        self.projection = ProjectionAudit()
         self.keys: Counter[str] = Counter()
         self.charges: defaultdict[str, list[int]] = defaultdict(list)
         self.refunds: defaultdict[str, list[int]] = defaultdict(list)
@@ -89,6 +94,8 @@ class _Audit:
             self.stock.read(event)
         elif isinstance(event, ev.OrderRefused):
             self.refused += 1
+        elif isinstance(event, RevenueChanged):
+            self.projection.read(event)
         elif isinstance(event, ev.OrderEvent):
             self._read_order_event(actor, event)
 
@@ -127,6 +134,8 @@ class _Audit:
             yield from self._check_money(order)
             yield from self._check_label(order)
         yield from self.stock.check(self.orders, self.facts.stock_levels)
+        if self.facts.subscribers_behind and self.facts.finished:
+            yield from self.projection.check(self.orders, self.facts.subscribers_behind)
         created = len(self.owners)
         if created + self.refused != self.facts.sent:
             yield (
@@ -192,7 +201,7 @@ class _Audit:
         if order.state in {OrderState.SHIPPED, OrderState.COMPLETED}:
             if order.tracking_number not in {label.tracking_number for label in labels}:
                 yield f"{_name(order)}: label {order.tracking_number} is in no carrier's ledger"
-        elif labels and order.step is not Step.LABEL:
+        elif labels and order.step not in {Step.LABEL, Step.LABEL_DUE}:
             yield f"{_name(order)} has a label, but is {order.state}"
 
     def outcomes(self) -> tuple[Outcome, ...]:

@@ -13,10 +13,16 @@ from gristmill_orders.effects import Effect, StartTimer, pending_timers, reactio
 from gristmill_orders.order import Order, amount_cents, apply
 from gristmill_orders.saga import SagaPolicy, decide
 from gristmill_orders.states import TERMINAL, OrderState
-from gristmill_orders.values import OrderSummary
+from gristmill_orders.values import OrderAnswer, OrderSummary
 
 REFUSED = "refused"
 """The code of the rejection of a query about an order that was not accepted."""
+UNKNOWN = "unknown_order"
+"""The code of the rejection of what is about an order that nobody has placed."""
+INVALID, KEY_IN_USE, FULL = "invalid", "key_in_use", "full"
+"""Codes of ``OrderRefused``."""
+TOO_LATE = "too_late"
+"""The code of an answer about an order that can't be cancelled any more."""
 
 
 class Progress(NamedTuple):
@@ -90,26 +96,42 @@ class OrderBook:
         known = self._id_of_key.get(message.idempotency_key)
         if known is not None and _repeats(self._orders[known], message):
             return []
-        if reason := self._refusal(message, known):
-            return [ev.OrderRefused(message.order_id, message.order_key, 0, reason)]
+        if refusal := self._refusal(message, known):
+            code, reason = refusal
+            return [ev.OrderRefused(message.order_id, message.order_key, 0, reason, code)]
         return decide(None, message, now, self.policy)
 
-    def _refusal(self, message: msg.CreateOrder, known: str | None) -> str:
-        """Say why an order can't be accepted; empty if it can."""
+    def _refusal(self, message: msg.CreateOrder, known: str | None) -> tuple[str, str] | None:
+        """Say why an order can't be accepted, as a code and in a sentence; None if it can."""
         if known is not None:
-            return f"idempotency key {message.idempotency_key!r} belongs to order {known}"
+            key = message.idempotency_key
+            return KEY_IN_USE, f"idempotency key {key!r} belongs to order {known}"
         if message.order_id in self._orders:
-            return f"order id {message.order_id} is in use"
+            return "id_in_use", f"order id {message.order_id} is in use"
         if not message.items:
-            return "the order has no items"
+            return INVALID, "the order has no items"
         for item in message.items:
             if item.quantity <= 0 or item.unit_price_cents <= 0:
-                return f"{item.sku}: quantity and price must be more than zero"
+                return INVALID, f"{item.sku}: quantity and price must be more than zero"
         if amount_cents(message.items, message.fees_cents) <= 0:
-            return "the amount of the order is not more than zero"
+            return INVALID, "the amount of the order is not more than zero"
         if len(self._open) >= self.policy.max_orders:
-            return f"{len(self._open)} orders are open, which is the limit (max_orders)"
-        return ""
+            return FULL, f"{len(self._open)} orders are open, which is the limit (max_orders)"
+        return None
+
+    def answer(self, order_id: str, events: list[ev.OrderEvent]) -> OrderAnswer:
+        """Say what came of a message that has led to ``events``.
+
+        Raises:
+            Reject: the order is unknown here.
+        """
+        for event in events:
+            if isinstance(event, ev.OrderRefused):
+                return OrderAnswer(None, code=event.code, reason=event.reason)
+            if isinstance(event, ev.CancelRefused):
+                view = self.order(order_id).view()
+                return OrderAnswer(view, code=TOO_LATE, reason=event.reason)
+        return OrderAnswer(self.order(order_id).view(), new=bool(events))
 
     def apply(self, event: ev.OrderEvent) -> Order | None:
         """Take an event in, live or from the journal; give its order, None if it was refused.
@@ -158,7 +180,7 @@ class OrderBook:
             if reason := self._refusals.get(order_id):
                 text = f"order {order_id!r} was refused: {reason}"
                 raise Reject(text, code=REFUSED) from None
-            raise Reject(f"order {order_id!r} is unknown here", code="unknown_order") from None
+            raise Reject(f"order {order_id!r} is unknown here", code=UNKNOWN) from None
 
     def list_orders(self, query: msg.ListOrders) -> tuple[OrderSummary, ...]:
         """Give at most ``query.limit`` orders, in order of acceptance."""

@@ -47,12 +47,20 @@ def run(
     compute: Annotated[
         str, typer.Option(help="all, or none: stand-ins take the place of the compute kernels.")
     ] = "all",
+    ledger: Annotated[
+        Path | None,
+        typer.Option(help="The folder of the externals' books; needed if they are over HTTP."),
+    ] = None,
     report: Annotated[
         Path | None,
         typer.Option(help="A folder for reports, journal and ledger, for the audit command too."),
     ] = None,
     json_file: Annotated[
         str | None, typer.Option("--json", help="Write the summary as JSON; - for standard output.")
+    ] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(help="What carries events: memory, redis, kafka, with commas between."),
     ] = None,
     config: Annotated[
         Path | None, typer.Option(help="The configuration; release.toml if not given.")
@@ -76,11 +84,79 @@ def run(
             seed=seed,
             cancel_share=cancel_share,
             compute=compute == "all",
+            ledger=ledger,
             json=json_file,
             config=config,
+            channels=channels,
         )
         with _folder(report) as folder:
             code = run_command(options, folder, keep=report is not None)
+    raise typer.Exit(code)
+
+
+@app.command(
+    epilog="Examples:  gristmill orders replay --from-kafka  ·  "
+    "gristmill orders replay --from-redis --against out  ·  "
+    "gristmill orders replay --from-journal orders-data"
+)
+def replay(
+    from_redis: Annotated[bool, typer.Option("--from-redis", help="Read Redis Streams.")] = False,
+    from_kafka: Annotated[bool, typer.Option("--from-kafka", help="Read Kafka.")] = False,
+    from_journal: Annotated[
+        Path | None, typer.Option(help="Read a journal: its folder, or that of its run.")
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Compare with the journal of a run or of the service, in its folder."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The configuration; release.toml if not given.")
+    ] = None,
+) -> None:
+    """Rebuild every order from the log of its events.
+
+    Exits with 1 if an order can't be rebuilt, or is not as the journal of --against has it.
+    """
+    with _clear_errors():
+        from gristmill_orders.command import replay_command  # noqa: PLC0415 - quick --help
+
+        chosen = [name for name, on in (("redis", from_redis), ("kafka", from_kafka)) if on]
+        chosen += [str(from_journal.absolute())] if from_journal is not None else []
+        if len(chosen) != 1:
+            raise UsageError("give one of --from-redis, --from-kafka and --from-journal FOLDER")
+        code = replay_command(chosen[0], against, config)
+    raise typer.Exit(code)
+
+
+@app.command()
+def serve(
+    http_port: Annotated[
+        str | None,
+        typer.Option(help="The port of the HTTP/JSON API; [api] http_port if not given."),
+    ] = None,
+    grpc_port: Annotated[
+        str | None, typer.Option(help="The port of the gRPC API; [node] grpc_port if not given.")
+    ] = None,
+    workers: Annotated[
+        str | None, typer.Option(help="Worker processes, or auto: one for each core.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The configuration; release.toml if not given.")
+    ] = None,
+) -> None:
+    """Serve the order service over HTTP/JSON and gRPC, in the foreground.
+
+    Orders are kept in [order_processor] data_dir, and go on after a restart. Ctrl-C or SIGTERM ends
+    open requests first; twice stops at once.
+    """
+    with _clear_errors():
+        from gristmill_orders.api.serve import ServeOptions  # noqa: PLC0415 - quick --help
+        from gristmill_orders.api.serve import serve as run_server  # noqa: PLC0415 - quick --help
+
+        options = ServeOptions(
+            http_port=http_port, grpc_port=grpc_port, workers=workers, config=config
+        )
+        code = run_server(options)
     raise typer.Exit(code)
 
 

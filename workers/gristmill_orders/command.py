@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from gristmill.config import ChannelConfig
 from gristmill.errors import UsageError
 from gristmill.metrics import encode, render
 from gristmill_orders.config import bootstrap
@@ -20,10 +22,12 @@ from gristmill_orders.invoices import plan, read_invoices
 from gristmill_orders.invoices.sample import sample_path
 from gristmill_orders.kills import Killer
 from gristmill_orders.records import RunFolder
+from gristmill_orders.replay import channel_events, differences, journal_events, rebuild
 from gristmill_orders.run import RunSettings, Watch, run_orders
 from gristmill_orders.summary import Audit, Summary, show_audit, show_summary
 
 _LINE_EVERY = 5.0
+_SHOWN = 10
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,8 +40,10 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     cancel_share: float = 0.0
     compute: bool = True
+    ledger: Path | None = None
     json: str | None = None
     config: Path | None = None
+    channels: str | None = None
 
 
 def run_command(options: Options, path: Path, *, keep: bool) -> int:
@@ -52,6 +58,7 @@ def run_command(options: Options, path: Path, *, keep: bool) -> int:
         GristmillError: something was wrong with the input, the settings or the node.
     """
     overrides: dict[tuple[str, str], object] = {("node", "workers"): options.workers}
+    overrides |= _channels(options.channels)
     config = bootstrap().load(options.config, overrides=overrides)
     settings = RunSettings(
         seed=options.seed,
@@ -59,6 +66,7 @@ def run_command(options: Options, path: Path, *, keep: bool) -> int:
         cancel_share=options.cancel_share,
         kill_every=options.kill_every,
         compute=options.compute,
+        ledger=options.ledger.absolute() if options.ledger else None,
     )
     _check_writable(options.json)
     file = read_invoices(options.input or sample_path())
@@ -87,6 +95,55 @@ def run_command(options: Options, path: Path, *, keep: bool) -> int:
     if not summary.audit.ok:
         return 1
     return 130 if result.interrupted else 0
+
+
+_BACKENDS = {"memory": "use_in_memory", "redis": "use_redis", "kafka": "use_kafka"}
+
+
+def _channels(names: str | None) -> dict[tuple[str, str], object]:
+    """Turn exactly the named backends on; leave the configuration as it is if none is named."""
+    if names is None:
+        return {}
+    wanted = [name.strip() for name in names.split(",")]
+    for name in wanted:
+        if name not in _BACKENDS:
+            raise UsageError(f"--channels: {name!r} is none of {', '.join(_BACKENDS)}")
+    return {("channel", key): str(name in wanted).lower() for name, key in _BACKENDS.items()}
+
+
+def replay_command(source: str, against: Path | None, config: Path | None) -> int:
+    """Rebuild all orders from a log, and compare them with a journal; give the exit code.
+
+    Args:
+        source: ``redis``, ``kafka``, or the folder of a journal.
+        against: the folder of a run, or of the service, whose journal says what is true.
+        config: the configuration, which says where the servers are.
+
+    Raises:
+        GristmillError: a log can't be read.
+    """
+    settings = bootstrap().load(config).section(ChannelConfig)
+    events = journal_events(source) if source not in _BACKENDS else channel_events(source, settings)
+    rebuilt = rebuild(events)
+    console = Console(highlight=False)
+    states = Counter(order.state.lower() for order in rebuilt.orders.values())
+    console.print(
+        f"{rebuilt.events:,} events, {rebuilt.repeated:,} of them came again; "
+        f"{len(rebuilt.orders):,} orders rebuilt: "
+        + (", ".join(f"{n:,} {state}" for state, n in sorted(states.items())) or "none"),
+        soft_wrap=True,
+    )
+    wrong = list(rebuilt.problems)
+    if against is not None:
+        live = rebuild(journal_events(str(against)))
+        wrong += differences(rebuilt, live)
+        if not wrong:
+            console.print(f"all {len(live.orders):,} orders of {against} are equal", style="green")
+    for sentence in wrong[:_SHOWN]:
+        console.print(sentence, style="red", markup=False, soft_wrap=True)
+    if len(wrong) > _SHOWN:
+        console.print(f"and {len(wrong) - _SHOWN:,} more", style="red")
+    return 1 if wrong else 0
 
 
 def audit_command(path: Path, *, as_json: bool) -> int:

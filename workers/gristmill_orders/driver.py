@@ -13,8 +13,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, get_args
 
+from gristmill.channels import Listen
 from gristmill.errors import ActorError, AskTimeoutError, Reject
 from gristmill.messages import Command
+from gristmill.ref import DeliveryGuarantee
+from gristmill.ulid import ulid
 from gristmill_orders import events as ev
 from gristmill_orders import messages as msg
 from gristmill_orders.app import OrderService
@@ -93,7 +96,8 @@ class Driver:
         self._waiting: Iterator[PlannedOrder] = iter(orders)
         self._more = True
         self._seed = seed
-        self._new_id = new_id or _ulids(Random())
+        random = Random()
+        self._new_id = new_id or (lambda: ulid(time.time(), random.getrandbits(80)))
         self._window = max(1, service.max_orders // 2)
         self._orders: dict[str, _Sent] = {}
         self._live: dict[str, _Sent] = {}
@@ -103,6 +107,9 @@ class Driver:
         self.observed: list[ev.OrderEvent] = []
         """All events seen, in order; created orders without their lines."""
         self._events = service.node.subscribe(ORDERS, *get_args(msg.AnyOrderEvent))
+        self._comes_again = can_come_again(service)
+        self._seen: dict[str, int] = {}
+        """The last event seen of each order, where one can come again."""
 
     @property
     def done(self) -> bool:
@@ -172,6 +179,10 @@ class Driver:
     # --- following ---
 
     def _on_event(self, event: ev.OrderEvent) -> None:
+        if self._comes_again and event.sequence:
+            if event.sequence <= self._seen.get(event.order_id, 0):
+                return
+            self._seen[event.order_id] = event.sequence
         if isinstance(event, ev.OrderCreated):
             self.observed.append(_without_lines(event))
         else:
@@ -254,17 +265,14 @@ class Driver:
             self._paid(order)
 
 
-_DEFERRALS = (ev.PaymentDeferred, ev.RefundDeferred)
+def can_come_again(service: OrderService) -> bool:
+    """Tell whether subscribers without a group get their events from a server."""
+    chosen = service.node.channels.choose(Listen(ORDERS))
+    return chosen.capabilities.delivery is DeliveryGuarantee.AT_LEAST_ONCE
+
+
+_DEFERRALS = (ev.PaymentDeferred, ev.RefundDeferred, ev.ShipmentDeferred)
 _ANSWERS = {ev.CancelRefused, ev.LinesRefunded, ev.RefundRefused}
-
-
-def _ulids(random: Random) -> Callable[[], str]:
-    def new_id() -> str:
-        number = int(time.time() * 1000) << 80 | random.getrandbits(80)
-        alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-        return "".join(alphabet[number >> shift & 31] for shift in range(125, -1, -5))
-
-    return new_id
 
 
 def create_order(order_id: str, planned: PlannedOrder, seed: int) -> msg.CreateOrder:

@@ -68,6 +68,8 @@ def pending_timers(order: Order, now: float) -> list[StartTimer]:
     if order.step is Step.PAYMENT_DUE:
         remaining = _remaining(order.retry_at, order.delay, now)
         timers.append(_payment_timer(order, remaining))
+    if order.step is Step.LABEL_DUE:
+        timers.append(_label_timer(order, _remaining(order.retry_at, order.delay, now)))
     for call in order.refund_calls:
         if call.retry_at is not None:
             remaining = _remaining(call.retry_at, call.delay, now)
@@ -82,6 +84,11 @@ def _remaining(due_at: float, delay: float, now: float) -> float:
 def _payment_timer(order: Order, delay: float) -> StartTimer:
     due = msg.PaymentDue(order.order_id, order.attempt + 1)
     return StartTimer(order.payment_key, delay, due)
+
+
+def _label_timer(order: Order, delay: float) -> StartTimer:
+    due = msg.LabelDue(order.order_id, order.label_attempt + 1)
+    return StartTimer(order.label_key, delay, due)
 
 
 def _refund_timer(order_id: str, key: str, attempt: int, delay: float) -> StartTimer:
@@ -119,11 +126,28 @@ def _when_payment_failed(order: Order, event: ev.PaymentFailed) -> Effect | None
     return DeadLetter(event, f"no answer from the gateway in {event.attempt} attempts")
 
 
-def _when_reserved(order: Order, _: ev.InventoryReserved) -> Effect | None:
-    if order.is_cancelling:
-        return None
-    label = msg.ShipOrder(order.order_id, order.label_key, order.stock_lines, order.address.country)
+def _when_reserved(order: Order, event: ev.InventoryReserved) -> Effect | None:
+    return None if order.is_cancelling else _ask_for_label(order, event.at)
+
+
+def _when_label_requested(order: Order, event: ev.LabelRequested) -> Effect:
+    return _ask_for_label(order, event.at)
+
+
+def _ask_for_label(order: Order, at: float) -> Effect:
+    label = msg.ShipOrder(
+        order.order_id,
+        order.label_key,
+        order.stock_lines,
+        order.address.country,
+        order.label_attempt,
+        at,
+    )
     return Tell(SHIPPING, label)
+
+
+def _when_shipment_deferred(order: Order, _: ev.ShipmentDeferred) -> Effect:
+    return _label_timer(order, order.delay)
 
 
 def _when_labelled(order: Order, _: ev.ShipmentCreated) -> Effect:
@@ -152,6 +176,8 @@ _REACTIONS: dict[type[ev.OrderEvent], Callable[[Order, Any], Effect | None]] = {
     ev.PaymentCompleted: _when_paid,
     ev.PaymentFailed: _when_payment_failed,
     ev.InventoryReserved: _when_reserved,
+    ev.LabelRequested: _when_label_requested,
+    ev.ShipmentDeferred: _when_shipment_deferred,
     ev.ShipmentCreated: _when_labelled,
     ev.CompensationStarted: _when_compensating,
     ev.RefundAsked: _when_refund_asked,

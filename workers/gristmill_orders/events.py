@@ -38,6 +38,8 @@ class OrderRefused(OrderEvent):
     """The order was not accepted; it has no history and no state."""
 
     reason: str
+    code: str = ""
+    """``invalid``, ``key_in_use`` (by another order), ``id_in_use`` or ``full`` (try again)."""
 
 
 class PaymentRequested(OrderEvent):
@@ -75,7 +77,10 @@ class PaymentFailed(OrderEvent):
 
 
 class InventoryReserved(OrderEvent):
-    """All lines are reserved."""
+    """All lines are reserved, and the shipping service is asked for a label."""
+
+    at: float = 0.0
+    """Seconds on the clock of the actor that decided it."""
 
 
 class InventoryFailed(OrderEvent):
@@ -83,6 +88,24 @@ class InventoryFailed(OrderEvent):
 
     reason: str
     skus: tuple[str, ...]
+
+
+class LabelRequested(OrderEvent):
+    """The shipping service is asked for the label again, for the ``attempt``-th time."""
+
+    attempt: int
+    at: float
+    """Seconds on the clock of the actor that decided it."""
+
+
+class ShipmentDeferred(OrderEvent):
+    """A carrier may have made a label, and can't be asked; the next attempt is after ``delay``."""
+
+    attempt: int
+    reason: str
+    delay: float
+    retry_at: float
+    """Seconds on the clock of the actor that decided it."""
 
 
 class ShipmentCreated(OrderEvent):

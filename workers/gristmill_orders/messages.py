@@ -14,6 +14,7 @@ from gristmill_orders.events import (
     InventoryFailed,
     InventoryReleased,
     InventoryReserved,
+    LabelRequested,
     LinesRefunded,
     OrderCancelled,
     OrderCompleted,
@@ -30,6 +31,7 @@ from gristmill_orders.events import (
     RefundRefused,
     RefundRequested,
     ShipmentCreated,
+    ShipmentDeferred,
     ShipmentFailed,
     StockReleased,
     StockReserved,
@@ -38,6 +40,7 @@ from gristmill_orders.events import (
 from gristmill_orders.states import OrderState
 from gristmill_orders.values import (
     Address,
+    OrderAnswer,
     OrderItem,
     OrderSummary,
     OrderView,
@@ -84,6 +87,13 @@ class RefundLines(Command):
 
 class PaymentDue(Command):
     """It is time for the ``attempt``-th attempt to charge."""
+
+    order_id: str
+    attempt: int
+
+
+class LabelDue(Command):
+    """It is time for the ``attempt``-th attempt at a label."""
 
     order_id: str
     attempt: int
@@ -225,6 +235,9 @@ class ShipOrder(Command):
     label_key: str
     lines: tuple[StockLine, ...]
     country: str
+    attempt: int = 1
+    asked_at: float = 0.0
+    """Seconds on the clock of the processor, which is that of the machine."""
 
 
 class LabelMade(Command):
@@ -242,6 +255,29 @@ class LabelRefused(Command):
 
     order_id: str
     reason: str
+
+
+class LabelUnavailable(Command):
+    """A carrier may have made a label, and can't be asked; another one must not make one too."""
+
+    order_id: str
+    attempt: int
+    reason: str
+
+
+# Requests that change an order and say what came of it.
+
+
+class PlaceOrder(Request[OrderAnswer], idempotent=True):
+    """Accept an order as :class:`CreateOrder` does, or say why not."""
+
+    order: CreateOrder
+
+
+class WithdrawOrder(Request[OrderAnswer], idempotent=True):
+    """Cancel an order as :class:`CancelOrder` does, or say why not."""
+
+    cancel: CancelOrder
 
 
 # Queries.
@@ -277,11 +313,11 @@ class GetStockLevels(Request[dict[str, tuple[int, int, int, int]]]):
 PaymentAnswer = PaymentAuthorised | PaymentRefused | PaymentUnavailable
 RefundAnswer = RefundMade | RefundUnavailable
 StockAnswer = ReservationMade | ReservationRefused | ReservationReleased | ReservationShipped
-LabelAnswer = LabelMade | LabelRefused
+LabelAnswer = LabelMade | LabelRefused | LabelUnavailable
 ServiceCommand = (
     ProcessPayment | RefundPayment | ReserveStock | ReleaseStock | ShipStock | ShipOrder
 )
-TimerCommand = PaymentDue | RefundDue
+TimerCommand = PaymentDue | LabelDue | RefundDue
 
 SagaMessage = (
     CreateOrder
@@ -295,6 +331,7 @@ SagaMessage = (
 )
 """What moves an order on."""
 
+OrderRequest = PlaceOrder | WithdrawOrder
 Query = GetOrder | GetOrderStatus | ListOrders | GetCounters | GetStockLevels
 
 AnyOrderEvent = (
@@ -306,7 +343,9 @@ AnyOrderEvent = (
     | PaymentFailed
     | InventoryReserved
     | InventoryFailed
+    | LabelRequested
     | ShipmentCreated
+    | ShipmentDeferred
     | ShipmentFailed
     | CancelRequested
     | CancelRefused
@@ -324,5 +363,5 @@ AnyOrderEvent = (
 )
 AnyStockEvent = StockReserved | StockReleased | StockShipped
 
-ActorMessage = SagaMessage | ServiceCommand | Query | AnyOrderEvent | AnyStockEvent
+ActorMessage = SagaMessage | ServiceCommand | OrderRequest | Query | AnyOrderEvent | AnyStockEvent
 """All messages of the application; anything else is refused with a reason."""

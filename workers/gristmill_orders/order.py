@@ -33,6 +33,7 @@ class Step(StrEnum):
     PAYMENT_DUE = "payment due"
     PAYMENT = "payment"
     RESERVATION = "reservation"
+    LABEL_DUE = "label due"
     LABEL = "label"
     GOODS_ISSUE = "goods issue"
     COMPENSATION = "compensation"
@@ -74,7 +75,7 @@ class Order(msgspec.Struct, frozen=True):
     stock_lines: tuple[StockLine, ...]
     """The ordered quantity of each product, in order of first appearance."""
     retry_at: float
-    """When the next attempt to charge is due; holds while ``step`` is ``PAYMENT_DUE``."""
+    """When the next attempt is due; holds while ``step`` is ``PAYMENT_DUE`` or ``LABEL_DUE``."""
     delay: float = 0.0
     state: OrderState = OrderState.PENDING
     step: Step = Step.PAYMENT_DUE
@@ -90,6 +91,7 @@ class Order(msgspec.Struct, frozen=True):
     failure: str = ""
     refunds: tuple[LineRefund, ...] = ()
     refund_calls: tuple[RefundCall, ...] = ()
+    label_attempt: int = 0
 
     @property
     def payment_key(self) -> str:
@@ -243,7 +245,28 @@ def _payment_failed(order: Order, event: ev.PaymentFailed) -> Order:
 
 def _inventory_reserved(order: Order, event: ev.InventoryReserved) -> Order:
     state = TABLE.next(order.state, "InventoryReserved")
-    return replace(order, sequence=event.sequence, state=state, step=Step.LABEL, reserved=True)
+    return replace(
+        order,
+        sequence=event.sequence,
+        state=state,
+        step=Step.LABEL,
+        reserved=True,
+        label_attempt=1,
+    )
+
+
+def _label_requested(order: Order, event: ev.LabelRequested) -> Order:
+    return replace(order, sequence=event.sequence, step=Step.LABEL, label_attempt=event.attempt)
+
+
+def _shipment_deferred(order: Order, event: ev.ShipmentDeferred) -> Order:
+    return replace(
+        order,
+        sequence=event.sequence,
+        step=Step.LABEL_DUE,
+        delay=event.delay,
+        retry_at=event.retry_at,
+    )
 
 
 def _step_failed(order: Order, event: ev.InventoryFailed | ev.ShipmentFailed) -> Order:
@@ -335,6 +358,8 @@ _APPLY: dict[type[ev.OrderEvent], Callable[[Order, Any], Order]] = {
     ev.PaymentFailed: _payment_failed,
     ev.InventoryReserved: _inventory_reserved,
     ev.InventoryFailed: _step_failed,
+    ev.LabelRequested: _label_requested,
+    ev.ShipmentDeferred: _shipment_deferred,
     ev.ShipmentCreated: _shipment_created,
     ev.ShipmentFailed: _step_failed,
     ev.CancelRequested: _cancel_requested,

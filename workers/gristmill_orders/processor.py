@@ -14,7 +14,7 @@ from gristmill_orders import messages as msg
 from gristmill_orders.book import OrderBook
 from gristmill_orders.saga import SagaPolicy
 from gristmill_orders.states import OrderState
-from gristmill_orders.values import OrderSummary, OrderView
+from gristmill_orders.values import OrderAnswer, OrderSummary, OrderView
 
 ORDERS = "orders"
 """The channel of all order events, keyed by order id."""
@@ -61,11 +61,26 @@ class OrderProcessorActor(Actor):
     @handles
     def move(self, message: msg.SagaMessage, ctx: Context) -> None:
         """Let a message move its order on."""
-        for event in self._book.decide(message, ctx.now()):
+        self._move(message, ctx)
+
+    @handles
+    def place(self, request: msg.PlaceOrder, ctx: Context) -> OrderAnswer:
+        """Accept an order, or say why not."""
+        return self._book.answer(request.order.order_id, self._move(request.order, ctx))
+
+    @handles
+    def withdraw(self, request: msg.WithdrawOrder, ctx: Context) -> OrderAnswer:
+        """Cancel an order, or say why not."""
+        return self._book.answer(request.cancel.order_id, self._move(request.cancel, ctx))
+
+    def _move(self, message: msg.SagaMessage, ctx: Context) -> list[ev.OrderEvent]:
+        events = self._book.decide(message, ctx.now())
+        for event in events:
             ctx.persist(event)
             ctx.publish(ORDERS, event, key=event.order_id)
             if effect := self._book.reaction(event):
                 self._perform(effect, ctx)
+        return events
 
     def _perform(self, effect: fx.Effect, ctx: Context) -> None:
         match effect:

@@ -45,12 +45,16 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
     cancel_share: float = 0.0
     kill_every: float | None = None
     short_share: float = SHORT_SHARE
+    ledger: str = ""
+    """The folder of the externals' books, if it is not the run's own."""
     sent: int | None = None
     """How many orders were sent; None if the run was cut off."""
     finished: bool = False
     """Everything that was sent has come to its end."""
     cancelled_midway: tuple[str, ...] = ()
     """Orders whose cancellation is sent in the middle of their saga; the digest leaves them out."""
+    subscribers_behind: dict[str, int] = {}
+    """How many events each subscriber had not handled at the end; empty without subscribers."""
     stock_levels: dict[str, tuple[int, int, int, int]] = {}
     """What the inventory said that it holds: initial, available, reserved, shipped."""
 
@@ -132,9 +136,10 @@ class RunFolder:
             short_share=record.short_share,
             finished=record.finished,
             observed={"the driver": self._observed()},
+            subscribers_behind=record.subscribers_behind,
             stock_levels={sku: StockLevel(*level) for sku, level in record.stock_levels.items()},
         )
-        found = audit(events, read_ledgers(self.ledger), facts)
+        found = audit(events, read_ledgers(record.ledger or self.ledger), facts)
         return found, outcome_digest(found.outcomes, record.cancelled_midway)
 
     def _journal_events(self) -> Iterator[tuple[str, Event]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
@@ -15,13 +17,14 @@ from gristmill.config import Config, NodeConfig
 from gristmill.errors import ActorError, AskTimeoutError, UsageError
 from gristmill.metrics import Report
 from gristmill.node.status import NodeStatus
-from gristmill_orders.app import MAX_RESTARTS, OrderService
+from gristmill_orders.app import MAX_RESTARTS, OrderService, begin_groups
 from gristmill_orders.audit import AuditResult
 from gristmill_orders.driver import Driver, Progress
 from gristmill_orders.effects import INVENTORY
 from gristmill_orders.invoices import CancelPoint, InvoiceFile, PlannedOrder
 from gristmill_orders.kills import Killer
 from gristmill_orders.messages import GetStockLevels
+from gristmill_orders.processor import ORDERS
 from gristmill_orders.records import RunFolder, RunRecord
 from gristmill_orders.summary import Audit, Latency, Summary, orders_of, rows_of
 from gristmill_orders.world import World
@@ -48,6 +51,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     kill_every: float | None = None
     """Seconds between two kills of a worker; None: none is killed."""
     compute: bool = True
+    ledger: Path | None = None
+    """The folder of the externals' books, if it is not the run's own."""
     max_restarts: int = MAX_RESTARTS
 
     def __post_init__(self) -> None:
@@ -112,10 +117,17 @@ def run_orders(
         world: the externals; made from the settings if None.
 
     Raises:
-        GristmillError: the node can't start, or has ended.
+        GristmillError: the node can't start, or has ended, or there are no books to audit.
         KeyboardInterrupt: interrupted twice; everything was stopped at once.
     """
-    world = world or World(str(folder.ledger), seed=settings.seed, compute=settings.compute)
+    world = world or World.of(
+        config, str(settings.ledger or folder.ledger), seed=settings.seed, compute=settings.compute
+    )
+    if world.externals.over_http and Path(world.ledger) == folder.ledger:
+        raise UsageError(
+            "[externals] names addresses, so the books that the audit needs are with the gateway "
+            "and the carriers: give their folder with --ledger"
+        )
     record = RunRecord(
         input=file.path,
         seed=world.seed,
@@ -125,6 +137,7 @@ def run_orders(
         cancel_share=settings.cancel_share,
         kill_every=settings.kill_every,
         short_share=world.short_share,
+        ledger="" if Path(world.ledger) == folder.ledger else world.ledger,
         cancelled_midway=tuple(
             order.order_key
             for order in planned
@@ -133,19 +146,28 @@ def run_orders(
     )
     folder.prepare(record)
     interrupt = _Interrupt()
-    service = OrderService(config, world, folder.journal, max_restarts=settings.max_restarts)
+    name = secrets.token_hex(6)
+    begin_groups(config, name)
+    service = OrderService(
+        config, world, folder.journal, max_restarts=settings.max_restarts, run=name
+    )
     with interrupt.installed(), service:
         driver = Driver(service, planned, world.seed)
         begin = time.monotonic()
         killer = Killer(service.node, settings.kill_every, settings.seed, begin)
         _drive(driver, killer, interrupt, watch)
         seconds = time.monotonic() - begin
+        behind = _behind(service)
         levels = _stock_levels(service)
         status = service.node.status()
         granularity = service.node.granularity()
     folder.write_events(driver.observed)
     record = msgspec.structs.replace(
-        record, sent=driver.progress.sent, finished=driver.finished, stock_levels=levels
+        record,
+        sent=driver.progress.sent,
+        finished=driver.finished,
+        stock_levels=levels,
+        subscribers_behind=behind,
     )
     folder.write(record)
     found, digest = folder.audit()
@@ -164,6 +186,19 @@ def _drive(driver: Driver, killer: Killer, interrupt: _Interrupt, watch: Watch) 
             driver.stop_sending()
             if now - interrupt.at > DRAIN_SECONDS:
                 return
+
+
+def _behind(service: OrderService) -> dict[str, int]:
+    """Wait for the subscribers; give how many events each has not handled even so."""
+    if not service.groups:
+        return {}
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        channels = service.node.channels
+        behind = {group: channels.lag(ORDERS, group) for group in service.groups}
+        if not any(behind.values()) or time.monotonic() > deadline:
+            return behind
+        time.sleep(_STEP)
 
 
 def _stock_levels(service: OrderService) -> dict[str, tuple[int, int, int, int]]:

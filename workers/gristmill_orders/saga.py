@@ -31,7 +31,8 @@ class SagaPolicy(msgspec.Struct, frozen=True):
 
     backoff: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
     """Seconds before each further attempt at a gateway that failed. A payment that has failed once
-    more than there are entries is given up; a refund is never given up and repeats the last one."""
+    more than there are entries is given up; a refund, and a label that a carrier may have made
+    already, is never given up and repeats the last one."""
     max_orders: int = 1000
     """How many orders may be open at once."""
 
@@ -143,7 +144,7 @@ def _on_unavailable(turn: _Turn, message: msg.PaymentUnavailable) -> None:
 def _on_reserved(turn: _Turn, _: msg.ReservationMade) -> None:
     order = turn.order
     if order.step is Step.RESERVATION:
-        turn.emit(ev.InventoryReserved)
+        turn.emit(ev.InventoryReserved, turn.now)
         if order.is_cancelling:
             _undo(turn)
 
@@ -168,6 +169,19 @@ def _on_no_label(turn: _Turn, message: msg.LabelRefused) -> None:
     if turn.order.step is Step.LABEL:
         turn.emit(ev.ShipmentFailed, message.reason)
         _undo(turn)
+
+
+def _on_label_unavailable(turn: _Turn, message: msg.LabelUnavailable) -> None:
+    order, attempt, backoff = turn.order, message.attempt, turn.policy.backoff
+    if order.step is Step.LABEL and attempt == order.label_attempt:
+        delay = backoff[min(attempt, len(backoff)) - 1]
+        turn.emit(ev.ShipmentDeferred, attempt, message.reason, delay, turn.now + delay)
+
+
+def _on_label_due(turn: _Turn, message: msg.LabelDue) -> None:
+    order = turn.order
+    if order.step is Step.LABEL_DUE and message.attempt == order.label_attempt + 1:
+        turn.emit(ev.LabelRequested, message.attempt, turn.now)
 
 
 def _on_shipped(turn: _Turn, _: msg.ReservationShipped) -> None:
@@ -304,4 +318,6 @@ _DECISIONS: dict[type[Command], Callable[[_Turn, Any], None]] = {
     msg.ReservationShipped: _on_shipped,
     msg.LabelMade: _on_label,
     msg.LabelRefused: _on_no_label,
+    msg.LabelUnavailable: _on_label_unavailable,
+    msg.LabelDue: _on_label_due,
 }

@@ -16,6 +16,7 @@ from gristmill import Actor, Breaker, Context, Durable, Idempotency, handles
 from gristmill.errors import IdempotencyConflictError
 from gristmill.facets import Guard, Replay
 from gristmill.messages import Command, Event
+from gristmill.supervision import ExitReason
 from gristmill_orders import events as ev
 from gristmill_orders import messages as msg
 from gristmill_orders.compute.fraud import is_refused
@@ -55,6 +56,11 @@ class PaymentServiceActor(Actor):
         self._gateway = self._world.open_gateway(ctx)
         self._call = _with_time_limit(ctx.facets.breaker(GATEWAY))
         ctx.persist(PaymentServiceStarted())
+
+    def terminate(self, reason: ExitReason, ctx: Context) -> None:
+        """Close the gateway."""
+        del reason, ctx
+        self._gateway.close()
 
     def apply(self, event: PaymentServiceStarted) -> None:
         """Count the incarnations."""
@@ -162,19 +168,37 @@ class ShippingServiceActor(Actor):
         self._carriers = self._world.open_carriers(ctx)
         facets = ctx.facets
         self._calls = {name: _with_time_limit(facets.breaker(name)) for name in self._carriers}
+        self._started_at = ctx.now()
+
+    def terminate(self, reason: ExitReason, ctx: Context) -> None:
+        """Close the carriers."""
+        del reason, ctx
+        for carrier in self._carriers.values():
+            carrier.close()
 
     @handles
     async def ship(self, message: msg.ShipOrder, ctx: Context) -> None:
         """Make the label of an order, or say which one it has."""
         keys = ctx.facets.idempotency
         key = message.label_key
-        claim = keys.claim(key, message)
+        same = msgspec.structs.replace(message, attempt=0, asked_at=0.0)  # at every attempt
+        claim = keys.claim(key, same)
         if isinstance(claim, Replay):
             _answer(msgspec.msgpack.decode(claim.outcome, type=msg.LabelAnswer), ctx)
             return
-        offers = self._offers(message)
-        answer = await ship_order(message, offers, self._carriers, self._calls.__getitem__)
-        keys.complete(key, msgspec.msgpack.encode(answer))
+        # A clock that began anew with the machine leaves what was asked before in its future.
+        redelivered = not self._started_at <= message.asked_at <= ctx.now()
+        answer = await ship_order(
+            message,
+            self._offers(message),
+            self._carriers,
+            self._calls.__getitem__,
+            redelivered=redelivered,
+        )
+        if isinstance(answer, msg.LabelUnavailable):
+            keys.release(key)
+        else:
+            keys.complete(key, msgspec.msgpack.encode(answer))
         _answer(answer, ctx)
 
 

@@ -70,6 +70,19 @@ class OrderView(msgspec.Struct, frozen=True, array_like=True):
     """How many refunds are asked for and not yet made."""
 
 
+class OrderAnswer(msgspec.Struct, frozen=True, array_like=True):
+    """What came of a request to create or to cancel an order."""
+
+    view: OrderView | None
+    """The order as it is now; None if it was not accepted."""
+    new: bool = False
+    """The request has changed something; else it is a repetition."""
+    code: str = ""
+    """Why it was refused, as one of the codes of ``OrderRefused`` or ``too_late``; else empty."""
+    reason: str = ""
+    """The same in a sentence."""
+
+
 class OrderSummary(msgspec.Struct, frozen=True, array_like=True):
     """An order in one line of a list."""
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from gristmill.behaviours.context import Context
 from gristmill.behaviours.on_failure import check_on_failure
 from gristmill.behaviours.protocol import Protocol
+from gristmill.channels.contract import Listen
 from gristmill.errors import UsageError
 from gristmill.facets.specs import FacetSpec
 from gristmill.ref import Mailbox
@@ -29,8 +30,9 @@ class Actor:
     """The bound of the mailbox; ``spawn`` can say otherwise."""
     facets: ClassVar[tuple[FacetSpec, ...]] = ()
     """The facets that the actor starts with; ``spawn`` can say otherwise."""
-    channels: ClassVar[tuple[str, ...]] = ()
-    """The channels that it subscribes to when it starts."""
+    channels: ClassVar[tuple[str | Listen, ...]] = ()
+    """The channels that it subscribes to when it starts, by name or as
+    ``Listen("orders", group="revenue")``."""
     time_limit: ClassVar[float | None] = None
     """Seconds that a handler may take before its worker is killed; ``spawn`` can say otherwise.
     It needs an actor with a worker of its own, and a node that runs in processes."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from gristmill.behaviours.children import Child
 from gristmill.behaviours.links import MonitorRef
 from gristmill.facets.specs import FacetSpec
 from gristmill.ref import AnyRef, Mailbox, Ref
-from gristmill.supervision import Backoff, ExitReason, Restart, ShutdownPolicy
+from gristmill.supervision import Backoff, ChildCounts, ExitReason, Restart, ShutdownPolicy
 
 A = TypeVar("A")
 
@@ -40,6 +41,15 @@ class BondHost(Protocol):
         actor: Mapping[str, Any],
     ) -> Ref[A]:
         """Start a child."""
+
+    async def terminate_child(self, child: str | AnyRef) -> None:
+        """Stop a child."""
+
+    async def which_children(self) -> list[Child]:
+        """List the children."""
+
+    async def count_children(self) -> ChildCounts:
+        """Count the children."""
 
 
 class Bonding:
@@ -142,3 +152,22 @@ class Bonding:
             "start_timeout": start_timeout,
         }
         return await self._host.spawn(kind, args, kwargs, child, actor)
+
+    async def terminate_child(self, child: str | AnyRef) -> None:
+        """Stop a child of this actor, and wait until it is down; it is forgotten then.
+
+        Args:
+            child: its ref, or its id: the name that it was given.
+
+        Raises:
+            ChildNotFoundError: this actor has no such child.
+        """
+        await self._host.terminate_child(child)
+
+    async def which_children(self) -> list[Child]:
+        """List the children of this actor, the newest first."""
+        return await self._host.which_children()
+
+    async def count_children(self) -> ChildCounts:
+        """Count the children of this actor; ``active`` are those that run."""
+        return await self._host.count_children()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 from gristmill.behaviours.bonding import BondHost, Bonding
 from gristmill.behaviours.facet_set import FacetSet
 from gristmill.behaviours.multi_ask import multi_ask
+from gristmill.channels.contract import ChannelBackend, Listen, Start
 from gristmill.deferred import Reply
 from gristmill.errors import UsageError
 from gristmill.keyed import KeyedGroup
@@ -119,7 +120,7 @@ class ActorHost(BondHost, Protocol):
     def publish(self, channel: str, event: Event, key: str) -> None:
         """Publish an event."""
 
-    def subscribe(self, channel: str, *, wanted: bool) -> None:
+    def subscribe(self, listen: Listen, *, wanted: bool) -> None:
         """Begin or end a subscription."""
 
     def send_after(self, delay: float, message: Command | Event) -> Timer:
@@ -286,16 +287,45 @@ class Context(Bonding):
         return self._host.empty(shape, dtype)
 
     def publish(self, channel: str, event: Event, *, key: str = "") -> None:
-        """Publish ``event``; events with one ``key`` keep their order."""
+        """Publish ``event``; events with one ``key`` keep their order.
+
+        What a durable actor publishes leaves when its handler has finished and its events are
+        committed. With a journal an event reaches Redis and Kafka whatever dies.
+
+        Raises:
+            ChannelFullError: the server of a channel has been away for too long.
+        """
         self._host.publish(channel, event, key)
 
-    def subscribe(self, channel: str) -> None:
-        """Get the events of ``channel`` from now on, as messages."""
-        self._host.subscribe(channel, wanted=True)
+    def subscribe(
+        self,
+        channel: str,
+        *,
+        group: str = "",
+        start: Start | str = Start.NEW,
+        backend: ChannelBackend | str | None = None,
+        window: int = 64,
+    ) -> None:
+        """Get the events of ``channel`` from now on, as messages.
 
-    def unsubscribe(self, channel: str) -> None:
+        Args:
+            channel: its name.
+            group: share the events with the other members of this group, at least once: an event
+                is acknowledged when its handler has finished, and comes again when it raises.
+            start: where a new group, or a subscriber without one, begins.
+            backend: which one; the first that is on and can do it if None.
+            window: how many events may wait in the mailbox.
+
+        Raises:
+            UsageError: no backend that is on can do that.
+        """
+        self._host.subscribe(listen_to(channel, group, start, backend, window), wanted=True)
+
+    def unsubscribe(
+        self, channel: str, *, group: str = "", backend: ChannelBackend | str | None = None
+    ) -> None:
         """Get no more events of ``channel``."""
-        self._host.subscribe(channel, wanted=False)
+        self._host.subscribe(listen_to(channel, group, Start.NEW, backend, 64), wanted=False)
 
     def send_after(self, delay: float, message: Command | Event) -> Timer:
         """Send ``message`` to this actor after ``delay`` seconds; gone with the incarnation.
@@ -320,7 +350,8 @@ class Context(Bonding):
         """Apply ``event`` to the actor and journal it; needs the ``Durable`` facet.
 
         The events of a message are committed together when its handler has finished, before any
-        message of the handler leaves. If the handler raises, none is.
+        message of the handler leaves. If the handler raises, none is; an actor that has raised a
+        ``Reject`` then starts again from its journal, so refuse before you persist.
         """
         self._host.persist(event)
 
@@ -380,6 +411,25 @@ class Context(Bonding):
             yield
         finally:
             restore()
+
+
+def listen_to(
+    channel: str,
+    group: str,
+    start: Start | str,
+    backend: ChannelBackend | str | None,
+    window: int,
+) -> Listen:
+    """Say what a subscriber wants.
+
+    Raises:
+        UsageError: there is no such backend, or no such start.
+    """
+    try:
+        chosen = None if backend is None else ChannelBackend(backend)
+        return Listen(channel, group, Start(start), chosen, window)
+    except ValueError as error:
+        raise UsageError(f"subscription to {channel!r}: {error}") from None
 
 
 class Postponed(Exception):  # noqa: N818 - it leaves the handler and is no error

@@ -5,9 +5,14 @@ from gristmill.channels.contract import (
     Capabilities,
     ChannelBackend,
     ChannelClosedError,
+    ChannelFullError,
+    ChannelUnavailableError,
     FanOut,
+    Listen,
+    Start,
+    dead_letter_channel,
 )
-from gristmill.channels.manager import ChannelManager, backends_of
+from gristmill.channels.manager import ChannelManager, backends_of, check_servers
 from gristmill.channels.memory import InMemoryBackend
 
 __all__ = [
@@ -15,8 +20,14 @@ __all__ = [
     "Capabilities",
     "ChannelBackend",
     "ChannelClosedError",
+    "ChannelFullError",
     "ChannelManager",
+    "ChannelUnavailableError",
     "FanOut",
     "InMemoryBackend",
+    "Listen",
+    "Start",
     "backends_of",
+    "check_servers",
+    "dead_letter_channel",
 ]

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from gristmill.errors import GristmillError
+from gristmill.errors import GristmillError, NodeStartError
 from gristmill.messages import Event
 from gristmill.ref import DeliveryGuarantee
 
@@ -20,20 +20,61 @@ class ChannelBackend(StrEnum):
     KAFKA = "kafka"
 
 
+class Start(StrEnum):
+    """Where a subscription begins whose group has no position yet."""
+
+    NEW = "new"
+    """With the events that are published from now on."""
+    EARLIEST = "earliest"
+    """With the first event that the backend still has: a replay."""
+
+
 class ChannelClosedError(GristmillError):
     """The subscription was closed, and all that it had was taken."""
+
+
+class ChannelFullError(GristmillError):
+    """As many events as may wait for the backend do; the event was not published."""
+
+
+class ChannelUnavailableError(NodeStartError):
+    """The server of a backend can't be reached. Says which, and the remedy."""
+
+    exit_code = 3
 
 
 class Capabilities(msgspec.Struct, frozen=True):
     """What a backend promises. Events of one publisher and one key keep their order on all."""
 
     delivery: DeliveryGuarantee
+    """What members of a group are promised."""
     acknowledge: bool = False
-    """An event that its subscriber did not confirm comes again."""
+    """What was not handled comes again; what never works becomes a dead letter."""
     replay: bool = False
     """Events from before the subscription can be read."""
     groups: bool = False
     """Several subscribers can share one stream of events."""
+    lag: bool = False
+    """It can be told how many events a group has not handled."""
+    survives: bool = False
+    """Events outlive the node."""
+
+
+class Listen(msgspec.Struct, frozen=True, array_like=True):
+    """What a subscriber wants to hear.
+
+    Without a group every subscriber gets every event, from now on or from ``start``, for as long as
+    it is subscribed. With a group its members share the events, each one handles those of some
+    keys, and the backend keeps the group's position: what was not handled comes again.
+    """
+
+    channel: str
+    group: str = ""
+    start: Start = Start.NEW
+    backend: ChannelBackend | None = None
+    """None: the first one that is on and can do it."""
+    window: int = 64
+    """How many events the subscriber is handed before it has handled the first of them."""
 
 
 class Backend(Protocol):
@@ -48,13 +89,17 @@ class Backend(Protocol):
         """What it promises."""
 
     def publish(self, channel: str, event: Event, key: str) -> None:
-        """Send an event to a channel's subscribers; events with one ``key`` keep their order."""
+        """Send an event to a channel's subscribers; events with one ``key`` keep their order.
 
-    def subscribe(self, channel: str, subscriber: int, *, wanted: bool) -> None:
+        Raises:
+            ChannelFullError: too many events wait already for a backend that is out of reach.
+        """
+
+    def subscribe(self, listen: Listen, subscriber: int, *, wanted: bool) -> None:
         """Begin or end a subscription of this process.
 
         Args:
-            channel: its name; channels need no declaration.
+            listen: what is wanted; channels need no declaration.
             subscriber: the key of the actor that gets the events as messages; 0 for the client.
             wanted: False ends the subscription.
         """
@@ -68,3 +113,8 @@ class FanOut(Protocol):
 
     def attach(self, channel: str, subscriber: int, *, wanted: bool) -> None:
         """Have this process's subscriber known, or forgotten, to all publishers."""
+
+
+def dead_letter_channel(channel: str) -> str:
+    """Give the name of the channel to which events go that could not be handled."""
+    return f"{channel}.dead-letter"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gristmill.channels.contract import Capabilities, ChannelBackend, FanOut
+from gristmill.channels.contract import Capabilities, ChannelBackend, FanOut, Listen
 from gristmill.messages import Event
 from gristmill.ref import DeliveryGuarantee
 
@@ -27,6 +27,6 @@ class InMemoryBackend:
         del key  # all events of one publisher keep their order, whatever their keys
         self._process.fan_out(channel, event)
 
-    def subscribe(self, channel: str, subscriber: int, *, wanted: bool) -> None:
+    def subscribe(self, listen: Listen, subscriber: int, *, wanted: bool) -> None:
         """Begin or end a subscription of this process."""
-        self._process.attach(channel, subscriber, wanted=wanted)
+        self._process.attach(listen.channel, subscriber, wanted=wanted)

@@ -35,6 +35,10 @@ letters_app = typer.Typer(
 )
 app.add_typer(config_app, name="config")
 app.add_typer(letters_app, name="dead-letters")
+child_app = typer.Typer(
+    no_args_is_help=True, help="Stop, start and forget children of supervisors, by their path."
+)
+app.add_typer(child_app, name="child")
 
 
 def _running_node_ids() -> list[str]:
@@ -225,6 +229,87 @@ def dead_letters_resend(
     from gristmill.cli import dead_letters  # noqa: PLC0415 - imported when it runs
 
     dead_letters.resend(node, numbers or [], every=every, as_json=json)
+
+
+ChildPath = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH",
+        help="Where it stands, as `gristmill tree` shows it: the ids down to its own.",
+        show_default=False,
+    ),
+]
+
+
+@child_app.command("terminate", epilog=examples("gristmill child terminate services/payment"))
+def child_terminate(path: ChildPath, node: NodeId = None) -> None:
+    """Stop a child in order, and wait until it is down. It is not restarted.
+
+    It stays in the tree, stopped, unless it is temporary or its supervisor dynamic.
+    """
+    from gristmill.cli import child  # noqa: PLC0415 - imported when it runs
+
+    child.terminate(node, path)
+
+
+@child_app.command("restart", epilog=examples("gristmill child restart services/payment"))
+def child_restart(path: ChildPath, node: NodeId = None) -> None:
+    """Start a stopped child again, and wait until it runs."""
+    from gristmill.cli import child  # noqa: PLC0415 - imported when it runs
+
+    child.restart(node, path)
+
+
+@child_app.command("delete", epilog=examples("gristmill child delete services/payment"))
+def child_delete(path: ChildPath, node: NodeId = None) -> None:
+    """Forget a stopped child, so that its id is free."""
+    from gristmill.cli import child  # noqa: PLC0415 - imported when it runs
+
+    child.delete(node, path)
+
+
+@app.command(
+    epilog=examples(
+        "gristmill metg",
+        "gristmill metg --quick --pattern stencil_1d --pattern nearest",
+        "gristmill metg --json > out/metg.json && gristmill report html out -o out.html",
+    )
+)
+def metg(
+    pattern: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="trivial, stencil_1d, nearest, spread, fft or tree; may be repeated. All by "
+            "default.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Workers, each on a core of its own; all cores by default.",
+            show_default=False,
+        ),
+    ] = None,
+    kernel: Annotated[
+        str, typer.Option(help="What tasks do: compute_bound (numpy) or busy_wait.")
+    ] = "compute_bound",
+    points: Annotated[int, typer.Option(min=1, help="Points of a step that each worker has.")] = 16,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer, shorter and smaller runs.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Measure how small a handler may be on this machine: METG, after Task Bench.
+
+    Grids of tasks that need each other's outputs run on actors, with ever smaller tasks. METG(E)
+    is the least time of a task, overhead included, at which the machine still does the part E of
+    the work that it can do. METG(90.9%) is the smallest handler that obeys the golden rule.
+    """
+    from gristmill.cli import metg as command  # noqa: PLC0415 - imported when it runs
+
+    command.run(pattern or [], kernel, workers, points, quick=quick, as_json=json)
 
 
 @config_app.command(

@@ -44,11 +44,21 @@ def show(file: File, json: Json = False) -> None:
         "gristmill report html snapshots/*.json -o out.html",
     )
 )
-def html(files: Snapshots, output: Output = None) -> None:
+def html(
+    files: Snapshots,
+    output: Output = None,
+    metg: Annotated[
+        Path | None,
+        typer.Option(
+            help="What gristmill metg --json printed; else metg.json of the report's folder.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Draw a report as one HTML file that needs no network."""
     from gristmill.cli import reports  # noqa: PLC0415 - imported when it runs
 
-    reports.html(files, output)
+    reports.html(files, output, metg)
 
 
 @report_app.command(epilog=examples("gristmill report trace snapshots/*.json -o trace.json"))

@@ -12,6 +12,8 @@ import msgspec
 from gristmill import reporting
 from gristmill.cli.output import console, print_json
 from gristmill.errors import UsageError
+from gristmill.metg.curves import Measurement, MetgFormatError
+from gristmill.metg.curves import decode as decode_metg
 from gristmill.metrics import Report, ReportFormatError, decode, encode, json_schema, merge, render
 from gristmill.metrics.comparison import Change, compare
 from gristmill.metrics.gate import Checked, Limits, check
@@ -21,6 +23,7 @@ from gristmill.metrics.units import multiple
 Style = Literal["text", "json", "markdown"]
 
 _FILE = "granularity.json"
+_METG = "metg.json"
 
 
 def read(file: Path) -> Report:
@@ -62,9 +65,21 @@ def show(file: Path, *, as_json: bool) -> None:
         console().print(render(report, terminal_width()))
 
 
-def html(files: Sequence[Path], output: Path | None) -> None:
-    """Draw the page of a run."""
-    _write(reporting.page([read(file) for file in files]), output)
+def html(files: Sequence[Path], output: Path | None, metg: Path | None) -> None:
+    """Draw the page of a run, with the METG sweep of a file or of the run's folder."""
+    beside = (file / _METG for file in files if file.is_dir())
+    found = metg or next((path for path in beside if path.exists()), None)
+    measured = _read_metg(found) if found is not None else None
+    _write(reporting.page([read(file) for file in files], measured), output)
+
+
+def _read_metg(path: Path) -> Measurement:
+    try:
+        return decode_metg(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"can't read {path}: {error.strerror}") from error
+    except MetgFormatError as error:
+        raise MetgFormatError(f"{path}: {error}") from None
 
 
 def trace(files: Sequence[Path], output: Path | None) -> None:

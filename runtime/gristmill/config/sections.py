@@ -63,8 +63,24 @@ class ChannelConfig(msgspec.Struct, frozen=True, kw_only=True):
     use_in_memory: bool = True
     use_redis: bool = False
     redis_url: str = "redis://localhost:6379"
+    redis_max_length: PositiveInt = 1_000_000
+    """About how many events each partition keeps; what falls out unread is counted as lost."""
+    redis_lease_seconds: Annotated[float, msgspec.Meta(ge=0.5, le=300)] = 4.0
+    """After so long without a sign of life a member's partitions go to others."""
     use_kafka: bool = False
     kafka_brokers: tuple[Name, ...] = ("localhost:9092",)
+    kafka_session_seconds: Annotated[float, msgspec.Meta(ge=1, le=300)] = 6.0
+    """The same for Kafka; brokers allow 6 to 1800 unless they are told otherwise."""
+    partitions: PositiveInt = 8
+    """Of a channel that is used for the first time: how many subscribers can share it."""
+    max_attempts: PositiveInt = 5
+    """How often an event is tried before it goes to the dead-letter channel."""
+    retry_seconds: Annotated[float, msgspec.Meta(gt=0)] = 0.1
+    """The delay before the second attempt; it doubles, up to 5 s."""
+    max_unsent: PositiveInt = 100_000
+    """How many events of a process may wait for a server that is away."""
+    when_full: Literal["refuse", "drop"] = "refuse"
+    """What becomes of one more: its publisher gets an error, or it is dropped and counted."""
 
     def __post_init__(self) -> None:
         """Check that a backend that is on can be reached.

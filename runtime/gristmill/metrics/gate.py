@@ -187,8 +187,10 @@ def distrust(report: Report, limits: Limits) -> Iterable[str]:
     probe = checks.probe_pct or 0
     if probe > MAX_PROBE_PCT:
         yield f"the accounting itself took {probe:.1f}% (limit {MAX_PROBE_PCT:g}%)"
-    wall = sum(row.wall_ns for row in report.workers)
-    other = ratios.quotient(totals.classes["other"], wall) or 0
+    # what a client does outside of our calls is its own affair
+    metered = [row for row in report.workers if row.kind != "client"]
+    wall = sum(row.wall_ns for row in metered)
+    other = ratios.quotient(sum(row.classes["other"] for row in metered), wall) or 0
     if other > MAX_OTHER_SHARE:
         yield f"{other:.1%} of the time is in no class (limit {MAX_OTHER_SHARE:.0%})"
     contended = [row for row in report.workers if advice.contended(row)]

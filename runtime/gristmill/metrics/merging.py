@@ -93,6 +93,10 @@ def difference(end: Report, begin: Report | None) -> Report:
     workers = {(row.kind, row.id): row for row in begin.workers}
     types = {(row.actor, row.message): row for row in begin.types}
     edges = {(row.source, row.target): row for row in begin.edges}
+    rows = [
+        _type_less(_type_snapshot(row), types.get((row.actor, row.message))) for row in end.types
+    ]
+    between = [_edge_less(row, edges.get((row.source, row.target))) for row in end.edges]
     run = msgspec.structs.replace(
         end.run,
         t0_unix_ns=end.run.t0_unix_ns + begin.run.wall_ns,
@@ -105,8 +109,8 @@ def difference(end: Report, begin: Report | None) -> Report:
             _worker_less(_worker_snapshot(row), workers.get((row.kind, row.id)))
             for row in end.workers
         ],
-        [_type_less(_type_snapshot(row), types.get((row.actor, row.message))) for row in end.types],
-        tuple(_edge_less(row, edges.get((row.source, row.target))) for row in end.edges),
+        [row for row in rows if row.messages or row.coord_ns.total()],
+        tuple(edge for edge in between if edge.messages or edge.coord_ns),
     )
 
 
@@ -134,7 +138,16 @@ def _type_less(row: TypeSnapshot, begin: TypeRow | None) -> TypeSnapshot:
         compute_hist=_buckets_less(row.compute_hist, before.compute_hist),
         wait_hist=_buckets_less(row.wait_hist, before.wait_hist),
     )
-    names = ("messages", "items", "compute_ns", "ask_wait_ns", "gc_ns", "bytes_in", "bytes_out")
+    names = (
+        "messages",
+        "items",
+        "compute_ns",
+        "compute_cpu_ns",
+        "ask_wait_ns",
+        "gc_ns",
+        "bytes_in",
+        "bytes_out",
+    )
     return _less(changed, before, names)
 
 
@@ -177,6 +190,7 @@ def _type_snapshot(row: TypeRow) -> TypeSnapshot:
         messages=row.messages,
         items=row.items,
         compute_ns=row.compute_ns,
+        compute_cpu_ns=row.compute_cpu_ns or 0,
         coord_ns=row.coord_ns,
         ask_wait_ns=row.ask_wait_ns,
         gc_ns=row.gc_ns,

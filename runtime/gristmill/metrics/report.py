@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from gristmill.metrics import advice, ratios
+from gristmill.metrics.attribution import edges, peers
 from gristmill.metrics.classes import (
     BUSY,
     COORD,
@@ -59,11 +60,13 @@ def build_report(
         calibration: what measuring cost.
     """
     workers = [_without_probes(row) for row in merge_snapshots(snapshots)]
-    types = merge_types(row for worker in workers for row in worker.types)
+    sent = [row for worker in workers for row in worker.sent]
+    handled = [row for worker in workers for row in worker.types]
+    types = merge_types([*handled, *peers(sent)])
     sample_n = max((worker.sample_n for worker in workers), default=1)
     if sample_n > 1:
         run = msgspec.structs.replace(run, mode="sampled", sample_n=sample_n)
-    return assemble(run, calibration or Calibration(), workers, types, ())
+    return assemble(run, calibration or Calibration(), workers, types, edges(sent, types))
 
 
 def _without_probes(row: WorkerSnapshot) -> WorkerSnapshot:
@@ -76,7 +79,7 @@ def assemble(
     calibration: Calibration,
     workers: list[WorkerSnapshot],
     types: list[TypeSnapshot],
-    edges: tuple[Edge, ...],
+    between: tuple[Edge, ...],
 ) -> Report:
     """Compute a report from sums: one snapshot a process, one row a type, probes taken out."""
     rows = tuple(_worker_row(worker) for worker in sorted(workers, key=_process_order))
@@ -88,7 +91,7 @@ def assemble(
         workers=rows,
         types=tuple(_type_row(row, calibration) for row in ordered),
         checks=_checks(rows, types),
-        edges=edges,
+        edges=between,
     )
 
 
@@ -128,6 +131,7 @@ def _type_row(row: TypeSnapshot, calibration: Calibration) -> TypeRow:
         messages=row.messages,
         items=row.items,
         compute_ns=row.compute_ns,
+        compute_cpu_ns=row.compute_cpu_ns or None,
         coord_ns=row.coord_ns,
         ask_wait_ns=row.ask_wait_ns,
         gc_ns=row.gc_ns,

@@ -9,6 +9,7 @@ import msgspec
 
 from gristmill.metrics import histogram
 from gristmill.metrics.classes import NAMES
+from gristmill.metrics.sent import SentSnapshot, merge_sent
 
 Kind = Literal["worker", "supervisor", "client"]
 
@@ -47,11 +48,15 @@ class TypeSnapshot(msgspec.Struct, frozen=True):
     messages: int = 0
     items: int = 0
     compute_ns: int = 0
+    compute_cpu_ns: int = 0
+    """CPU time of the compute, from some of the messages; 0 if none was measured."""
     coord_ns: Coordination = Coordination()
     ask_wait_ns: int = 0
     gc_ns: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    replies: int = 0
+    """Messages that were answered."""
     compute_hist: dict[int, int] = {}
     wait_hist: dict[int, int] = {}
 
@@ -79,6 +84,8 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
     types: tuple[TypeSnapshot, ...] = ()
     sample_n: int = 1
     """One message in so many is stamped."""
+    sent: tuple[SentSnapshot, ...] = ()
+    """What it sent to whom."""
 
     @classmethod
     def of_page(
@@ -89,6 +96,7 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
         page: Mapping[str, int],
         *,
         types: tuple[TypeSnapshot, ...] = (),
+        sent: tuple[SentSnapshot, ...] = (),
     ) -> WorkerSnapshot:
         """Describe a killed process by the counter page that it left.
 
@@ -98,6 +106,7 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
             kind: what it was.
             page: what ``CounterPage.read`` gave.
             types: the last per-type figures that it had handed over.
+            sent: the last figures of what it sent.
         """
         return cls(
             id=id,
@@ -111,6 +120,7 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
             messages=page["messages"],
             complete=False,
             types=types,
+            sent=sent,
         )
 
 
@@ -140,6 +150,7 @@ def _sum(a: WorkerSnapshot, b: WorkerSnapshot) -> WorkerSnapshot:
         complete=a.complete and b.complete,
         types=tuple(merge_types((*a.types, *b.types))),
         sample_n=max(a.sample_n, b.sample_n),
+        sent=tuple(merge_sent([*a.sent, *b.sent])),
     )
 
 
@@ -158,11 +169,13 @@ def _sum_types(group: list[TypeSnapshot]) -> TypeSnapshot:
         messages=sum(row.messages for row in group),
         items=sum(row.items for row in group),
         compute_ns=sum(row.compute_ns for row in group),
+        compute_cpu_ns=sum(row.compute_cpu_ns for row in group),
         coord_ns=sum((row.coord_ns for row in group), Coordination()),
         ask_wait_ns=sum(row.ask_wait_ns for row in group),
         gc_ns=sum(row.gc_ns for row in group),
         bytes_in=sum(row.bytes_in for row in group),
         bytes_out=sum(row.bytes_out for row in group),
+        replies=sum(row.replies for row in group),
         compute_hist=histogram.merged(row.compute_hist for row in group),
         wait_hist=histogram.merged(row.wait_hist for row in group),
     )

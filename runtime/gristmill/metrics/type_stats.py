@@ -19,13 +19,16 @@ class TypeStats:
     counted once.
     """
 
-    __slots__ = ("actor", "ask_wait_ns", "bytes_in", "bytes_out", "compute_hist", "compute_ns",
-                 "deser_ns", "dispatch_ns", "extra_items", "gc_ns", "message", "messages",
-                 "peer_ns", "recv_ns", "send_ns", "ser_ns", "stamped", "wait_hist")  # fmt: skip
+    __slots__ = ("actor", "answered", "ask_wait_ns", "bytes_in", "bytes_out", "compute_hist",
+                 "compute_ns", "cpu_ns", "cpu_wall_ns", "deser_ns", "dispatch_ns", "extra_items",
+                 "gc_ns", "message", "messages", "peer_ns", "recv_ns", "send_ns", "ser_ns",
+                 "stamped", "wait_hist")  # fmt: skip
 
-    def __init__(self, actor: str, message: str) -> None:
+    def __init__(self, actor: str, message: str, *, answered: bool = False) -> None:
         self.actor = actor
         self.message = message
+        self.answered = answered
+        """Whether each message gets a reply."""
         self.messages = 0
         self.stamped = 0
         """Messages of which the times are known."""
@@ -34,6 +37,8 @@ class TypeStats:
         self.compute_ns = self.deser_ns = self.dispatch_ns = self.ser_ns = 0
         self.send_ns = self.recv_ns = self.peer_ns = self.ask_wait_ns = self.gc_ns = 0
         self.bytes_in = self.bytes_out = 0
+        self.cpu_ns = self.cpu_wall_ns = 0
+        """CPU time, and time by the clock, of those handlers of which both were measured."""
         self.compute_hist = histogram.empty()
         self.wait_hist = histogram.empty()
 
@@ -114,6 +119,7 @@ class TypeStats:
             messages=self.messages,
             items=self.messages + self.extra_items,
             compute_ns=of_all(self.compute_ns),
+            compute_cpu_ns=of_all(self.compute_ns * self.cpu_ns // (self.cpu_wall_ns or 1)),
             coord_ns=Coordination(
                 deser=of_all(self.deser_ns),
                 dispatch=of_all(self.dispatch_ns),
@@ -123,9 +129,10 @@ class TypeStats:
                 peer=self.peer_ns,
             ),
             ask_wait_ns=self.ask_wait_ns,
-            gc_ns=self.gc_ns,
+            gc_ns=of_all(self.gc_ns),
             bytes_in=of_all(self.bytes_in),
-            bytes_out=self.bytes_out,
+            bytes_out=of_all(self.bytes_out),
+            replies=all_ if self.answered else 0,
             compute_hist=_scaled(self.compute_hist, all_, known),
             wait_hist=_scaled(self.wait_hist, all_, known),
         )

@@ -25,8 +25,8 @@ class Accounts:
         """A worker has died: keep what it last said, or the page that it left if that is newer."""
         latest = self._latest.pop(slot.address, None)
         if page is not None and (latest is None or page["last"] - page["start"] > latest.wall_ns):
-            types = latest.types if latest is not None else ()
-            latest = WorkerSnapshot.of_page(slot.name, pid, "worker", page, types=types)
+            types, sent = (latest.types, latest.sent) if latest is not None else ((), ())
+            latest = WorkerSnapshot.of_page(slot.name, pid, "worker", page, types=types, sent=sent)
         if latest is not None:
             self._final.append(latest)
         self._heard(slot.address)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from gristmill.behaviours.actor import Actor
-from gristmill.config import Config, NodeConfig, PoolConfig
+from gristmill.config import ChannelConfig, Config, NodeConfig, PoolConfig
 from gristmill.durability import Durability
 from gristmill.errors import ConfigError, UsageError
 from gristmill.facets.specs import FacetSpec
@@ -222,6 +222,10 @@ class NodeBuilder:
         """Set how many threads linear algebra libraries may start in each worker."""
         return self._with(blas_threads=threads)
 
+    def channels(self, channels: ChannelConfig) -> NodeBuilder:
+        """Set what carries the events of channels, ``[channel]``."""
+        return self._with(channels=channels)
+
     def restarts(self, max_restarts: int, *, within: float = 5.0) -> NodeBuilder:
         """Allow that many restarts of top-level actors ``within`` seconds."""
         return self._with(max_restarts=max_restarts, within=within)
@@ -288,7 +292,7 @@ class NodeBuilder:
         """
         _refuse_unavailable(config)
         node = config.section(NodeConfig)
-        said = {s.key for s in config.settings if s.section == "node" and s.origin != "default"}
+        said = _said(config, "node")
         options = dict(self._options)
         for key in ("workers", "pin_cpus"):
             if key in said or key not in options:
@@ -301,6 +305,8 @@ class NodeBuilder:
             else member
             for member in self._tree
         )
+        if "channels" not in options or _said(config, "channel"):
+            options["channels"] = config.section(ChannelConfig)
         return replace(self, node_id=node_id, _options=options, _tree=tree)
 
     def build(self) -> Node:
@@ -326,10 +332,13 @@ class NodeBuilder:
         return replace(self, _options={**self._options, **options})
 
 
+def _said(config: Config, section: str) -> set[str]:
+    """Give the keys of a section that somebody has set."""
+    return {s.key for s in config.settings if s.section == section and s.origin != "default"}
+
+
 _UNAVAILABLE = {
     ("node", "node_address"): "joining other nodes",
-    ("channel", "use_redis"): "the Redis channel backend",
-    ("channel", "use_kafka"): "the Kafka channel backend",
 }
 
 

@@ -62,6 +62,9 @@ class Link(Protocol):
 class Connection:
     """One client of one node: its data plane and its control link."""
 
+    has_own_process = True
+    """Whether the client is a process beside those of the node."""
+
     def __init__(self, run_dir: Path, control: str, *, owner: bool) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._context = context

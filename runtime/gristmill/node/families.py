@@ -64,8 +64,8 @@ class Families:
 
     def supervisor_for(self, parent: Parent) -> int:
         """Give the key of the supervisor of an actor's children, made when first wanted."""
-        family = self._families.get(parent.key)
-        if family is None or not self._tree.knows(family.supervisor):
+        supervisor = self.supervisor_of(parent.key)
+        if not supervisor:
             own = self._tree.path_of(parent.key).rpartition("/")[2]
             spec = SupervisorSpec(
                 f"{own}#{parent.key}",
@@ -74,10 +74,10 @@ class Families:
                 max_restarts=_MAX_RESTARTS,
             )
             added = self._tree.add_child(self._head_of_tree(), spec, self._now())
-            family = _Family(parent.key, added.key, parent.keeps_children)
-            self._families[parent.key] = family
+            supervisor = added.key
+            self._families[parent.key] = _Family(parent.key, supervisor, parent.keeps_children)
             self._act(added.actions)
-        return family.supervisor
+        return supervisor
 
     def _head_of_tree(self) -> int:
         if not self._tree.knows(self._head):
@@ -86,6 +86,13 @@ class Families:
             self._head = added.key
             self._act(added.actions)
         return self._head
+
+    def supervisor_of(self, parent: int) -> int:
+        """Give the key of the supervisor of an actor's children; 0 if it has had none."""
+        family = self._families.get(parent)
+        if family is None or not self._tree.knows(family.supervisor):
+            return 0
+        return family.supervisor
 
     def joined(self, parent: int, children: list[int]) -> None:
         """Actors are going to be started under a supervisor that was given for their parent."""

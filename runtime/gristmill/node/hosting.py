@@ -95,7 +95,8 @@ class LocalHost:
     """The client's own process."""
 
     def __init__(self, config: NodeConfig, new_world: NewWorld | None = None) -> None:
-        from gristmill.node.local import LocalConnection, LocalWorld, real_sources
+        from gristmill.node.local import LocalWorld, real_sources
+        from gristmill.node.local_client import LocalConnection
 
         self._run_dir = RunDirectory()  # for arrays, which are shared as among processes
         config = msgspec.structs.replace(config, run_dir=str(self._run_dir.path))

@@ -20,26 +20,21 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from gristmill.behaviours.context import Timer
 from gristmill.death import Likelihood
-from gristmill.errors import AskTimeoutError, ErrorData, UsageError
-from gristmill.messages import Request
-from gristmill.metrics import Calibration, TimeClass, calibrate
+from gristmill.errors import ErrorData
+from gristmill.metrics import Calibration, TimeClass, WorkerSnapshot, calibrate
 from gristmill.metrics.wires import Wires
-from gristmill.node.client import Connection
 from gristmill.node.config import NodeConfig
 from gristmill.node.deliveries import Tally
-from gristmill.node.latch import Latch
+from gristmill.node.local_client import CLIENT, LocalPost
 from gristmill.node.local_worker import LocalWorker, LoopbackPlane
-from gristmill.node.post import ClientPost
-from gristmill.node.requests import RequestRun, Waiter
 from gristmill.node.sending import ControlSide
 from gristmill.node.slots import Slot
 from gristmill.node.supervisor_core import SupervisorCore
 from gristmill.node.tallies import tally_of
-from gristmill.ref import Address
 from gristmill.transport import control as c
 from gristmill.transport.segment_directory import Process, remove_segments, segment_directory
 from gristmill.worker import counters
@@ -47,10 +42,7 @@ from gristmill.worker.activity import Sight
 from gristmill.worker.config import WorkerConfig
 from gristmill.worker.process import LoopTimer
 
-R = TypeVar("R")
-
 _IDLE = int(TimeClass.IDLE)
-_CLIENT = b"client"
 _SUPERVISOR = b"supervisor"
 _FIRST_PID = 1 << 30
 """Above every real process id, so that a signal to one of ours reaches nobody."""
@@ -229,7 +221,7 @@ class LocalWorld:
     def send(self, identity: bytes, message: c.ControlMessage) -> None:
         """Send a message to a worker or to the client."""
         encoded = c.encode_control(message)
-        if identity == _CLIENT:
+        if identity == CLIENT:
             if self.to_client is not None:
                 self.submit(partial(self.to_client, encoded), (_SUPERVISOR, identity))
             return
@@ -286,6 +278,9 @@ class LocalWorld:
         armed = self._timers.pop(timer, None)
         if armed is not None:
             armed.cancel()
+
+    def account(self) -> WorkerSnapshot | None:
+        """Give nothing: the supervisor's time is that of whoever runs the loop."""
 
     def read_page(self, slot: Slot, *, remove: bool) -> dict[str, int] | None:
         """Give what a worker process would keep in its counter page."""
@@ -372,108 +367,3 @@ class _IdleSelector(selectors.DefaultSelector):
         for worker in self._world.workers.values():
             worker.meter.switch(_IDLE)
         return super().select(timeout)
-
-
-class LocalPost(ClientPost):
-    """The client's post; an ``async`` ask runs the node on a helper thread."""
-
-    def __init__(self, plane: LoopbackPlane, control: ControlSide, run_dir: Path) -> None:
-        super().__init__(plane, _NoWake(), control, run_dir)
-        self._outgoing.stragglers = _NoStragglers()
-        self._local_plane = plane
-
-    def send_request(
-        self,
-        to: Address,
-        request: Request[Any],
-        deadline: float | None,
-        *,
-        wait: bool = True,
-        notify: Callable[[], None] | None = None,
-    ) -> Waiter:
-        """Send a request, and what is given back of others' arrays: nobody else would."""
-        self._outgoing.give_back()
-        return super().send_request(to, request, deadline, wait=wait, notify=notify)
-
-    def _enter(self, waiter: Waiter | RequestRun) -> int:
-        """Put open requests into the table, unless a handler asks, which nobody could answer."""
-        if self._local_plane.inside:
-            raise UsageError(
-                "a handler asks through a ref of the client's, which would wait for itself; "
-                "give the ref to the actor in a message or argument, and write await ctx.ask(...)"
-            )
-        return super()._enter(waiter)
-
-    async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> R:
-        """Send a request and await its reply."""
-        deadline = None if timeout is None else self._now() + timeout
-        waiter = await asyncio.to_thread(self.send_request, to, request, deadline)
-        try:
-            await asyncio.to_thread(self.wait_for, waiter)
-        except asyncio.CancelledError:
-            self.abandon(waiter.number)
-            waiter.settle(None, AskTimeoutError("it was abandoned"))  # so that its thread ends
-            raise
-        finally:
-            self._pending.pop(waiter.number, None)
-        if not waiter.done:
-            raise waiter.timed_out(timeout)
-        return waiter.result()  # type: ignore[no-any-return]  # decoded as the reply type
-
-
-class _NoWake:
-    """Nobody has to be woken: whoever waits runs the node in slices."""
-
-    def send(self, *envelopes: bytes) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class _NoStragglers:
-    """No tell is left behind: each is handed over at once."""
-
-    awake = False
-    watches = False
-
-    def wake(self) -> None:
-        """Do nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class _LocalLink:
-    """The client's end of the control plane."""
-
-    def __init__(self, world: LocalWorld) -> None:
-        self._world = world
-
-    def start(self) -> None:
-        """Start the node."""
-        self._world.submit(self._world.begin)
-
-    def send(self, message: c.ControlMessage) -> None:
-        """Send a message to the supervisor, and let it act on it."""
-        self._world.to_supervisor(_CLIENT, message)
-        self._world.settle()
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to close."""
-
-
-class LocalConnection(Connection):
-    """The client's connection to a node in its own process."""
-
-    def __init__(self, world: LocalWorld) -> None:
-        self.world = world
-        plane = world.new_plane(c.FIRST_CLIENT, 1)
-        world.to_client = self._on_control
-        self._join(world.new_post(plane, self), _LocalLink(world), owner=True)
-
-    def _wait(self, event: Latch, timeout: float | None) -> bool:
-        return self.world.run(event.is_set, timeout)
-
-    def _close_wires(self) -> None:
-        self.world.close()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gristmill.behaviours.context import Timer
 from gristmill.durability import open_store
-from gristmill.metrics import Meter, TimeClass, WorkerSnapshot
+from gristmill.metrics import Meter, TimeClass, WorkerSnapshot, attributed
 from gristmill.metrics.classes import NAMES as CLASS_NAMES
 from gristmill.metrics.wires import Wires
 from gristmill.transport import control as c
@@ -221,7 +221,9 @@ class LocalWorker:
                 cell.task.cancel()
             for timer in list(cell.timers):
                 timer.cancel()
+        self.core.records.close()
         if self._store is not None:
+            self._store.commit()
             self._store.close()
 
     # --- Shell ---
@@ -235,6 +237,16 @@ class LocalWorker:
     def _requested_turn(self) -> None:
         self._turn_requested = False
         self.turn()
+
+    def from_thread(self, callback: Callable[[], None]) -> None:
+        """Call back soon, when somebody runs the node, then take a turn; from any thread."""
+
+        def call() -> None:
+            if self.alive:
+                callback()
+                self.request_turn()
+
+        self._world.submit(call)
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call back after ``delay`` seconds, then take a turn."""
@@ -265,6 +277,7 @@ class LocalWorker:
         """Commit the journal, then hand over what waits."""
         if self._store is not None and self._store.dirty:
             self._store.commit()
+        self.core.records.committed()
         if self.arrays.pool.release_due:
             self.arrays.give_back(self.post)
         self.plane.flush()
@@ -298,8 +311,9 @@ class LocalWorker:
             probe_ns=meter.transitions * (self._world.calibration.probe_ns or 0),
             messages=self.core.counters[counters.HANDLED],
             types=tuple(stats.snapshot() for stats in self.core.handling.stats.values()),
+            sent=self.core.sending.sent.snapshot(),
         )
-        self.control(c.Metrics(snapshot))
+        self.control(c.Metrics(attributed(snapshot)))
 
     def counted(self) -> dict[str, int]:
         """Give the delivery counters by name."""

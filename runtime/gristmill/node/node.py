@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from gristmill.behaviours.actor import Actor
-from gristmill.channels import backends_of
+from gristmill.channels import ChannelBackend, backends_of, check_servers
 from gristmill.config import ChannelConfig, available_cores
 from gristmill.durability import Durability, open_store
 from gristmill.errors import (
@@ -43,6 +43,8 @@ A = TypeVar("A", bound=Actor)
 T = TypeVar("T")
 U = TypeVar("U")
 
+_LIBRARIES = {ChannelBackend.REDIS: "redis", ChannelBackend.KAFKA: "confluent_kafka"}
+"""Modules of brokers' clients."""
 DRAIN = 25.0
 """Seconds that an ordered stop may take before what is left is killed."""
 _GONE_GRACE = 2.0
@@ -72,7 +74,6 @@ class Node(RunningNode):
 
     Raises:
         UsageError: an argument makes no sense.
-        ConfigError: ``channels`` turns a backend on that this version does not have.
     """
 
     def __init__(
@@ -104,7 +105,6 @@ class Node(RunningNode):
         self._blas_threads = blas_threads
         self._boot_timeout = boot_timeout
         self._in_process = in_process
-        backends_of(self._channels)  # what is not there is said before anything starts
         self._root = SupervisorSpec(
             "root",
             Strategy.ONE_FOR_ONE,
@@ -124,6 +124,8 @@ class Node(RunningNode):
         Raises:
             WorkerBootError: a module can't be imported, or a worker can't start.
             NodeStartError: the id is in use, or the tree can't start.
+            ChannelUnavailableError: the server of a channel that is on can't be reached.
+            ConfigError: the client library of such a server is not installed.
         """
         if self._host is not None:
             raise UsageError("the node has been started; make a new one")
@@ -133,6 +135,7 @@ class Node(RunningNode):
                 f"a node {self._given_id!r} runs already; stop it with "
                 f"gristmill stop --node {self._given_id}, or choose another node_id"
             )
+        self._check_channels()
         self._started_at = time.perf_counter_ns()
         self._started_unix = time.time_ns()
         cpus = sorted(os.sched_getaffinity(0)) if self._pin_cpus else ()
@@ -144,9 +147,9 @@ class Node(RunningNode):
             cpus=tuple(cpus),
             journal=self._journal,
             durability=self._durability,
-            channels=self._channels,
+            channels=self._channel_config,
             main=main_script() or "",
-            preload=self._preload,
+            preload=(*self._preload, *self._client_libraries()),
             pools=self._pools,
             started_ns=self._started_at,
             drain=DRAIN,
@@ -164,6 +167,15 @@ class Node(RunningNode):
             raise
         return self
 
+    def _check_channels(self) -> None:
+        """Make sure that what carries channels is there, before anything starts."""
+        check_servers(self._channel_config)
+
+    def _client_libraries(self) -> list[str]:
+        """Give the modules of brokers that every worker will want."""
+        on = backends_of(self._channel_config)
+        return [_LIBRARIES[kind] for kind in on if kind in _LIBRARIES]
+
     def _open_host(self, config: NodeConfig) -> Host:
         if self._in_process:
             return LocalHost(config)
@@ -178,6 +190,8 @@ class Node(RunningNode):
         if host is None or self._ended:
             return
         connection = host.connection
+        if self._brokers is not None:
+            self._brokers.close()
         try:
             if connection.error is None and host.exit_code is None:
                 with contextlib.suppress(NodeError):

@@ -12,37 +12,37 @@ from gristmill.errors import (
     ActorNotFoundError,
     AlreadyStartedError,
     GristmillError,
-    Ignore,
     StartFailedError,
-    StartTimeoutError,
     UsageError,
 )
+from gristmill.metrics import WorkerSnapshot
 from gristmill.node.accounts import Accounts
+from gristmill.node.administration import Administration
 from gristmill.node.dead_letters import DeadLetters, address_of
 from gristmill.node.families import Families
 from gristmill.node.groups import Groups
 from gristmill.node.pools import Pools
 from gristmill.node.roster import ActorRecord, Roster
-from gristmill.node.spawning import Spawning
+from gristmill.node.spawning import Spawning, why_not_started
 from gristmill.node.status import NodeStatus
 from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.node.views import Views
 from gristmill.node.workforce import Workforce
+from gristmill.ref import Address
 from gristmill.supervision import (
     Action,
     ChildSpec,
-    Crash,
     ExitReason,
-    Failed,
+    Ignored,
     Shutdown,
     Spec,
     SpecError,
     Started,
     SupervisionTree,
     SupervisorSpec,
-    describe,
 )
 from gristmill.transport import control as c
+from gristmill.transport.child_operations import ChildOperation
 
 _METRICS_GRACE = 2.0
 """Seconds to wait for the accounting of a worker that computes."""
@@ -98,6 +98,9 @@ class Operations:
         self._groups = groups
         self._pools = pools
         self._workforce = workforce
+        self._administration = Administration(
+            driver, tree, roster, families, self._address_of, shell.now
+        )
         self._open: dict[int, Callable[[int, object], None]] = {}
         """Who is told what became of an operation of the tree: its number and the outcome."""
         self.letters = DeadLetters()
@@ -111,6 +114,8 @@ class Operations:
 
     def completed(self, operation: int, outcome: object) -> None:
         """An operation of the tree has ended."""
+        if self._administration.completed(operation, outcome):
+            return
         done = self._open.pop(operation, None)
         if done is not None:
             done(operation, outcome)
@@ -144,6 +149,10 @@ class Operations:
                 self._workforce.remove(name, partial(self._answer, identity, number, None))
             case c.StopChild(key, reason):
                 self._stop([key], partial(self._answer, identity, number, None), reason)
+            case ChildOperation():
+                answer = partial(self._answer, identity, number)
+                refuse = partial(self._refuse, identity, number)
+                self._administration.begin(operation, answer, refuse)
             case c.Lookup(name):
                 self._answer(identity, number, self._find(name))
             case c.GetStatus():
@@ -170,18 +179,11 @@ class Operations:
 
     def _start(self, identity: bytes, number: int, parent: str, spec: Any) -> None:  # noqa: ANN401 - either spec
         self._check_names(spec, set())
-        accepted = self._tree.add_child(self._supervisor(parent), spec, self._shell.now())
+        accepted = self._tree.add_child(self._tree.supervisor_at(parent), spec, self._shell.now())
         self._open[accepted.operation] = lambda _, outcome: self._started(
             identity, number, accepted.key, outcome
         )
         self._driver.act(accepted.actions)
-
-    def _supervisor(self, path: str) -> int:
-        if not path:
-            return self._tree.root
-        root = self._tree.path_of(self._tree.root)
-        inside = path.split("/", maxsplit=1)[0] == root
-        return self._tree.by_path(path if inside else f"{root}/{path}")
 
     def _spawn(self, identity: bytes, number: int, operation: c.SpawnActors) -> None:
         instances, like = operation.instances, operation.actor
@@ -207,7 +209,7 @@ class Operations:
         """Give the supervisor that actors are to be spawned under."""
         by = operation.by
         if by is None:
-            return self._supervisor(operation.parent)
+            return self._tree.supervisor_at(operation.parent)
         record = self._roster.actors.get(by.key)
         if record is None or not record.alive or record.incarnation != by.incarnation:
             raise ActorNotFoundError("the actor that spawns has ended; its child was not started")
@@ -254,13 +256,14 @@ class Operations:
             self._answer(identity, number, homes)
             return
         key, outcome = next(iter(failed.items()))
-        error = self._start_error(key, outcome)
+        error = why_not_started(self._roster.label(key), outcome)
         if len(keys) > 1 and isinstance(error, StartFailedError):
             place = f"actor {keys.index(key) + 1} of {len(keys)}"
             text = f"{place}: {error}; the {len(homes)} that started were stopped"
             error = StartFailedError(text, error.error)
-        for lost in failed:
-            if self._tree.knows(lost):  # it chose not to run, and nobody has a ref to start it
+        for lost, what in failed.items():
+            # it chose not to run, and nobody has a ref to start it
+            if isinstance(what, Ignored) and self._tree.knows(lost):
                 self._tree.delete_child(lost)
         self._driver.settle(list(failed))
         refuse = partial(self._refuse, identity, number, error)
@@ -275,18 +278,8 @@ class Operations:
             found = [self._roster.address(k) for k in below if self._tree.is_expected(k)]
             self._answer(identity, number, found)
         else:
-            self._refuse(identity, number, self._start_error(key, outcome))
+            self._refuse(identity, number, why_not_started(self._roster.label(key), outcome))
         self._driver.settle([key])
-
-    def _start_error(self, key: int, outcome: object) -> StartFailedError | Ignore:
-        if not isinstance(outcome, Failed):
-            return Ignore(f"{self._roster.label(key)} chose not to run")
-        reason = outcome.reason
-        error = reason.error if isinstance(reason, Crash) else None
-        text = f"{self._roster.label(key)} could not start: {describe(reason)}"
-        if error is not None and error.type == StartTimeoutError.__qualname__:
-            return StartTimeoutError(f"{self._roster.label(key)}: {error.message}")
-        return StartFailedError(text, error)
 
     # --- stop, find, account ---
 
@@ -317,17 +310,24 @@ class Operations:
         if key is None:
             known = ", ".join(sorted(self._roster.names)) or "none"
             raise ActorNotFoundError(f"no actor is named {name!r} (names: {known})")
+        return self._address_of(key)
+
+    def _address_of(self, key: int) -> Address:
         return self._groups.find_actor(key) or self._roster.address(key)
 
     def _collect(self, identity: bytes, number: int) -> None:
         slots = self._roster.slots.ready()
         finish = self._accounts.collect(
             {slot.address for slot in slots},
-            lambda snapshots: self._answer(identity, number, snapshots),
+            lambda snapshots: self._answer(identity, number, [*snapshots, *self._own()]),
         )
         for slot in slots:
             self._shell.send(slot.identity, c.ReportMetrics())
         self._shell.call_at(self._shell.now() + _METRICS_GRACE, finish)
+
+    def _own(self) -> list[WorkerSnapshot]:
+        own = self._shell.account()
+        return [own] if own is not None else []
 
     def _answer(self, identity: bytes, number: int, value: object) -> None:
         self._shell.send(identity, c.Result(number, msgspec.msgpack.encode(value)))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from gristmill.errors import ActorNotFoundError, MailboxFullError, UsageError
 from gristmill.keyed import refuse_keyed
 from gristmill.messages import Request
+from gristmill.node.client_account import SEND
 from gristmill.node.grouping import Group, group
 from gristmill.node.monitor import Monitor
 from gristmill.node.pending import PendingReply, check_timeout
@@ -157,7 +158,9 @@ class ClientPost(ClientSending):
                         deadline = None if timeout is None else self._now() + timeout
                         room -= len(batch)
                         parts.append(self._send_part(choose, batch, deadline))
+                        begun = self.account.clock()
                         self.flush()
+                        self.account.add(SEND, begun)
                 if not parts:
                     return
                 for run, place in parts[0].places:
@@ -203,7 +206,11 @@ class ClientPost(ClientSending):
             raise self._barred
         to = requests.to
         kind = self._kinds.get(requests.kind) or self._kind(requests.kind)
+        account = self.account
+        begun = account.clock()
         bodies = self.codec.encode_many(requests.requests)
+        size = sum(map(len, bodies))
+        begun = account.asked(to, requests.kind, len(bodies), size, begun)
         run = RequestRun(to, kind, deadline, len(bodies))
         if kind.idempotent:
             run.keep(bodies)
@@ -222,6 +229,7 @@ class ClientPost(ClientSending):
                     room = 1
                 self._outgoing.put_run(to.home, run.head, first + sent, bodies[sent : sent + room])
                 sent += room
+        account.add(SEND, begun)
         return run
 
     def _enter(self, waiter: Waiter | RequestRun) -> int:
@@ -259,7 +267,10 @@ class ClientPost(ClientSending):
         self._check_target(to)
         cls = type(request)
         kind = self._kinds.get(cls) or self._kind(cls)
+        account = self.account
+        begun = account.clock()
         body = self.codec.encode(request)
+        begun = account.asked(to, cls, 1, len(body), begun)
         waiter = Waiter(to, kind, deadline, 0)
         waiter.notify = notify
         if kind.idempotent:
@@ -281,6 +292,7 @@ class ClientPost(ClientSending):
                 envelope = pack(self.arrays.seal((*items, body), to.home))
             if self.plane.send_now(to.home, envelope):
                 self._outgoing.wake_reader()  # it flushes again
+        account.add(SEND, begun)
         return waiter
 
     def _ask_keyed(

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
+from gristmill.node.client_account import DESER, IDLE, ClientAccount
 from gristmill.node.outgoing import Outgoing
 
 _log = logging.getLogger("gristmill.node")
@@ -57,12 +58,16 @@ class Reading:
     Args:
         outgoing: its plane is read, and flushed while a thread waits.
         take: takes a frame in.
+        account: is told how long threads wait.
     """
 
-    def __init__(self, outgoing: Outgoing, take: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, outgoing: Outgoing, take: Callable[[bytes], None], account: ClientAccount
+    ) -> None:
         self._outgoing = outgoing
         self._plane = outgoing.plane
         self._take = take
+        self._account = account
         self._leader = threading.Lock()
         self._followers: set[Wait] = set()
         self._loops: dict[asyncio.AbstractEventLoop, int] = {}
@@ -91,7 +96,7 @@ class Reading:
             self._hand_over()  # it may have been chosen to read when it was done already
 
     def _lead(self, waiter: Wait) -> bool:
-        plane = self._plane
+        plane, account = self._plane, self._account
         deadline = waiter.deadline
         while not waiter.done:
             patience = _SLICE
@@ -103,9 +108,12 @@ class Reading:
             if plane.unsent:
                 self._outgoing.flush()
                 patience = min(patience, BLOCKED_WAIT) if plane.unsent else patience
+            begun = account.clock()
             frame = plane.receive_within(patience, expected=True)
+            begun = account.add(IDLE, begun)
             if frame is not None:
                 self._take(frame)
+                account.add(DESER, begun)
         return True
 
     def _follow(self, waiter: Wait) -> bool:

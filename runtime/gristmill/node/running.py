@@ -12,26 +12,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gristmill.behaviours.actor import Actor
 from gristmill.config import ChannelConfig, available_cores
-from gristmill.errors import ActorNotFoundError, GristmillError, NodeError, UsageError
+from gristmill.errors import UsageError
 from gristmill.facets.specs import FacetSpec
-from gristmill.keyed import KeyedGroup
-from gristmill.messages import Event
-from gristmill.node.questions import Questions
-from gristmill.placement.balancing import Routing
-from gristmill.placement.elasticity import Elasticity
+from gristmill.node.placing import Placing
+from gristmill.node.publishing import Publishing
 from gristmill.ref import Address, Mailbox, Ref
 from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
 from gristmill.transport import control as c
 
 if TYPE_CHECKING:
-    from gristmill.channels import ChannelManager
     from gristmill.metrics import Report
     from gristmill.node.deliveries import Deliveries
     from gristmill.node.executor import NodeExecutor
     from gristmill.node.monitor import Monitor
-    from gristmill.node.pool import Pool
     from gristmill.node.status import NodeStatus, WorkerActivity
-    from gristmill.node.subscription import Subscription
+    from gristmill.node.supervisor_ref import SupervisorRef
 
 A = TypeVar("A", bound=Actor)
 T = TypeVar("T")
@@ -41,14 +36,12 @@ _FUNCTIONS = "gristmill-functions"
 _NO_BOUND = 1_000_000_000
 
 
-class RunningNode(Questions):
+class RunningNode(Publishing, Placing):
     """The part of a :class:`~gristmill.node.node.Node` that needs it to run."""
 
     def __init__(self, workers: int, channels: ChannelConfig) -> None:
-        self.workers = workers
-        """How many workers it has, besides those for single actors."""
-        self._worker_names = [f"w{number}" for number in range(1, workers + 1)]
-        self._channels = channels
+        Placing.__init__(self, workers)
+        Publishing.__init__(self, channels)
         self._runners: list[Address] = []
         self._runner_lock = threading.Lock()
         self._started_at = 0
@@ -242,154 +235,20 @@ class RunningNode(Questions):
         found = connection.call(operation, list[Address], timeout=None)
         return [Ref(address, connection.post) for address in found]
 
-    def pool(
-        self,
-        kind: type[A],
-        size: int,
-        *,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        name: str = "",
-        routing: Routing | str = Routing.LEAST_LOADED,
-        max_restarts: int = 3,
-        within: float = 5.0,
-        facets: Iterable[FacetSpec] | None = None,
-        mailbox: Mailbox | None = None,
-        elastic: Elasticity | None = None,
-    ) -> Pool[A]:
-        """Start ``size`` like actors under a supervisor of their own; give them as one.
-
-        With ``elastic`` the supervisor process adds members while they are at work most of the
-        time, and removes some while they are not; a member that leaves finishes what it has.
-
-        Raises:
-            UsageError: an argument makes no sense.
-        """
-        from gristmill.node.pool import Pool
-        from gristmill.node.specs import pool_spec, watch_spec
-
-        connection = self._connected()
-        pool_name = name or f"{kind.__name__}-pool-{self._token(3)}"
-        rule = Routing(routing)
-        given = tuple(facets) if facets is not None else None
-        options: dict[str, Any] = {
-            "args": args,
-            "kwargs": kwargs,
-            "facets": given,
-            "mailbox": mailbox,
-        }
-        codec = connection.post.codec
-        tree = pool_spec(
-            codec, kind, pool_name, size, max_restarts=max_restarts, within=within, **options
-        )
-        if elastic is None:
-            refs = self.start_supervisor(tree)
-            return Pool(connection.post, pool_name, [ref.address for ref in refs], rule)
-        watch = watch_spec(codec, kind, pool_name, size, elastic, **options)
-        self.start_supervisor(tree)
-        connection.call(watch, type(None))
-        return self._join_pool(pool_name, watch.actor.type, watch.actor.mailbox, rule)
-
-    def _join_pool(self, name: str, kind: str, mailbox: Mailbox, rule: Routing) -> Pool[Any]:
-        from gristmill.node.pool import ElasticPool
-
-        connection = self._connected()
-        pool: Pool[Any] = ElasticPool(connection.post, name, kind, mailbox, rule)
-        connection.call(c.JoinPool(name), type(None))  # its members come before the answer
-        return pool
-
-    # --- keyed actors and workers ---
-
-    def keyed(
-        self,
-        kind: type[A],
-        name: str,
-        *,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        shards: int = 64,
-        idle: float | None = None,
-        hand_off: float = 10.0,
-        max_restarts: int = 3,
-        within: float = 5.0,
-        mailbox: Mailbox | None = None,
-        facets: Iterable[FacetSpec] | None = None,
-    ) -> KeyedGroup[A]:
-        """Have one actor for each key, started by its first message, spread over the workers.
+    def supervisor(self, path: str = "") -> SupervisorRef:
+        """Find a supervisor of the tree, to administer its children.
 
         Args:
-            kind: their class, importable by the workers; an actor's key is ``ctx.key``.
-            name: the group's name, without a ``/``; its actors are named ``NAME/KEY``.
-            args: positional arguments of the constructor, the same for all.
-            kwargs: keyword arguments of the constructor.
-            shards: into how many parts the keys are divided; a part moves as a whole.
-            idle: seconds without work after which an actor ends, until the next message; never if
-                None. No message is lost by it.
-            hand_off: seconds that an actor which moves gets to finish what was sent to it; then
-                it is stopped forcibly.
-            max_restarts: restarts of the group's actors that are allowed ``within`` seconds.
-            within: the window of ``max_restarts`` in seconds.
-            mailbox: the bound of each mailbox, and of what may wait with one sender for the place
-                of an actor; the class's own if None.
-            facets: what each starts with; the class's own if None.
+            path: where it stands, such as ``"services"``; empty: the root.
 
         Raises:
-            AlreadyStartedError: there is a group or supervisor of this name.
-            UsageError: an argument makes no sense.
+            SupervisorNotFoundError: none runs there.
         """
-        post = self._connected().post
-        from gristmill.node.specs import keyed_spec
+        from gristmill.node.supervisor_ref import SupervisorRef
 
-        spec = keyed_spec(
-            post.codec,
-            kind,
-            name,
-            args=args,
-            kwargs=kwargs,
-            shards=shards,
-            idle=idle,
-            hand_off=hand_off,
-            max_restarts=max_restarts,
-            within=within,
-            mailbox=mailbox,
-            facets=facets,
-        )
-        address = self._connected().call(spec, Address)
-        post.keyed.want_all(name)
-        return KeyedGroup(address, post)
-
-    def lookup_keyed(self, name: str) -> KeyedGroup[Any]:
-        """Find a group of keyed actors by its name.
-
-        Raises:
-            ActorNotFoundError: there is none.
-        """
-        connection = self._connected()
-        return KeyedGroup(connection.call(c.FindGroup(name), Address), connection.post)
-
-    def add_workers(self, count: int = 1) -> list[str]:
-        """Start more workers and wait until they are up; give their names.
-
-        Keyed actors whose shards belong to them move there in the background.
-
-        Raises:
-            UsageError: the count is under 1.
-        """
-        names: list[str] = self._connected().call(c.AddWorkers(count), list[str], timeout=None)
-        self._worker_names += names
-        self.workers += count
-        return names
-
-    def remove_worker(self, name: str) -> None:
-        """Let the keyed actors of a worker move to others, end it, and wait for that.
-
-        Raises:
-            UsageError: there is no such worker, it is the last one, or other actors live there,
-                which can't move.
-        """
-        self._connected().call(c.RemoveWorker(name), type(None), timeout=None)
-        self._worker_names.remove(name)
-        self.workers -= 1
+        found = SupervisorRef(self, self._connected(), path)
+        found.count_children()
+        return found
 
     # --- find, watch, compute ---
 
@@ -405,27 +264,6 @@ class RunningNode(Questions):
         """
         connection = self._connected()
         return Ref(connection.call(c.Lookup(name), Address), connection.post)
-
-    def lookup_pool(self, name: str, *, routing: Routing | str = Routing.LEAST_LOADED) -> Pool[Any]:
-        """Find a pool that the node was started with; give its actors as one.
-
-        Raises:
-            ActorNotFoundError: there is no such pool.
-        """
-        from gristmill.node.pool import Pool
-
-        connection, status = self._connected(), self.status()
-        names = set(status.names)
-        members: list[Address] = []
-        while (member := f"{name}-{len(members) + 1}") in names:
-            members.append(self.lookup(member).address)
-        if not members:
-            known = ", ".join(sorted(names)) or "none"
-            raise ActorNotFoundError(f"no pool is named {name!r} (names of actors: {known})")
-        rule = Routing(routing)
-        if any(pool.name == name for pool in status.pools):
-            return self._join_pool(name, members[0].type, members[0].mailbox, rule)
-        return Pool(connection.post, name, members, rule)
 
     def map(
         self,
@@ -480,45 +318,6 @@ class RunningNode(Questions):
                 spec = SupervisorSpec(_FUNCTIONS, max_restarts=_NO_BOUND, children=children)
                 self._runners = [ref.address for ref in self.start_supervisor(spec)]
             return self._runners
-
-    # --- channels ---
-
-    def subscribe(self, channel: str, *kinds: type[Event], capacity: int = 100_000) -> Subscription:
-        """Get a channel's events of the given types from now on.
-
-        Raises:
-            UsageError: no event type was given, or no backend is on.
-        """
-        from gristmill.node.subscription import Subscription
-
-        if not kinds:
-            raise UsageError("say which event types you want: subscribe(channel, Type, ...)")
-        connection, manager = self._connected(), self._channel_manager()
-        listeners = connection.post.subscriptions.setdefault(channel, [])
-
-        def cancel(subscription: Subscription) -> None:
-            listeners.remove(subscription.deliver)
-            if not listeners:
-                with contextlib.suppress(NodeError):  # a node that has ended has forgotten us
-                    manager.subscribe(channel, 0, wanted=False)
-
-        subscription = Subscription(connection.post, channel, kinds, capacity, cancel)
-        listeners.append(subscription.deliver)
-        try:
-            manager.subscribe(channel, 0, wanted=True)
-        except GristmillError:
-            listeners.remove(subscription.deliver)
-            raise
-        return subscription
-
-    def publish(self, channel: str, event: Event, *, key: str = "") -> None:
-        """Publish an event to a channel's subscribers; events with one ``key`` keep their order."""
-        self._channel_manager().publish(channel, event, key)
-
-    def _channel_manager(self) -> ChannelManager:
-        from gristmill.channels import ChannelManager
-
-        return ChannelManager.from_config(self._channels, self._connected())
 
     # --- what goes on ---
 
@@ -579,6 +378,8 @@ class RunningNode(Questions):
 
         connection = self._connected()
         snapshots = connection.call(c.CollectMetrics(), list[WorkerSnapshot])
+        if connection.has_own_process:
+            snapshots.append(connection.post.account.snapshot())
         run = RunInfo(
             id=connection.node_id,
             t0_unix_ns=self._started_unix,

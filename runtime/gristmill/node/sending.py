@@ -18,6 +18,7 @@ from gristmill.deferred import Ticket
 from gristmill.durability import JournalStore
 from gristmill.errors import GristmillError, MailboxFullError, NodeStoppedError, UsageError
 from gristmill.messages import Command, Event
+from gristmill.node.client_account import ClientAccount
 from gristmill.node.delivery import Delivery
 from gristmill.node.incoming import Incoming
 from gristmill.node.keyed_sending import KeyedSending
@@ -76,6 +77,7 @@ class ClientSending:
         counted: ClientCounters | None = None,
     ) -> None:
         self._control = control
+        self.account = ClientAccount()
         self.plane = plane
         self.arrays = arrays
         self._now = plane.now
@@ -83,7 +85,7 @@ class ClientSending:
         self._outgoing = Outgoing(plane, wake, arrays, counted)
         self._delivery = Delivery(self._outgoing)
         self._incoming = Incoming(self._pending, self._outgoing, self._delivery)
-        self._reading = Reading(self._outgoing, self._incoming.take)
+        self._reading = Reading(self._outgoing, self._incoming.take, self.account)
         self._monitors = self._incoming.monitors
         self.peers = Peers(
             self._outgoing, self._reading, self._pending, self._delivery, self._monitors
@@ -112,6 +114,7 @@ class ClientSending:
         self.located = self._delivery.located
         self.unlocated = self._delivery.unlocated
         self.subscriptions = self._incoming.subscriptions
+        self.wake = self._outgoing.wake_reader
         _all.add(self)
 
     # --- tell ---
@@ -123,7 +126,18 @@ class ClientSending:
         if delivery is not AT_MOST_ONCE:
             self._tell_journaled(to, self.codec.encode_in_band(message))
             return
+        account = self.account
+        row = account.told(to, type(message))
+        if row is None:
+            self._send_tell(to, self.codec.encode(message))
+            return
+        began = account.clock()
         body = self.codec.encode(message)
+        encoded = account.clock()
+        self._send_tell(to, body)
+        account.stamp(row, len(body), encoded - began, account.clock() - encoded)
+
+    def _send_tell(self, to: Address, body: bytes) -> None:
         if to.home in self._gone:
             self._bury(to, body)
             return

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gristmill.supervision import Started
+from gristmill.errors import (
+    AlreadyStartedError,
+    GristmillError,
+    Ignore,
+    StartFailedError,
+    StartTimeoutError,
+)
+from gristmill.supervision import Crash, Failed, Started, describe
 
 
 class Spawning:
@@ -27,3 +34,16 @@ class Spawning:
             self._failed[key] = outcome
         if not self._left:
             self._done(self._failed)
+
+
+def why_not_started(label: str, outcome: object) -> GristmillError:
+    """Give the error for who wanted the start of ``label``, which came to ``outcome``."""
+    if not isinstance(outcome, Failed):
+        return Ignore(f"{label} chose not to run")
+    reason = outcome.reason
+    error = reason.error if isinstance(reason, Crash) else None
+    if error is not None and error.type == StartTimeoutError.__qualname__:
+        return StartTimeoutError(f"{label}: {error.message}")
+    if error is not None and error.type == AlreadyStartedError.__qualname__:
+        return AlreadyStartedError(error.message)
+    return StartFailedError(f"{label} could not start: {describe(reason)}", error)

@@ -489,8 +489,8 @@ class SupervisorCore:
     def _refuse_start(self, key: int, incarnation: int) -> None:
         """An actor can't start, because its name is taken: the tree hears of it as of any other."""
         path = self._tree.path_of(key)
-        error = AlreadyStartedError(f"{path} can't start: another actor has its name by now")
-        reason = Crash(ErrorData.of(error))
+        text = f"{path} can't start: another actor has its name by now"
+        reason = Crash(ErrorData(AlreadyStartedError.__qualname__, text))
 
         def fail() -> None:
             self._endings.start_failed(key, incarnation, reason, ignored=False, verdict=None)

@@ -19,7 +19,7 @@ import msgspec
 import zmq
 
 from gristmill.death import Likelihood
-from gristmill.metrics import CounterPage, CounterPageError
+from gristmill.metrics import CounterPage, CounterPageError, Meter, TimeClass, WorkerSnapshot
 from gristmill.node import forkserver as f
 from gristmill.node import tallies
 from gristmill.node.config import NodeConfig
@@ -35,6 +35,11 @@ from gristmill.worker import traces
 from gristmill.worker.activity import Sight
 from gristmill.worker.config import WorkerConfig
 
+_IDLE, _RECV, _DESER, _DISPATCH, _SEND = map(
+    int,
+    (TimeClass.IDLE, TimeClass.RECV, TimeClass.DESER, TimeClass.DISPATCH, TimeClass.SEND),
+)
+
 _log = logging.getLogger("gristmill.supervisor")
 
 
@@ -43,6 +48,9 @@ class SupervisorProcess:
 
     def __init__(self, config: NodeConfig, stdin: int) -> None:
         self._config = config
+        self._meter = Meter()
+        self._handled = 0
+        self._cpu_start = 0
         self._wakeup = Wakeup()
         self._signals: list[int] = []
         self._timers: list[tuple[float, int]] = []
@@ -88,8 +96,13 @@ class SupervisorProcess:
         poller.register(self._wakeup.fd, zmq.POLLIN)
         poller.register(self._client_fd, zmq.POLLIN)
         self._look_after_workers()
+        meter = self._meter
+        meter.install_gc()
+        self._cpu_start = time.process_time_ns()
         while self._finished is None:
+            meter.enter(_IDLE)
             ready = dict(poller.poll(self._wait_ms()))
+            meter.enter(_DISPATCH)
             self._wakeup.clear()
             self._on_signals()
             if self._client_fd in ready:
@@ -137,17 +150,23 @@ class SupervisorProcess:
             self._core.fork_server_died(text)
 
     def _receive(self) -> None:
+        meter = self._meter
         while True:
+            meter.enter(_RECV)
             try:
                 identity, encoded = self._router.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
-                return
+                break
+            meter.enter(_DESER)
             try:
                 message = c.decode_to_supervisor(encoded)
             except msgspec.MsgspecError as error:
                 _log.error("undecodable control message: %s", error)
                 continue
+            meter.enter(_DISPATCH)
+            self._handled += 1
             self._core.on_message(identity, message)
+        meter.enter(_DISPATCH)
 
     def _wait_ms(self) -> int | None:
         while self._timers and self._timers[0][1] not in self._callbacks:
@@ -179,11 +198,15 @@ class SupervisorProcess:
 
     def send(self, identity: bytes, message: c.ControlMessage) -> None:
         """Send a message; to a process that has just died it is dropped, and its death is told."""
+        encoded = c.encode_control(message)
+        previous = self._meter.enter(_SEND)
         try:
-            self._router.send_multipart([identity, c.encode_control(message)], zmq.NOBLOCK)
+            self._router.send_multipart([identity, encoded], zmq.NOBLOCK)
         except zmq.ZMQError as error:
             if error.errno not in (zmq.EHOSTUNREACH, zmq.EAGAIN):
                 raise
+        finally:
+            self._meter.enter(previous)
 
     def fork(self, config: WorkerConfig) -> None:
         """Ask the fork server for a worker."""
@@ -203,6 +226,20 @@ class SupervisorProcess:
     def cancel(self, timer: int) -> None:
         """Forget a timer."""
         self._callbacks.pop(timer, None)
+
+    def account(self) -> WorkerSnapshot:
+        """Say where this process's time went, from its start until now."""
+        meter = self._meter
+        return WorkerSnapshot(
+            id="supervisor",
+            pid=os.getpid(),
+            kind="supervisor",
+            wall_ns=time.perf_counter_ns() - meter.start,
+            cpu_ns=time.process_time_ns() - self._cpu_start,
+            classes=meter.read(),
+            transitions=meter.transitions,
+            messages=self._handled,
+        )
 
     def read_page(self, slot: Slot, *, remove: bool) -> dict[str, int] | None:
         """Read a worker's counter page, the class that it was in counted up to now."""

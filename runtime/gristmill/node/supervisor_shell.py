@@ -7,6 +7,7 @@ from random import Random
 from typing import Protocol
 
 from gristmill.death import Likelihood
+from gristmill.metrics import WorkerSnapshot
 from gristmill.node.deliveries import Tally
 from gristmill.node.slots import Slot
 from gristmill.transport.control import ControlMessage, PeerInfo
@@ -40,6 +41,9 @@ class SupervisorShell(Protocol):
 
     def cancel(self, timer: int) -> None:
         """Forget a timer."""
+
+    def account(self) -> WorkerSnapshot | None:
+        """Say where the process's time went; None where it has no process of its own."""
 
     def read_page(self, slot: Slot, *, remove: bool) -> dict[str, int] | None:
         """Read a worker's counter page, and remove it when the worker is dead."""

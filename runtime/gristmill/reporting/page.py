@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Final
 
+from gristmill.metg.curves import Measurement
 from gristmill.metrics import Report, encode, render
 from gristmill.metrics.advice import ranked
 from gristmill.metrics.classes import COORD, total, unnamed
@@ -22,17 +23,18 @@ from gristmill.reporting.markup import Markup, element, join, table
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
 
-def page(snapshots: Sequence[Report]) -> str:
+def page(snapshots: Sequence[Report], measured: Measurement | None = None) -> str:
     """Write the report of a run as an HTML document.
 
     Args:
         snapshots: what ``node.granularity()`` gave at one or more times of the run. The last is
             shown; several show how the ratio went over time.
+        measured: what ``gristmill metg`` found on the machine, if it was run there.
 
     Raises:
         UsageError: there is none, or they are not of one run.
     """
-    drawn = charts(snapshots)
+    drawn = charts(snapshots, measured)
     report = max(snapshots, key=lambda snapshot: snapshot.run.wall_ns)
     head = element(
         "head",

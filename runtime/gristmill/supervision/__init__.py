@@ -59,6 +59,16 @@ from gristmill.supervision.reasons import (
     describe,
     is_ordered,
 )
+from gristmill.supervision.refusals import (
+    AlreadyPresentError,
+    ChildNotFoundError,
+    ChildRestartingError,
+    ChildRunningError,
+    ChildStateError,
+    MaxChildrenError,
+    StrategyError,
+    SupervisorNotFoundError,
+)
 from gristmill.supervision.spec import (
     BRUTAL_KILL,
     INFINITY,
@@ -72,14 +82,7 @@ from gristmill.supervision.spec import (
     SupervisorSpec,
     validate,
 )
-from gristmill.supervision.tree import (
-    Accepted,
-    AlreadyPresentError,
-    ChildStateError,
-    MaxChildrenError,
-    StrategyError,
-    SupervisionTree,
-)
+from gristmill.supervision.tree import Accepted, SupervisionTree
 from gristmill.supervision.views import ChildCounts, ChildInfo, Snapshot
 
 __all__ = [
@@ -94,6 +97,9 @@ __all__ = [
     "CancelTimer",
     "ChildCounts",
     "ChildInfo",
+    "ChildNotFoundError",
+    "ChildRestartingError",
+    "ChildRunningError",
     "ChildSpec",
     "ChildStateError",
     "Completed",
@@ -130,6 +136,7 @@ __all__ = [
     "Strategy",
     "StrategyError",
     "SupervisionTree",
+    "SupervisorNotFoundError",
     "SupervisorSpec",
     "Terminated",
     "TreeStarted",

@@ -20,6 +20,7 @@ class Decision(StrEnum):
     START_FAILED = "start failed, stopping"
     STOPPING = "was being stopped"
     OWN_RESTART = "restarting, as its on_failure says"
+    REPLAY = "restarting from its journal"
     OWN_STOP = "stopped for good, as its on_failure says"
 
 

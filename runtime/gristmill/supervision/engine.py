@@ -354,6 +354,8 @@ class Engine(Roster):
             return
         child.state = State.RESTARTING
         decision = Decision.RESTART if verdict is None else Decision.OWN_RESTART
+        if says(verdict, Directive.REPLAY):
+            decision = Decision.REPLAY
         self.report(child, reason, decision, self._back_off(child, verdict))
         for sibling in owner.group(child):
             if sibling.alive:

@@ -23,6 +23,8 @@ class Directive(StrEnum):
     """It goes on with the state that it has."""
     RESTART = "restart"
     """It is started again, at no cost to its supervisor's restart intensity."""
+    REPLAY = "replay"
+    """It is started again like that, because only its journal has its true state."""
     STOP = "stop"
     """It ends for good, whatever its restart type."""
 

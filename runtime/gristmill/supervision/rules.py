@@ -36,7 +36,7 @@ def is_restarted(restart: Restart, reason: ExitReason, verdict: Verdict | None) 
     if restart is Restart.TEMPORARY:
         return False
     if verdict is not None:
-        return verdict.directive is Directive.RESTART
+        return verdict.directive in (Directive.RESTART, Directive.REPLAY)
     return restart is Restart.PERMANENT or not is_ordered(reason)
 
 

@@ -6,12 +6,21 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import NamedTuple
 
-from gristmill.errors import ActorNotFoundError, AlreadyStartedError, GristmillError, UsageError
+from gristmill.errors import ActorNotFoundError, AlreadyStartedError, UsageError
 from gristmill.supervision.actions import Action, Ending, Failed, Terminated
 from gristmill.supervision.engine import Engine
 from gristmill.supervision.members import Actor, Member, State, Supervisor
 from gristmill.supervision.policies import Verdict
 from gristmill.supervision.reasons import ExitReason, Shutdown
+from gristmill.supervision.refusals import (
+    AlreadyPresentError,
+    ChildNotFoundError,
+    ChildRestartingError,
+    ChildRunningError,
+    MaxChildrenError,
+    StrategyError,
+    SupervisorNotFoundError,
+)
 from gristmill.supervision.spec import Spec, Strategy, SupervisorSpec, validate
 from gristmill.supervision.views import (
     ChildCounts,
@@ -23,26 +32,6 @@ from gristmill.supervision.views import (
 )
 
 _SHUTDOWN = Shutdown()
-
-
-class AlreadyPresentError(GristmillError):
-    """The id belongs to a child that is stopped and whose spec is kept."""
-
-
-class ChildStateError(GristmillError):
-    """The operation needs a stopped child. ``state`` says what the child is doing instead."""
-
-    def __init__(self, message: str, state: State) -> None:
-        super().__init__(message)
-        self.state = state
-
-
-class MaxChildrenError(GristmillError):
-    """The dynamic supervisor has as many children as it may have."""
-
-
-class StrategyError(UsageError):
-    """The supervisor's strategy does not have this operation."""
 
 
 class Accepted(NamedTuple):
@@ -197,7 +186,7 @@ class SupervisionTree:
         With ``ahead`` it ranks before all others instead, so it is stopped last.
 
         Raises:
-            ActorNotFoundError: there is no such supervisor, or it does not run.
+            SupervisorNotFoundError: there is none, or it does not run.
             AlreadyStartedError: the id belongs to a child that runs or is about to.
             AlreadyPresentError: the id belongs to a stopped child.
             MaxChildrenError: the dynamic supervisor is full.
@@ -243,8 +232,9 @@ class SupervisionTree:
         """Start a stopped child. If its start fails, it stays stopped.
 
         Raises:
-            ActorNotFoundError: there is no such child, or its supervisor does not run.
-            ChildStateError: it is not stopped.
+            ChildNotFoundError: there is no such child.
+            SupervisorNotFoundError: its supervisor does not run.
+            ChildStateError: it is not stopped: a ``ChildRunningError`` or ``ChildRestartingError``.
             StrategyError: its supervisor is dynamic.
         """
         child = self._stopped_child(key, "restart")
@@ -258,7 +248,8 @@ class SupervisionTree:
         ``reason`` is what an actor is told, and what it ends with.
 
         Raises:
-            ActorNotFoundError: there is no such child, or its supervisor does not run.
+            ChildNotFoundError: there is no such child.
+            SupervisorNotFoundError: its supervisor does not run.
         """
         child = self._child(key)
         self._engine.begin(now)
@@ -281,8 +272,9 @@ class SupervisionTree:
         """Forget a stopped child.
 
         Raises:
-            ActorNotFoundError: there is no such child, or its supervisor does not run.
-            ChildStateError: it is not stopped.
+            ChildNotFoundError: there is no such child.
+            SupervisorNotFoundError: its supervisor does not run.
+            ChildStateError: it is not stopped: a ``ChildRunningError`` or ``ChildRestartingError``.
             StrategyError: its supervisor is dynamic.
         """
         self._engine.drop(self._stopped_child(key, "delete"))
@@ -314,15 +306,21 @@ class SupervisionTree:
             )
 
     def _running(self, key: int) -> Supervisor:
-        member = self._member(key)
+        member = self._engine.members.get(key)
+        if member is None:
+            raise SupervisorNotFoundError(f"the tree has no supervisor with key {key}")
         if not isinstance(member, Supervisor):
-            raise ActorNotFoundError(f"{member.path} is an actor and no supervisor")
+            raise SupervisorNotFoundError(f"{member.path} is an actor and no supervisor")
         if member.doomed:
-            raise ActorNotFoundError(f"supervisor {member.path} is {member.state}, not running")
+            raise SupervisorNotFoundError(
+                f"supervisor {member.path} is {member.state}, not running"
+            )
         return member
 
     def _child(self, key: int) -> Member:
-        child = self._member(key)
+        child = self._engine.members.get(key)
+        if child is None:
+            raise ChildNotFoundError(f"the tree has no member with key {key}")
         if child.parent is None:
             raise UsageError(f"{child.path} is the root; use stop to end the tree")
         self._running(child.parent.key)
@@ -335,9 +333,14 @@ class SupervisionTree:
                 f"can't {verb} {child.path}: a dynamic supervisor keeps no stopped children; "
                 "add a new child"
             )
-        if child.state is not State.STOPPED or child.due:
-            state = State.RESTARTING if child.due else child.state
-            raise ChildStateError(f"can't {verb} {child.path}: it is {state}", state)
+        if child.state is State.RESTARTING or child.due:
+            raise ChildRestartingError(
+                f"can't {verb} {child.path}: it is restarting; terminate it first"
+            )
+        if child.state is not State.STOPPED:
+            raise ChildRunningError(
+                f"can't {verb} {child.path}: it is {child.state}; terminate it first"
+            )
         return child
 
     def _member(self, key: int) -> Member:
@@ -348,11 +351,28 @@ class SupervisionTree:
 
     # -- introspection --------------------------------------------------------------------------
 
+    def child_of(self, supervisor: int, child: str | int) -> int:
+        """Give the key of a child of a running supervisor, which is named by its id or key.
+
+        Raises:
+            SupervisorNotFoundError: there is none, or it does not run.
+            ChildNotFoundError: it has no such child.
+        """
+        owner = self._running(supervisor)
+        if isinstance(child, str):
+            found = owner.children.get(child)
+        else:
+            found = self._engine.members.get(child)
+        if found is None or found.parent is not owner:
+            what = repr(child) if isinstance(child, str) else f"with key {child}"
+            raise ChildNotFoundError(f"{owner.path} has no child {what}")
+        return found.key
+
     def which_children(self, key: int) -> tuple[ChildInfo, ...]:
         """List the children of a running supervisor, the last in start order first.
 
         Raises:
-            ActorNotFoundError: there is no such supervisor, or it does not run.
+            SupervisorNotFoundError: there is none, or it does not run.
         """
         return children_of(self._running(key))
 
@@ -360,7 +380,7 @@ class SupervisionTree:
         """Count the children of a running supervisor.
 
         Raises:
-            ActorNotFoundError: there is no such supervisor, or it does not run.
+            SupervisorNotFoundError: there is none, or it does not run.
         """
         return counts_of(self._running(key))
 
@@ -386,12 +406,11 @@ class SupervisionTree:
         return member in above.to_start or member in above.to_stop
 
     def may_come_back(self, key: int) -> bool:
-        """Tell whether a restart of its siblings or its supervisor brings a member back."""
+        """Tell whether a member can start again, by a restart of others or on request."""
         member = self._engine.members.get(key)
         if member is None or member.parent is None:
             return False
-        grouped = (Strategy.ONE_FOR_ALL, Strategy.REST_FOR_ONE)
-        return member.static or member.parent.spec.strategy in grouped
+        return member.static or member.parent.keeps(member)
 
     def path_of(self, key: int) -> str:
         """Give the path of a member.
@@ -425,3 +444,17 @@ class SupervisionTree:
         if member is None:
             raise ActorNotFoundError(f"the tree has no member at {path!r}")
         return member.key
+
+    def supervisor_at(self, path: str) -> int:
+        """Give the key of the supervisor at a path; empty is the root, whose id may be left out.
+
+        Raises:
+            SupervisorNotFoundError: there is none, or it does not run.
+        """
+        root = self._root.id
+        whole = path if path.partition("/")[0] == root else f"{root}/{path}".rstrip("/")
+        try:
+            key = self.by_path(whole)
+        except ActorNotFoundError:
+            raise SupervisorNotFoundError(f"the tree has no supervisor at {whole!r}") from None
+        return self._running(key).key

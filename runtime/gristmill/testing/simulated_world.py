@@ -18,7 +18,8 @@ from gristmill.errors import GristmillError, UsageError
 from gristmill.messages import Request
 from gristmill.metrics import Calibration
 from gristmill.node.config import NodeConfig
-from gristmill.node.local import LocalPost, LocalWorld, Sources
+from gristmill.node.local import LocalWorld, Sources
+from gristmill.node.local_client import LocalPost
 from gristmill.node.local_worker import LocalWorker, LoopbackPlane
 from gristmill.node.sending import ControlSide
 from gristmill.ref import Address

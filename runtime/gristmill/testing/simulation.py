@@ -13,7 +13,8 @@ from typing import Any, NoReturn, Self
 
 import msgspec
 
-from gristmill.errors import NodeError, UsageError
+from gristmill.channels import ChannelBackend, backends_of
+from gristmill.errors import ConfigError, NodeError, UsageError
 from gristmill.node.builder import NodeBuilder
 from gristmill.node.config import NodeConfig
 from gristmill.node.hosting import Host, LocalHost
@@ -72,6 +73,14 @@ class Simulation(Node):
         return builder.build_as(partial(cls, seed, faults=faults))
 
     # --- life ---
+
+    def _check_channels(self) -> None:
+        on = [kind for kind in backends_of(self._channel_config) if kind != ChannelBackend.MEMORY]
+        if on:
+            raise ConfigError(
+                f"a simulation has no servers, and [channel] turns {', '.join(on)} on; leave "
+                "use_redis and use_kafka off"
+            )
 
     def start(self) -> Self:
         """Start the node; random faults begin when it is up."""

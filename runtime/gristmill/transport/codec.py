@@ -293,10 +293,13 @@ def _why_in_band(no_room: NoSharedMemoryError | None) -> str:
     return f", or let there be room for its arrays in shared memory, beside the message: {no_room}"
 
 
+NO_MESSAGE = "?"
+
+
 def message_tag(body: bytes) -> str:
-    """Give the message type's tag of an encoded body, as far as it can be read."""
+    """Give the message type's tag of an encoded body; ``NO_MESSAGE`` if it is none."""
     try:
         first = msgspec.msgpack.decode(body, type=list[msgspec.Raw])[0]
         return msgspec.msgpack.decode(first, type=str)
     except (msgspec.MsgspecError, IndexError):
-        return "?"
+        return NO_MESSAGE

@@ -15,6 +15,7 @@ from gristmill.metrics import WorkerSnapshot
 from gristmill.placement.elasticity import Elasticity
 from gristmill.ref import Address, Mailbox
 from gristmill.supervision import ChildSpec, ExitReason, Shutdown, SupervisorSpec, Verdict
+from gristmill.transport import child_operations as children
 
 SUPERVISOR = 0
 """The process number of the supervisor process; workers count from 1, clients from 1001."""
@@ -319,6 +320,11 @@ Operation = (
     | AddWorkers
     | RemoveWorker
     | StopChild
+    | children.TerminateChild
+    | children.RestartChild
+    | children.DeleteChild
+    | children.WhichChildren
+    | children.CountChildren
     | Lookup
     | GetStatus
     | GetTree

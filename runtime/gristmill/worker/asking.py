@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_SER = int(TimeClass.SER)
+_DESER = int(TimeClass.DESER)
 _GRACE = 0.005
 """Seconds for replies of a dead process that are still in the pipe."""
 
@@ -46,7 +46,9 @@ class _Open(NamedTuple):
     future: asyncio.Future[Any]
     reply: Any
     to: Address
-    request: str
+    request: type
+    sender: str
+    """Import path of the asking actor's class."""
     again: tuple[Head, int, bytes] | None
     """What to send again when the callee's worker dies: only of an idempotent request."""
     deaths: int = 0
@@ -73,11 +75,12 @@ class Asks:
     async def ask(self, origin: Cell, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply; raises what :meth:`Ref.ask` raises."""
         chain = self._core.cycles.chain_of(origin, to)
-        body = self._encode(to, request)
+        body = self._encode(origin, to, request)
         sending = self._core.sending
+        began = self._core.meter.clock()
         await sending.await_room(origin, to, lambda: sending.take_room(to))
         deadline = self._shell.now() + timeout if timeout is not None else 0.0
-        number, future = self._send(self._open, chain, to, request, body, deadline)
+        number, future = self._send(self._open, origin, chain, to, request, body, deadline)
         timer = None
         if timeout is not None:
             name = type(request).__qualname__
@@ -93,6 +96,7 @@ class Asks:
             raise
         finally:
             self._open.pop(number, None)
+            origin.asked_ns += self._core.meter.clock() - began
             if timer is not None:
                 timer.cancel()
 
@@ -100,10 +104,10 @@ class Asks:
         """Send a request whose reply is fetched later."""
         if origin.is_at(to):
             self._core.cycles.chain_of(origin, to)  # refuses, for it would wait for ever
-        body = self._encode(to, request)
+        body = self._encode(origin, to, request)
         if not self._core.sending.take_room(to):
             raise MailboxFullError(f"the mailbox of {to.label} is full")
-        number, future = self._send(self._background, origin.key, to, request, body, 0.0)
+        number, future = self._send(self._background, origin, origin.key, to, request, body, 0.0)
         return OpenRequest(self, number, origin, to, type(request).__qualname__, future)
 
     def inspect(self, to: Address, inspection: Request[Any]) -> asyncio.Future[Any]:
@@ -115,7 +119,7 @@ class Asks:
             future.set_exception(ActorNotFoundError(f"{to.label} has stopped"))
             return future
         kind = type(inspection)
-        self._background[number] = _Open(future, reply_type(kind), to, kind.__qualname__, None)
+        self._background[number] = _Open(future, reply_type(kind), to, kind, "", None)
         body = self._core.codec.encode(inspection)
         if to.home == self._shell.address:
             self._core.inspecting.take(to.home, to.key, number, body)
@@ -137,11 +141,13 @@ class Asks:
         future.add_done_callback(wake)
         timer = self._shell.call_later(timeout, wake) if timeout is not None else None
         self._awaited += 1
+        began = self._core.meter.clock()
         try:
             with self._core.cycles.waiting_late(origin, to):
                 await waiter
         finally:
             self._awaited -= 1
+            origin.asked_ns += self._core.meter.clock() - began
             future.remove_done_callback(wake)
             if timer is not None:
                 timer.cancel()
@@ -162,18 +168,23 @@ class Asks:
             self._shell.post(to.home, pack((CANCEL, to.key, [number])))
         self._shell.request_turn()
 
-    def _encode(self, to: Address, request: Request[Any]) -> bytes:
+    def _encode(self, origin: Cell, to: Address, request: Request[Any]) -> bytes:
         if to.home in self._core.sending.directory.gone:
             raise ActorNotFoundError(f"{to.label} has stopped")
-        meter = self._core.meter
-        previous = meter.switch(_SER)
-        body = self._core.codec.encode(request)
-        meter.switch(previous)
+        sent = self._core.sending.sent
+        begun = sent.begin()
+        size = -1
+        try:
+            body = self._core.codec.encode(request)
+            size = len(body)
+        finally:
+            sent.end(begun, origin.type, to.type, type(request), size)
         return body
 
     def _send(
         self,
         opened: dict[int, _Open],
+        origin: Cell,
         sender: int | Chain,
         to: Address,
         request: Request[Any],
@@ -188,7 +199,7 @@ class Asks:
         place = to if to.home >= 0 else self._core.keyed.find(to)
         head = (ASK, (place or to).key, sender, deadline)
         again = (head, number, body) if kind.__idempotent__ else None
-        opened[number] = _Open(future, reply_type(kind), place or to, kind.__qualname__, again)
+        opened[number] = _Open(future, reply_type(kind), place or to, kind, origin.type, again)
         self._core.counters[counters.SENT] += 1
         if place is None:
             self._hold(opened, to, head, number, body)
@@ -237,17 +248,22 @@ class Asks:
         found = self._open.pop(number, None) or self._background.pop(number, None)
         if found is None or found.future.done():
             return
+        meter = self._core.meter
+        previous = meter.enter(_DESER)
+        before = meter.classes[_DESER]
+        name = found.request.__qualname__
         try:
             found.future.set_result(self._core.codec.decoder(found.reply).decode(body))
         except msgspec.MsgspecError as error:
-            text = (
-                f"{found.to.label} answered {found.request} with something else than it "
-                f"declares: {error}"
-            )
+            text = f"{found.to.label} answered {name} with something else than it declares: {error}"
             found.future.set_exception(to_exception(ErrorReply("ReplyTypeError", text)))
         except ArrayGoneError as error:
-            text = f"{found.to.label} answered {found.request}, but {error}"
+            text = f"{found.to.label} answered {name}, but {error}"
             found.future.set_exception(ActorDied(text))
+        meter.enter(previous)
+        if found.sender:
+            sent = self._core.sending.sent
+            sent.decoded(found.sender, found.to.type, found.request, before)
 
     def on_error(self, number: int, body: bytes) -> None:
         """An ask has failed."""
@@ -294,7 +310,7 @@ class Asks:
                     continue
                 kind = ActorDied if found.again is None else QuarantinedError
                 to = found.to
-                error = kind.asked(to.label, to.key, found.request, died, death)
+                error = kind.asked(to.label, to.key, found.request.__qualname__, died, death)
             del opened[number]
             found.future.set_exception(error)
 

@@ -34,6 +34,8 @@ SIGNAL = -4
 """The kind of a message about the end of another actor."""
 INSPECTION = -5
 """The kind of an inspection, which keeps its place among the messages."""
+RECORD = -6
+"""The kind of an event from a broker; one that was not handled comes from there again."""
 
 
 class Entry(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -73,10 +75,8 @@ class State(IntEnum):
 
 
 _ANY_MAILBOX = Mailbox()
-_CHAINED = 64
 _CONTAINERS: dict[str, Callable[[], Any]] = {
     "acknowledged": dict, "attempts": dict, "blocked": deque,
-    "chained": lambda: deque(maxlen=_CHAINED),
     "deferred": dict, "effects": list, "failures": FailureHistory, "handlers": dict,
     "marks": dict, "owed": dict, "postponed": list, "queue": deque, "stats": dict, "timers": set,
     "watchers": list,
@@ -87,7 +87,7 @@ class Cell:
     """One actor. Its fields belong to the worker's core."""
 
     __slots__ = (
-        "acknowledged", "actor", "attempts", "awaited", "blocked", "busy", "chained", "context",
+        "acknowledged", "actor", "asked_ns", "attempts", "awaited", "blocked", "busy", "context",
         "credit_lot", "current", "decode", "deferred", "durable", "effects", "failures",
         "given_up", "handlers", "history", "incarnation", "inserted", "key", "label", "mailbox",
         "marks", "owed", "path", "postponed", "queue", "scheduled", "spec", "state", "stats",
@@ -113,9 +113,6 @@ class Cell:
     """What its class's ``on_failure`` has decided up to now, over its incarnations."""
     blocked: deque[tuple[Address, bytes]]
     """Sends that wait for credit."""
-    chained: deque[tuple[int, int, list[Any]]]
-    """The last asks that actors wait for (see :mod:`~gristmill.worker.cycles`), handled or not:
-    process, number, chain."""
     attempts: dict[tuple[int, int], Suspect]
     """The at-least-once messages that this actor has ended with, by sender and number."""
     timers: set[Any]
@@ -149,6 +146,8 @@ class Cell:
         self.history: History | None = None
         """Its journal, if it is durable."""
         self.task: asyncio.Task[None] | None = None
+        self.asked_ns = 0
+        """How long the handler in progress has waited for answers."""
         self.stop_reason: Any = None
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - an empty container
@@ -198,6 +197,11 @@ class Cell:
     def is_at(self, to: Address) -> bool:
         """Tell whether an address is this actor's own."""
         return to.key == self.key or (to.home == KEYED and to.name == self.label)
+
+    @property
+    def type(self) -> str:
+        """The import path of the actor's class."""
+        return self.spec.type if self.spec is not None else ""
 
     @property
     def type_name(self) -> str:

@@ -46,13 +46,14 @@ from gristmill.worker import counters
 from gristmill.worker.activity import Activity
 from gristmill.worker.bonds import Bonds
 from gristmill.worker.cancelling import Cancelling
-from gristmill.worker.cell import CONTINUE, INSPECTION, STOP, Cell, Entry, State
+from gristmill.worker.cell import CONTINUE, INSPECTION, RECORD, STOP, Cell, Entry, State
 from gristmill.worker.cycles import Cycles
 from gristmill.worker.failures import Failures
 from gristmill.worker.handling import Handling
 from gristmill.worker.inspecting import Inspecting
 from gristmill.worker.keyed import Keyed
 from gristmill.worker.lifecycle import Lifecycle
+from gristmill.worker.records import Records
 from gristmill.worker.sending import Sending
 from gristmill.worker.shell import Shell
 from gristmill.worker.spawning import Spawns
@@ -93,7 +94,6 @@ class WorkerCore:
         self.cells: dict[int, Cell] = {}
         self.keyed = Keyed(self)
         self.sending = Sending(self, store)
-        self.channels = ChannelManager.from_config(channels, self.sending)
         self.arrays = shell.arrays
         self.codec = Codec(self.sending, self.arrays.pool)
         self.lifecycle = Lifecycle(self)
@@ -105,6 +105,8 @@ class WorkerCore:
         self.cycles = Cycles(self)
         self.starving = Starving(self)
         self.handling = Handling(self, meter, activity or Activity())
+        self.records = Records(self, store, channels)
+        self.channels = ChannelManager.from_config(channels, self.sending, self.records)
         self.ready: deque[Cell] = deque()
         self._now = shell.now
         self._flushed_at = 0
@@ -306,6 +308,8 @@ class WorkerCore:
             if entry.kind == INSPECTION:
                 self.inspecting.answer(cell, entry)
                 return False
+            if entry.kind == RECORD:
+                return self.records.begin(cell, entry)
             if entry.kind == CONTINUE:
                 self.shell.flush()  # the reply that it continues from goes first
             return True

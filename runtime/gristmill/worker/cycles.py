@@ -81,35 +81,27 @@ class Cycles:
         """
         self.chain_of(cell, to)
         with self.waiting(cell, to):
-            for ask in tuple(cell.chained):
-                self._look(cell, *ask)
+            for entry in [each for each in cell.queue if type(each.sender) is list]:
+                self._look(cell, entry)
             yield
 
     def came(self, cell: Cell, entries: list[Entry]) -> None:
         """Asks that actors wait for have come into a mailbox."""
-        for entry in entries:
-            assert isinstance(entry.sender, list)
-            ask = (entry.source, entry.number, entry.sender)
-            cell.chained.append(ask)  # without its body, which may hold arrays
-            if cell.awaited:
-                self._look(cell, *ask)
+        if cell.awaited:
+            for entry in entries:
+                self._look(cell, entry)
 
-    def _look(self, cell: Cell, source: int, number: int, chain: Chain) -> None:
+    def _look(self, cell: Cell, entry: Entry) -> None:
         """Refuse an ask in an actor's mailbox that waits for what the actor waits for."""
         names = [cell.label]
-        for key, label in chain:
+        assert isinstance(entry.sender, list)
+        for key, label in entry.sender:
             names.insert(1, label)
             if key in cell.awaited:
-                self._refuse(cell, source, number, _cycle(names, cell.label))
-                return
-
-    def _refuse(self, cell: Cell, source: int, number: int, error: AskCycle) -> None:
-        for entry in cell.queue:
-            if entry.kind == ASK and entry.source == source and entry.number == number:
                 cell.queue.remove(entry)
                 if entry.holds_place:
-                    self._core.free_places(cell, source, 1)
-                self._core.failures.refuse(cell, entry, error)
+                    self._core.free_places(cell, entry.source, 1)
+                self._core.failures.refuse(cell, entry, _cycle(names, cell.label))
                 return
 
 

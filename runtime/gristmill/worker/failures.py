@@ -16,6 +16,7 @@ from gristmill.errors import (
     DecodeError,
     ErrorData,
     GristmillError,
+    Nack,
     QuarantinedError,
     Reject,
     UnknownMessageError,
@@ -33,11 +34,11 @@ from gristmill.supervision import (
     find_rule,
 )
 from gristmill.transport.arrays import ArrayGoneError
-from gristmill.transport.codec import for_dead_letter, message_tag
+from gristmill.transport.codec import NO_MESSAGE, for_dead_letter, message_tag
 from gristmill.transport.control import DeadLetter
 from gristmill.transport.envelope import ASK, EVENT, TELL, error_reply
 from gristmill.worker import counters
-from gristmill.worker.cell import Cell, Entry, State
+from gristmill.worker.cell import RECORD, Cell, Entry, State
 from gristmill.worker.dead_letter_log import DeadLetterLog
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ class Failures:
     def __init__(self, core: WorkerCore) -> None:
         self._core = core
         self._letters = DeadLetterLog(_log, core.shell.now)
+        self._undone: set[tuple[str, str]] = set()
+        """The kinds of actor and message of which it was said that they persist and refuse."""
 
     def failed(self, cell: Cell, entry: Entry, message: Message, error: BaseException) -> None:
         """A handler has raised: a refusal is an answer, anything else ends the incarnation.
@@ -66,24 +69,19 @@ class Failures:
         cell.effects = []
         cell.current = None
         cell.deferred.pop((entry.source, entry.number), None)
-        if core.cancelling.settles(cell, entry, error):
+        if core.cancelling.settles(cell, entry, error) or self._refused(cell, entry, error):
+            if persisted:
+                self._undo(cell, message, error)
             return
-        if persisted and isinstance(error, Postponed | Reject):
+        if persisted and isinstance(error, Postponed):
             error = UsageError(
-                f"{cell.label} has persisted an event and then refused or postponed the message: "
-                "its state has an event that the journal does not have, so it starts again from "
-                f"there; refuse before you persist ({error!r})"
+                f"{cell.label} has persisted an event and then postponed the message, so its "
+                "state has an event that the journal does not have; postpone before you persist"
             )
         if isinstance(error, Postponed):
             cell.postponed.append(msgspec.structs.replace(entry, holds_place=False))
             if error.retry and cell.context is not None:
                 cell.context.retry_postponed()
-            return
-        if isinstance(error, Reject):
-            core.counters[counters.REJECTED] += 1
-            if entry.kind == ASK:
-                self.answer(entry, error)
-            core.sending.release(cell, entry)
             return
         verdict = self._judge(cell, error, persisted=persisted)
         resumes = verdict is not None and verdict.directive is Directive.RESUME
@@ -98,12 +96,44 @@ class Failures:
         _log.log(level, "%s", crash, extra={"actor": cell.label})
         if entry.kind == ASK:
             self.answer(entry, crash)
-        if not self._redeliver(cell, entry, data):
+        if entry.kind == RECORD:
+            core.records.failed(entry, error, str(data))
+        elif not self._redeliver(cell, entry, data):
             self.dead_letter(cell, name, entry.body, f"crash: {data}", data, told=True)
             if entry.kind == TELL:
                 core.sending.release(cell, entry)
         if not resumes:
             core.lifecycle.end(cell, Crash(data), verdict)
+
+    def _refused(self, cell: Cell, entry: Entry, error: BaseException) -> bool:
+        """Answer for a handler that has refused its message; tell whether it has."""
+        if isinstance(error, Nack) and entry.kind == RECORD:
+            self._core.records.failed(entry, error, str(error))
+            return True
+        if not isinstance(error, Reject):
+            return False
+        self._core.counters[counters.REJECTED] += 1
+        if entry.kind == ASK:
+            self.answer(entry, error)
+        self._core.sending.release(cell, entry)
+        return True
+
+    def _undo(self, cell: Cell, message: Message, error: BaseException) -> None:
+        """Have an actor start again from its journal: it has applied events that never were."""
+        kind = (cell.type_name, type(message).__qualname__)
+        if kind not in self._undone:
+            self._undone.add(kind)
+            _log.warning(
+                "%s has persisted an event and then ended %s by %r: it starts again from its "
+                "journal, which does not have the event; refuse before you persist",
+                *(cell.label, kind[1], error),
+                extra={"actor": cell.label},
+            )
+        if cell.stop_reason is not None:  # it ends anyway
+            self._core.lifecycle.end(cell, cell.stop_reason)
+        else:
+            reason = Crash(ErrorData.of(error))
+            self._core.lifecycle.end(cell, reason, Verdict(Directive.REPLAY))
 
     def interrupted(self, cell: Cell, entry: Entry, reason: ExitReason) -> None:
         """An incarnation ends while its handler awaits: the message in hand is not handled."""
@@ -130,7 +160,7 @@ class Failures:
             drains = directive is Directive.RESUME and cell.state is State.STOPPING
             return Verdict(directive) if drains and not persisted else None
         if directive is Directive.RESUME and persisted:
-            return Verdict(Directive.RESTART)  # its state has changed by events that never were
+            return Verdict(Directive.REPLAY)  # its state has changed by events that never were
         shell = self._core.shell
         return cell.failures.decide(rule, shell.now(), shell.random.random())
 
@@ -188,6 +218,9 @@ class Failures:
             self.refuse(cell, entry, UnknownMessageError(text))
         elif kind is not None:
             self.refuse(cell, entry, DecodeError(f"{cell.label}: a {name} is malformed: {error}"))
+        elif entry.kind == RECORD and name != NO_MESSAGE:
+            self._core.counters[counters.UNWANTED] += 1
+            self._core.records.handled(cell, entry)
         elif entry.kind == EVENT:  # a subscriber takes the events that it has handlers for
             self._core.counters[counters.UNWANTED] += 1
         else:
@@ -213,6 +246,8 @@ class Failures:
         if asked:
             self.answer(entry, error)
         self.dead_letter(cell, name, entry.body, str(error), told=asked, key=key)
+        if entry.kind == RECORD:
+            self._core.records.refuse(entry, str(error))
         if cell is not None and entry.kind == TELL:
             self._core.sending.release(cell, entry)
 

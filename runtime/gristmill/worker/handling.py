@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
 from random import Random
+from time import thread_time_ns
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,7 +21,7 @@ import msgspec
 from gristmill.behaviours.context import DEFERRED
 from gristmill.behaviours.protocol import Handler, check_reply
 from gristmill.errors import GristmillError, ReplyTypeError
-from gristmill.messages import Message
+from gristmill.messages import Message, Request
 from gristmill.metrics import Meter, Sampling, TimeClass, TypeStats
 from gristmill.transport.envelope import ASK, TELL
 from gristmill.transport.outbound import Head
@@ -50,9 +51,12 @@ _DESER = int(TimeClass.DESER)
 _DISPATCH = int(TimeClass.DISPATCH)
 _COMPUTE = int(TimeClass.COMPUTE)
 _SER = int(TimeClass.SER)
+_GC_USER = int(TimeClass.GC_USER)
 _HANDLED = counters.HANDLED
 _IN_HAND = counters.IN_HAND
 _RUNNING = State.RUNNING
+_CPU_MASK = 63
+"""Of one in so many stamped messages, less one, the CPU time is measured too."""
 _ADAPT_EVERY = 512
 """Stamped messages after which the sampling is looked at, besides once a second."""
 _LOOK_AGAIN = object()
@@ -82,6 +86,8 @@ class Handling:
         self.at_once = False
         """Whether a reply leaves before its cost is booked, and not at the end of the turn."""
         self.sampling = Sampling(Random(core.shell.random.getrandbits(64)))
+        self._replied = 0
+        """Bytes of the last reply."""
         self._unstamped = 0
         """How many messages go by before the next one that is stamped."""
         self._until_adapted = _ADAPT_EVERY
@@ -235,6 +241,7 @@ class Handling:
             meter.resume(_DISPATCH)
         stamps = meter.transitions
         classes = meter.classes
+        encoded, collected = classes[_SER], classes[_GC_USER]
         begin = clock()
         dispatch = begin - meter.last
         classes[meter.current] += dispatch
@@ -247,6 +254,7 @@ class Handling:
         cell.current = entry
         cell.inserted = 0
         before = classes[_COMPUTE]
+        cpu = 0 if self._until_adapted & _CPU_MASK else thread_time_ns()
         called = clock()
         classes[_DESER] += called - meter.last
         meter.current, meter.last = _COMPUTE, called
@@ -265,8 +273,11 @@ class Handling:
         classes[meter.current] += returned - meter.last
         meter.current, meter.last = _SER, returned
         compute = classes[_COMPUTE] - before
+        if cpu:
+            cpu = thread_time_ns() - cpu
         deser = called - begin
-        encoded = classes[_SER]
+        told = classes[_SER]
+        self._replied = 0
         if type(value) is Suspended:
             self._go_on(cell, entry, handler, message, value, (compute, deser, dispatch, begin))
         elif self._answer(cell, entry, handler, message, value):
@@ -274,17 +285,23 @@ class Handling:
                 meter.switch(_DISPATCH)
             else:
                 meter.current = _DISPATCH
-            ser = classes[_SER] - encoded
+            ser = classes[_SER] - told
             self._finish(cell, entry)
             stats = cell.stats.get(type(message)) or self._stats_of(cell, type(message))
             wait = begin - entry.arrived
             stats.record(compute, deser, dispatch, ser, len(entry.body), wait)
+            stats.bytes_out += self._replied
+            if cpu and compute == returned - called:  # else it did not only compute
+                stats.cpu_ns += cpu
+                stats.cpu_wall_ns += compute
+            stats.gc_ns += classes[_GC_USER] - collected
             if self.sampling.n > 1:
                 shares = meter.shares
                 shares[_COMPUTE] += compute
                 shares[_DESER] += deser
                 shares[_DISPATCH] += dispatch
-                shares[_SER] += ser
+                shares[_SER] += classes[_SER] - encoded
+                shares[_GC_USER] += classes[_GC_USER] - collected
                 self._unstamped = self.sampling.gap(meter.transitions - stamps)
                 if self._unstamped:
                     meter.pause()
@@ -379,7 +396,10 @@ class Handling:
                     compute += work.compute_ns
                     wait = max(0, begun - entry.arrived)
                     stats.record(compute, deser, dispatch, ser, len(entry.body), wait)
+                    stats.bytes_out += self._replied
+                stats.ask_wait_ns += cell.asked_ns
         finally:
+            cell.asked_ns = 0
             self._cells[WAITING] = 0
             if cell.task is task:
                 self._free(cell)
@@ -488,6 +508,7 @@ class Handling:
         sending = self._core.sending
         reply = sending.reply_at_once if self.at_once and not cell.effects else sending.reply
         reply(entry.source, entry.number, body)
+        self._replied = len(body)
         if cell.deferred:
             cell.deferred.pop((entry.source, entry.number), None)
         return True
@@ -495,7 +516,7 @@ class Handling:
     def _finish(self, cell: Cell, entry: Entry) -> None:
         """Let the handler's effects happen, and count its message as handled."""
         core = self._core
-        if cell.effects or (entry.number and entry.kind == TELL):
+        if cell.effects or (entry.number and entry.kind != ASK):
             core.sending.release(cell, entry)
         self._counters[_HANDLED] += 1
         cell.current = None
@@ -506,7 +527,7 @@ class Handling:
         name = (cell.type_name, message.__qualname__)
         stats = self.stats.get(name)
         if stats is None:
-            stats = self.stats[name] = TypeStats(*name)
+            stats = self.stats[name] = TypeStats(*name, answered=issubclass(message, Request))
         cell.stats[message] = stats
         return stats
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy.typing as npt
 
+from gristmill.behaviours.children import Child
 from gristmill.behaviours.context import AwaitedReply, Postponed, Timer, check_delay
 from gristmill.behaviours.facet_set import FacetSet
 from gristmill.behaviours.links import MonitorRef
+from gristmill.channels.contract import Listen
 from gristmill.deferred import Reply, Ticket
 from gristmill.errors import Reject, UsageError
 from gristmill.importing import import_path
@@ -19,8 +21,9 @@ from gristmill.keyed import KeyedGroup, keyed_address
 from gristmill.messages import Command, Event, Request
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address, AnyRef, DeliveryGuarantee, Ref
-from gristmill.supervision import ExitReason
+from gristmill.supervision import ChildCounts, ExitReason
 from gristmill.transport.envelope import ASK, TELL
+from gristmill.ulid import ulid
 from gristmill.worker import counters
 from gristmill.worker.cell import CONTINUE, TIMER, Cell, Entry
 from gristmill.worker.idle import arm_idle_timeout, cancel_idle_timeout
@@ -34,17 +37,26 @@ R = TypeVar("R")
 
 _kinds: dict[type, str] = {}
 """The kinds under which events are journaled, by class."""
-_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 class CellHost:
-    """One incarnation's way to the worker; refuses once the incarnation has ended."""
+    """One incarnation's way to the worker; journals nothing once the incarnation has ended."""
 
-    __slots__ = ("_cell", "_core", "_facets", "_random", "now", "sleep", "wall_time")
+    __slots__ = (
+        "_cell",
+        "_core",
+        "_facets",
+        "_incarnation",
+        "_random",
+        "now",
+        "sleep",
+        "wall_time",
+    )
 
     def __init__(self, core: WorkerCore, cell: Cell) -> None:
         self._core = core
         self._cell = cell
+        self._incarnation = cell.incarnation
         self.now = core.shell.now
         self.wall_time = core.shell.wall_time
         self.sleep = core.shell.sleep
@@ -78,9 +90,8 @@ class CellHost:
         return self._core.arrays.pool.empty(shape, dtype)
 
     def new_id(self) -> str:
-        """Make a ULID (github.com/ulid/spec): 48 bits of milliseconds, 80 random bits."""
-        number = int(self.wall_time() * 1000) << 80 | self.random.getrandbits(80)
-        return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+        """Make a ULID."""
+        return ulid(self.wall_time(), self.random.getrandbits(80))
 
     def self_ref(self) -> AnyRef:
         """Give the actor's own address."""
@@ -158,6 +169,18 @@ class CellHost:
         """Start a child."""
         return await self._core.spawns.spawn(self._cell, kind, args, kwargs, child, actor)
 
+    async def terminate_child(self, child: str | AnyRef) -> None:
+        """Stop a child."""
+        await self._core.spawns.terminate(self._cell, child)
+
+    async def which_children(self) -> list[Child]:
+        """List the children."""
+        return await self._core.spawns.which(self._cell)
+
+    async def count_children(self) -> ChildCounts:
+        """Count the children."""
+        return await self._core.spawns.count(self._cell)
+
     def request(self, to: AnyRef, request: Request[R]) -> AwaitedReply[R]:
         """Send a request whose reply is fetched later."""
         return self._core.sending.asks.request(self._cell, to.address, request)
@@ -170,9 +193,9 @@ class CellHost:
         """Publish an event."""
         self._core.channels.publish(channel, event, key)
 
-    def subscribe(self, channel: str, *, wanted: bool) -> None:
+    def subscribe(self, listen: Listen, *, wanted: bool) -> None:
         """Begin or end a subscription."""
-        self._core.channels.subscribe(channel, self._cell.key, wanted=wanted)
+        self._core.channels.subscribe(listen, self._cell.key, wanted=wanted)
 
     def send_after(self, delay: float, message: Command | Event) -> Timer:
         """Put a message into the actor's own mailbox after ``delay`` seconds."""
@@ -201,8 +224,8 @@ class CellHost:
 
     def persist(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
         """Apply an event to the actor, and journal it when the handler has finished."""
-        assert self._cell.actor is not None
         self._journal(event)
+        assert self._cell.actor is not None
         self._cell.actor.apply(event)
 
     def _journal(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
@@ -211,6 +234,11 @@ class CellHost:
             raise UsageError(
                 f"{cell.label} is not durable, so there is nothing to persist to; start it with "
                 "facets=[Durable()] and a name, on a node with a journal"
+            )
+        if cell.actor is None or cell.incarnation != self._incarnation:
+            raise UsageError(
+                f"a handler of {cell.label} persists when its incarnation has ended; nothing of it "
+                "is kept"
             )
         meter = self._core.meter
         previous = meter.switch(int(TimeClass.SER))

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from gristmill.behaviours.context import Context
+from gristmill.channels.manager import listening
 from gristmill.errors import (
     ActorCrashed,
     ActorDied,
@@ -183,8 +184,8 @@ class Lifecycle:
             cell.history.replay()
             assert self._core.sending.store is not None
             cell.marks = self._core.sending.store.marks(spec.name)
-        for channel in kind.channels:
-            host.subscribe(channel, wanted=True)
+        for listen in kind.channels:
+            host.subscribe(listening(listen), wanted=True)
         starting = cell.actor.__begin__(cell.context)
         if not inspect.iscoroutine(starting):
             _check_start(cell, starting)
@@ -220,6 +221,7 @@ class Lifecycle:
             self._together.append(started)
         else:
             self._shell.control(c.ActorsStarted((started,)))
+        self._core.records.started(cell)
         if cell.has_mail:
             self._core.schedule(cell)
 
@@ -271,7 +273,8 @@ class Lifecycle:
 
         ``verdict`` is what its class has decided about its exception.
         """
-        restarts = verdict is not None and verdict.directive is Directive.RESTART
+        again = (Directive.RESTART, Directive.REPLAY)
+        restarts = verdict is not None and verdict.directive in again
         self._end(cell, reason, restarts=restarts)
         self._shell.flush()  # its last words come before the news of its end
         self._shell.control(c.ActorExited(cell.key, cell.incarnation, reason, verdict))
@@ -330,6 +333,7 @@ class Lifecycle:
             act(cell, *arguments)
 
     def _discard(self, cell: Cell) -> None:
+        self._core.records.ended(cell)
         for timer in list(cell.timers):
             timer.cancel()
         if cell.task is not None:
@@ -354,6 +358,7 @@ class Lifecycle:
         """Give up an actor for good: what waits for it becomes dead letters."""
         cell = self._core.cells.pop(key, None)
         if cell is not None:
+            self._core.records.forget(cell)
             self._drop_mailbox(cell, f"{cell.label} has stopped")
 
     def _drop_mailbox(self, cell: Cell, reason: str) -> None:

@@ -19,6 +19,9 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(tuple[str, bytes])
 """A message as the journal keeps it: the sending actor's name, empty for none, and the body."""
 
+CHANNEL_LANE = "channel://"
+"""How the names begin under which a journal keeps what is published to brokers."""
+
 
 class Transmit(Protocol):
     """Sends one message."""
@@ -61,6 +64,8 @@ class Outbox:
         self._transmit = transmit
         self._lanes: dict[str, _Lane] = {}
         for target, number, payload in store.pending():
+            if target.startswith(CHANNEL_LANE):
+                continue
             self._lane(target).open.append((number, *_decoder.decode(payload)))
         for lane in self._lanes.values():
             lane.acknowledged = lane.sent = lane.open[0][0] - 1

@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
@@ -25,6 +26,7 @@ from gristmill.metrics import (
     Meter,
     TimeClass,
     WorkerSnapshot,
+    attributed,
     split,
 )
 from gristmill.metrics.wires import Wires
@@ -214,6 +216,8 @@ class WorkerProcess:
 
     def _close(self) -> None:
         self.flush()
+        self.core.records.close()
+        self.flush()
         self.write_page()
         self.report_metrics()
         self._control.close()
@@ -242,6 +246,18 @@ class WorkerProcess:
             self.request_turn()  # timers that are due together share a turn
 
         return LoopTimer(self.loop.call_later(delay, fire))
+
+    def from_thread(self, callback: Callable[[], None]) -> None:
+        """Call back on the loop soon, then take a turn; from any thread."""
+
+        def call() -> None:
+            self.meter.switch(_DISPATCH)
+            callback()
+            self.meter.switch(_POLL)
+            self.request_turn()
+
+        with suppress(RuntimeError):  # the loop has been closed
+            self.loop.call_soon_threadsafe(call)
 
     def when_drained(self, callback: Callable[[], None]) -> None:
         """Let what a dead process has left in the pipe come in, read it all, and call back."""
@@ -286,6 +302,7 @@ class WorkerProcess:
         try:
             if self._store is not None and self._store.dirty:
                 self._store.commit()
+            self.core.records.committed()
             if self.arrays.pool.release_due:
                 self.arrays.give_back(self.post)
             again = self.plane.flush()
@@ -349,9 +366,10 @@ class WorkerProcess:
             probe_ns=meter.transitions * meter.probe_ns,
             messages=self.core.counters[counters.HANDLED],
             types=tuple(stats.snapshot() for stats in self.core.handling.stats.values()),
+            sent=self.core.sending.sent.snapshot(),
             sample_n=self.core.handling.sampling.n,
         )
-        self.control(Metrics(snapshot))
+        self.control(Metrics(attributed(snapshot)))
 
     def _report_regularly(self) -> None:
         handled = self.core.counters[counters.HANDLED]

@@ -15,7 +15,7 @@ from gristmill.durability import JournalStore
 from gristmill.errors import GristmillError, MailboxFullError, UsageError
 from gristmill.keyed import actor_number
 from gristmill.messages import Command, Event, Request
-from gristmill.metrics import TimeClass
+from gristmill.metrics import MeteredTable, TimeClass
 from gristmill.ref import KEYED, Address, DeliveryGuarantee, OverflowPolicy, Pending
 from gristmill.supervision import ExitReason, describe
 from gristmill.transport.control import PeerInfo, Subscribe
@@ -25,7 +25,7 @@ from gristmill.transport.outbound import Head
 from gristmill.transport.segment_directory import Process
 from gristmill.worker import counters
 from gristmill.worker.asking import Asks
-from gristmill.worker.cell import Cell, Entry
+from gristmill.worker.cell import RECORD, Cell, Entry
 from gristmill.worker.directory import Directory
 from gristmill.worker.keyed import Held
 from gristmill.worker.outbox import Outbox
@@ -55,6 +55,8 @@ class Sending:
         self._here = core.shell.address
         self._seal = core.shell.arrays.seal
         self.store = store
+        self.sent = MeteredTable(core.meter)
+        """Who sends what to whom, and what that costs."""
         self.origin: Cell | None = None
         """The actor whose handler runs now."""
         self.directory = Directory(self._here, core.shell.incarnation, core.shell.name)
@@ -143,11 +145,12 @@ class Sending:
         journaled = delivery is _AT_LEAST_ONCE
         if journaled:
             self._check_journaled(to)
-        previous = self._core.meter.switch(_SER)
+        begun = self.sent.begin()
+        origin = self.origin
+        size = -1
         try:
             codec = self._core.codec
             body = codec.encode_in_band(message) if journaled else codec.encode(message)
-            origin = self.origin
             if origin is not None and origin.durable:
                 act = self._tell_journaled if journaled else self._tell_late
                 origin.effects.append((act, to, body))
@@ -155,8 +158,10 @@ class Sending:
                 self._tell_journaled(origin, to, body)
             else:
                 self._tell(origin, to, body)
+            size = len(body)
         finally:
-            self._core.meter.switch(previous)
+            sender = origin.type if origin is not None else ""
+            self.sent.end(begun, sender, to.type, type(message), size)
 
     def _tell(self, origin: Cell | None, to: Address, body: bytes) -> None:
         sent = self._core.counters
@@ -268,7 +273,13 @@ class Sending:
     ) -> None:
         """Send a message, waiting for credit."""
         if delivery is DeliveryGuarantee.AT_MOST_ONCE and not origin.durable:
-            body = self._core.codec.encode(message)
+            begun = self.sent.begin()
+            size = -1
+            try:
+                body = self._core.codec.encode(message)
+                size = len(body)
+            finally:
+                self.sent.end(begun, origin.type, to.type, type(message), size)
             await self.await_room(origin, to, lambda: self._tell_counted(origin, to, body))
         else:
             self.tell(to, message, delivery)
@@ -400,7 +411,9 @@ class Sending:
             act(cell, *arguments)
         if effects and cell.history is not None:
             cell.history.snapshot_if_due()
-        if entry.kind == TELL and entry.number:
+        if entry.kind == RECORD:
+            self._core.records.handled(cell, entry)
+        elif entry.kind == TELL and entry.number:
             self._core.handling.journaled_is_done()
             if cell.durable and self.store is not None and cell.spec is not None:
                 sender = self.directory.process_name(entry.source)

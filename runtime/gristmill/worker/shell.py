@@ -36,6 +36,9 @@ class Shell(Protocol):
     def wall_time(self) -> float:
         """Give the seconds since 1970."""
 
+    def from_thread(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` on the loop soon, and take a turn after it; from any thread."""
+
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call ``callback`` on the loop after ``delay`` seconds, and take a turn after it."""
 

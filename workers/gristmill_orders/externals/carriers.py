@@ -17,7 +17,13 @@ from gristmill_orders.externals.faults import (
     call_directly,
 )
 from gristmill_orders.ledger import Label, Ledger
-from gristmill_orders.messages import LabelAnswer, LabelMade, LabelRefused, ShipOrder
+from gristmill_orders.messages import (
+    LabelAnswer,
+    LabelMade,
+    LabelRefused,
+    LabelUnavailable,
+    ShipOrder,
+)
 
 _ATTEMPT = 1  # a carrier is asked once; another one is the retry
 
@@ -43,7 +49,14 @@ class Carrier(Protocol):
         """
 
     async def find_label(self, label_key: str) -> Label | None:
-        """Look a label up in the carrier's records, which are there during an outage too."""
+        """Look a label up in the carrier's records.
+
+        Raises:
+            ExternalError: there was no answer.
+        """
+
+    def close(self) -> None:
+        """Let go of what it holds; it can't be used any more."""
 
 
 class SimulatedCarrier:
@@ -90,9 +103,13 @@ class SimulatedCarrier:
         return label
 
     async def find_label(self, label_key: str) -> Label | None:
-        """Look a label up in the carrier's records."""
+        """Look a label up in the carrier's records, which are there during an outage too."""
         label = self._ledger.look_up(self._entry_key(label_key))
         return label if isinstance(label, Label) else None
+
+    def close(self) -> None:
+        """Close the ledger, which its carriers share."""
+        self._ledger.close()
 
     def _entry_key(self, label_key: str) -> str:
         return f"{self.name}/{label_key}"
@@ -114,34 +131,62 @@ async def ship_order(
     offers: Iterable[LabelRequest],
     carriers: Mapping[str, Carrier],
     call_for: Callable[[str], Call] = _unguarded,
+    *,
+    redelivered: bool = False,
 ) -> LabelAnswer:
     """Get one label for an order and put what came of it into an answer for the processor.
+
+    A carrier that may have made a label, and does not say whether it has, has the order to itself
+    until it does: the answer is ``LabelUnavailable`` then.
 
     Args:
         order: the command.
         offers: what each carrier would do, best first; a carrier's first offer is the one it gets.
+            Those of carriers that are not given are left out.
         carriers: the carriers by name.
         call_for: gives, for a carrier's name, what makes the call, such as its breaker's
             ``guard.call_async``.
+        redelivered: an earlier incarnation may have had this command in hand.
     """
     # A killed predecessor may have got a label that nobody has heard of.
-    for carrier in carriers.values():
-        if label := await carrier.find_label(order.label_key):
-            return _label_made(label)
+    seek = redelivered or order.attempt > 1
+    if seek and (known := await _known_label(order, carriers)):
+        return known
     failures: dict[str, str] = {}
     for offer in offers:
-        if offer.carrier in failures:
+        name = offer.carrier
+        if name in failures or name not in carriers:
             continue
-        carrier = carriers[offer.carrier]
         try:
-            return _label_made(await call_for(offer.carrier)(carrier.make_label, offer))
-        except (ExternalError, CircuitOpenError, TimeoutError) as error:
-            failures[offer.carrier] = str(error) or f"{offer.carrier} took too long"
-        # The failed call may have made a label all the same; a second one must not follow.
-        if label := await carrier.find_label(order.label_key):
-            return _label_made(label)
+            return _label_made(await call_for(name)(carriers[name].make_label, offer))
+        except CircuitOpenError as error:
+            failures[name] = str(error)
+            continue
+        except ExternalError as error:
+            failures[name], uncertain = str(error), error.uncertain
+        except TimeoutError:
+            failures[name], uncertain = f"{name} took too long", True
+        if uncertain and (known := await _known_label(order, {name: carriers[name]})):
+            return known
     reason = "; ".join(failures.values()) or "no carrier offers to ship it"
     return LabelRefused(order.order_id, f"no label: {reason}")
+
+
+async def _known_label(order: ShipOrder, carriers: Mapping[str, Carrier]) -> LabelAnswer | None:
+    """Find the label that one of these carriers has made; None if none has."""
+    silent: list[str] = []
+    for carrier in carriers.values():
+        try:
+            label = await carrier.find_label(order.label_key)
+        except ExternalError as error:
+            silent.append(str(error))
+        else:
+            if label is not None:
+                return _label_made(label)
+    if silent:
+        reason = f"there may be a label: {'; '.join(silent)}"
+        return LabelUnavailable(order.order_id, order.attempt, reason)
+    return None
 
 
 def _label_made(label: Label) -> LabelMade:

@@ -50,6 +50,9 @@ class PaymentGateway(Protocol):
             ExternalError: there was no answer.
         """
 
+    def close(self) -> None:
+        """Let go of what it holds; it can't be used any more."""
+
 
 class GatewayPlan(FaultPlan, frozen=True):
     """What goes wrong at the gateway."""
@@ -116,6 +119,10 @@ class SimulatedGateway:
             cents = self._record(refund)
         self._faults.after(key, refund.attempt)
         return cents
+
+    def close(self) -> None:
+        """Close the ledger."""
+        self._ledger.close()
 
     def _record(self, refund: RefundPayment) -> int:
         known = self._ledger.find(refund.refund_key)

@@ -1,4 +1,4 @@
-"""What the figures predict: the ratio by batch size, and efficiency by grain."""
+"""What the figures predict: the ratio by batch size."""
 
 from __future__ import annotations
 
@@ -10,22 +10,18 @@ from gristmill.metrics import Report
 from gristmill.metrics.advice import label as type_label
 from gristmill.metrics.ratios import GOLDEN, IDEAL, MIN_MESSAGES, quotient
 from gristmill.metrics.schema import TypeRow
-from gristmill.metrics.units import duration, multiple, shortened, unqualified
+from gristmill.metrics.units import duration, multiple
 from gristmill.reporting.charts.plot import (
     WIDTH,
     Chart,
-    Labels,
-    Linear,
     Log,
     Plot,
     dot,
     label,
     line,
     picture,
-    shortest,
     times,
 )
-from gristmill.reporting.charts.types import coord_of
 from gristmill.reporting.markup import Markup, Table, join
 
 SERIES: Final = 5
@@ -34,7 +30,6 @@ LIMITS: Final = 40
 """Margin on the right that the names of :func:`limits` need."""
 _DECADES: Final = 3  # of batch sizes
 _STEPS: Final = 48
-_NAMED: Final = 6
 
 
 class _Model(msgspec.Struct, frozen=True):
@@ -130,55 +125,3 @@ def _batch_table(models: list[_Model]) -> Table:
             for model in models
         ],
     )  # fmt: skip
-
-
-def efficiency(report: Report) -> Chart:
-    """Set each type at its granularity and its efficiency, beside the curve of the mean cost."""
-    title = "Efficiency by granularity"
-    rows = [row for row in report.types if row.messages]
-    messages = sum(row.messages for row in rows)
-    cost = quotient(sum(row.coord_ns.total() for row in rows), messages)
-    if not cost:
-        return Chart("efficiency", title, "No coordination was measured.", Markup())
-    text = (
-        "Part of its time that a message computes, by the time that it takes in all. The curve is "
-        f"a message of the mean cost, {duration(cost)}: no METG sweep, but what these figures say."
-    )
-    totals = [(row.grain_ns or 0) + coord_of(row) for row in rows]
-    x = Log.around([*totals, cost, 2 * IDEAL * cost])
-    plot = Plot(x, Linear(1), height=280)
-    steps = [10 ** (x.low + (x.high - x.low) * step / 120) for step in range(121)]
-    axes = plot.axes(("compute and coordination per message", shortest), ("", "{:.0%}".format))
-    marks = [axes, plot.path([(size, 1 - cost / size) for size in steps if size >= cost], "model")]
-    shares = [
-        quotient(row.grain_ns or 0, size) or 0 for row, size in zip(rows, totals, strict=True)
-    ]
-    places = [(*plot.at(size, share), 4) for size, share in zip(totals, shares, strict=True)]
-    labels = Labels(plot, places)
-    for row, size, share, place in zip(rows, totals, shares, places, strict=True):
-        tip = f"{type_label(row)}: {share:.1%} at {duration(size)}, {row.messages:,} messages"
-        marks.append(dot(*place, "c-compute point", tip))
-    for row, place in zip(rows[:_NAMED], places, strict=False):
-        marks.append(labels.beside(shortened(unqualified(row.message), 20), *place))
-    return Chart(
-        "efficiency",
-        title,
-        text,
-        picture("efficiency", title, text, plot.height, *marks),
-        _efficiency_table(rows, totals, cost),
-    )
-
-
-def _share(row: TypeRow, size: float) -> float:
-    return quotient(row.grain_ns or 0, size) or 0.0
-
-
-def _efficiency_table(rows: list[TypeRow], totals: list[float], cost: float) -> Table:
-    goals = [(0.5, "50% (1x)"), (GOLDEN / (1 + GOLDEN), f"90.9% ({GOLDEN}x)"),
-             (IDEAL / (1 + IDEAL), f"99% ({IDEAL}x)")]  # fmt: skip
-    estimates = [(f"needed for {name}", duration(cost / (1 - goal)), "") for goal, name in goals]
-    measured = [
-        (type_label(row), duration(size), f"{_share(row, size):.1%}")
-        for row, size in zip(rows, totals, strict=True)
-    ]
-    return Table(("message", "compute and coordination", "efficiency"), [*estimates, *measured])

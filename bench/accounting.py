@@ -1,0 +1,118 @@
+"""What the accounting costs: the same messages with it and almost without it, in turns.
+
+A worker handles messages of 50, 150 and 1,000 us. Accounted, every message is stamped, or one in
+so many where they are short, as always; unaccounted, none is. A figure is the CPU time of the
+worker a message, which others on the machine hardly change; the floor is the unaccounted one, so
+ours / floor is the slowdown: 1 % is allowed from 150 us on.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+from gristmill import Actor, Context, Node, Ref, Request, handles
+from gristmill.metrics import Sampling
+from harness import Bench, Pairs, arguments
+from harness.compute import calibrated, python_kernel
+
+GRAINS_US = (50, 150, 1000)
+_WINDOW = 64
+
+
+class Work(Request[int]):
+    """Compute."""
+
+    size: int
+
+
+class Account(Request[int]):
+    """Account for messages from now on, or not; answered by the CPU ns taken so far."""
+
+    on: bool
+
+
+class Never(Sampling):
+    """Lets no message be stamped after the one in hand."""
+
+    def __init__(self, random: Random) -> None:
+        super().__init__(random)
+        self.n = 2
+
+    def gap(self, stamps: int) -> int:  # noqa: ARG002
+        """Let all go by."""
+        return 1 << 60
+
+
+class Worker(Actor):
+    """Computes, and can leave its worker's meter alone."""
+
+    @handles
+    def work(self, msg: Work) -> int:
+        """Compute."""
+        return python_kernel(1, msg.size)
+
+    @handles
+    def account(self, msg: Account, ctx: Context) -> int:
+        """Switch: from the next message on."""
+        handling = ctx._host._core.handling  # type: ignore[attr-defined]  # noqa: SLF001 - nobody else may
+        handling.sampling = Sampling(ctx.random) if msg.on else Never(ctx.random)
+        if msg.on and handling._unstamped:  # noqa: SLF001 - as above
+            handling._unstamped = 1  # noqa: SLF001 - this message
+        return time.process_time_ns()
+
+
+def measured(ref: Ref[Worker], size: int, messages: int, *, on: bool) -> Callable[[], float]:
+    """Give what measures CPU us a message once."""
+
+    def measure() -> float:
+        began = ref.ask(Account(on))
+        list(ref.ask_many([Work(size)] * messages, window=_WINDOW))
+        return (ref.ask(Account(True)) - began) / messages / 1e3
+
+    return measure
+
+
+def _pin(core: int) -> None:
+    """Keep every thread of this process on one core."""
+    for thread in Path("/proc/self/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {core})
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    options = arguments(__doc__ or "")
+    rounds, seconds = (7, 0.05) if options.quick else (31, 0.2)
+    sizes = {grain: calibrated("python", grain / 1e6) for grain in GRAINS_US}
+    with Node(workers=1, pin_cpus=True) as node:
+        _pin(max(os.sched_getaffinity(0)))
+        ref = node.spawn(Worker)
+        pairs = []
+        for grain, size in sizes.items():
+            messages = round(seconds / grain * 1e6)
+            ours = measured(ref, size, messages, on=True)
+            pairs.append(
+                Pairs(f"cpu_{grain}us", "us", ours, measured(ref, size, messages, on=False))
+            )
+        for pair in pairs:
+            pair.warm_up()
+        for _ in range(rounds):
+            for pair in pairs:
+                pair.round()
+        said = node.granularity().checks.probe_pct or 0.0
+    bench = Bench.of("accounting", [pair.result() for pair in pairs])
+    bench.show(
+        [
+            f"{rounds} pairs of {seconds:g} s; floor: the same with no message stamped",
+            f"the report itself says that accounting took {said:.2f} % of wall time",
+        ]
+    )
+    if options.json:
+        bench.write(options.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""``BrokerBackend``: a backend whose events go through a server."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from gristmill.channels.contract import Capabilities, ChannelBackend, Listen
+from gristmill.channels.driver import Driver
+from gristmill.channels.intake import Retries
+from gristmill.config import ChannelConfig
+from gristmill.messages import Event
+
+
+class BrokerProcess(Protocol):
+    """What a process, worker or client, does for backends with a server."""
+
+    def resume(self, driver: Driver) -> None:
+        """Publish what an earlier incarnation of the process has left in its journal."""
+
+    def publish(self, driver: Driver, channel: str, event: Event, key: str) -> None:
+        """Publish an event when what its publisher has decided is safe."""
+
+    def listen(self, driver: Driver, listen: Listen, subscriber: int, *, wanted: bool) -> None:
+        """Begin or end a subscription."""
+
+
+class BrokerBackend:
+    """Redis or Kafka, as one process sees it."""
+
+    def __init__(self, driver: Driver, process: BrokerProcess) -> None:
+        self.driver = driver
+        self._process = process
+        process.resume(driver)
+
+    @property
+    def kind(self) -> ChannelBackend:
+        """What it is."""
+        return self.driver.kind
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it promises."""
+        return self.driver.capabilities
+
+    def publish(self, channel: str, event: Event, key: str) -> None:
+        """Send an event to a channel."""
+        self._process.publish(self.driver, channel, event, key)
+
+    def subscribe(self, listen: Listen, subscriber: int, *, wanted: bool) -> None:
+        """Begin or end a subscription of this process."""
+        self._process.listen(self.driver, listen, subscriber, wanted=wanted)
+
+
+def make_driver(kind: ChannelBackend, config: ChannelConfig) -> Driver:
+    """Make what speaks to a server; nothing is connected yet."""
+    if kind is ChannelBackend.REDIS:
+        from gristmill.channels.redis.driver import RedisDriver  # noqa: PLC0415 - only when on
+
+        return RedisDriver(config)
+    from gristmill.channels.kafka.driver import KafkaDriver  # noqa: PLC0415 - only when on
+
+    return KafkaDriver(config)
+
+
+def retries_of(config: ChannelConfig) -> Retries:
+    """Give how often events are tried."""
+    return Retries(config.max_attempts, config.retry_seconds)

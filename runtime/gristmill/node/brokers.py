@@ -1,0 +1,123 @@
+"""``ClientBrokers``: what a client publishes to brokers, and what it gets from them."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from gristmill.channels.broker import retries_of
+from gristmill.channels.consumer import Consumer
+from gristmill.channels.contract import ChannelBackend, ChannelFullError, Listen
+from gristmill.channels.driver import Driver
+from gristmill.channels.publisher import Publisher
+from gristmill.channels.records import Delivery, Publication
+from gristmill.config import ChannelConfig
+from gristmill.errors import UsageError
+from gristmill.messages import Event
+from gristmill.transport.codec import Codec
+
+_LEAVE_SECONDS = 3.0
+
+_log = logging.getLogger("gristmill.channels")
+
+
+class Taker(Protocol):
+    """A client's subscription."""
+
+    def take(self, body: bytes, handled: Callable[[], None]) -> None:
+        """Take an event in; ``handled`` is called when it was."""
+
+
+class ClientBrokers:
+    """A client's end of all brokers; implements ``BrokerProcess``.
+
+    What it publishes is kept in memory until a broker has it.
+    """
+
+    def __init__(self, config: ChannelConfig, codec: Codec, node_id: str) -> None:
+        self._config = config
+        self._codec = codec
+        self._node_id = node_id
+        self._name = f"client-{os.getpid()}-{secrets.token_hex(8)}"
+        self._lock = threading.Lock()
+        self._publishers: dict[ChannelBackend, Publisher] = {}
+        self._number = 0
+        self._consumers: list[Consumer] = []
+        self.dropped = 0
+        """How many events were not published: there was no room, or the broker refused them."""
+
+    def resume(self, driver: Driver) -> None:
+        """Do nothing: a client leaves nothing behind."""
+
+    def publish(self, driver: Driver, channel: str, event: Event, key: str) -> None:
+        """Publish an event."""
+        body = self._codec.encode_in_band(event)
+        with self._lock:
+            publisher = self._publishers.get(driver.kind)
+            if publisher is None:
+                publisher = Publisher(driver, self, self._config.max_unsent)
+                self._publishers[driver.kind] = publisher
+            try:
+                publisher.check_room()
+            except ChannelFullError:
+                if self._config.when_full == "refuse":
+                    raise
+                self.dropped += 1
+                return
+            self._number += 1
+            publisher.send([Publication(channel, key, self._name, self._number, body)])
+
+    def confirmed(self, last: Publication) -> None:
+        """Everything up to this event is safe; nothing is to be forgotten."""
+
+    def refused(self, publication: Publication, reason: str) -> None:
+        """A broker will never take an event; that was logged."""
+        del publication, reason
+        self.dropped += 1
+
+    def listen(self, driver: Driver, listen: Listen, subscriber: int, *, wanted: bool) -> None:
+        """Refuse: a client's subscriptions are made with :meth:`subscribe`."""
+        del driver, subscriber, wanted
+        raise UsageError(f"subscribe to {listen.channel!r} with node.subscribe(...)")
+
+    def subscribe(self, driver: Driver, listen: Listen, taker: Taker) -> Consumer:
+        """Begin a subscription."""
+        member = f"{socket.gethostname()}/{self._node_id}/{self._name}-{len(self._consumers)}"
+
+        def hand_over(consumer: Consumer, batch: list[tuple[int, Delivery]]) -> None:
+            for token, delivery in batch:
+                taker.take(delivery.body, partial(consumer.handled, token))
+
+        consumer = Consumer(
+            driver,
+            listen,
+            member,
+            retries_of(self._config),
+            hand_over,
+            self._were_lost,
+            lasting=False,
+        )
+        consumer.open()
+        self._consumers.append(consumer)
+        return consumer
+
+    def _were_lost(self, count: int) -> None:
+        _log.warning("%d events were dropped by the server before they were read", count)
+
+    def close(self) -> None:
+        """End every subscription, and let what is published reach its broker."""
+        for consumer in self._consumers:
+            consumer.close(0.0)
+        for consumer in self._consumers:
+            consumer.close(_LEAVE_SECONDS)
+        for kind, publisher in self._publishers.items():
+            left = publisher.close(_LEAVE_SECONDS)
+            if left:
+                self.dropped += left
+                _log.error("%d events for %s were not published", left, kind)

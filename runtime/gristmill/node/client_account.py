@@ -1,0 +1,110 @@
+"""Where a client's time goes while it is inside our calls; the rest is its own code.
+
+Calls come from any thread, so there is no current class: each place adds what it has measured. A
+client whose threads are in calls at the same time has more time than wall.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Final
+
+import msgspec
+
+from gristmill.metrics import CLIENT, SentTable, TimeClass, WorkerSnapshot, attributed
+from gristmill.metrics.attribution import shared
+from gristmill.metrics.classes import COUNT
+from gristmill.metrics.sent import SentStats
+from gristmill.ref import Address
+
+IDLE: Final = TimeClass.IDLE.value
+DESER: Final = TimeClass.DESER.value
+SER: Final = TimeClass.SER.value
+SEND: Final = TimeClass.SEND.value
+_OTHER: Final = TimeClass.OTHER.value
+_STAMP_EVERY: Final = 17
+"""One tell in so many is timed; odd, so that it is not always, or never, one that flushes."""
+
+
+class ClientAccount:
+    """The accounting of one client."""
+
+    def __init__(self) -> None:
+        self.clock = time.perf_counter_ns
+        self._start = self.clock()
+        self._cpu_start = time.process_time_ns()
+        self.classes = [0] * COUNT
+        """The times by class, in ns; that of encoding is with what was sent."""
+        self._tells_timed = 0
+        self._tells_sending = 0
+        self._sent = SentTable(CLIENT)
+        self._told: SentStats | None = None
+        self._told_to: Address | None = None
+        self._told_kind: type | None = None
+
+    def asked(self, to: Address, kind: type, requests: int, size: int, begun: int) -> int:
+        """Requests have been encoded; give the time.
+
+        Args:
+            to: whom they are for.
+            kind: their type.
+            requests: how many.
+            size: bytes of all of them.
+            begun: when their encoding began.
+        """
+        now = self.clock()
+        row = self._sent.row("", to.type, kind)
+        row.messages += requests
+        row.stamped += requests
+        row.replies += requests
+        row.bytes += size
+        row.ser_ns += now - begun
+        return now
+
+    def add(self, place: int, begun: int) -> int:
+        """Add the time since ``begun`` to a class; give the time."""
+        now = self.clock()
+        self.classes[place] += now - begun
+        return now
+
+    def told(self, to: Address, kind: type) -> SentStats | None:
+        """Count a tell; give its row if it is to be timed, for :meth:`stamp`."""
+        row = self._told
+        if to is not self._told_to or kind is not self._told_kind or row is None:
+            row = self._told = self._sent.row("", to.type, kind)
+            self._told_to, self._told_kind = to, kind
+        row.messages += 1
+        return row if row.messages % _STAMP_EVERY == 1 else None
+
+    def stamp(self, row: SentStats, size: int, encoding: int, sending: int) -> None:
+        """Add the times of a tell, in ns, for it and those that are not timed."""
+        row.stamped += 1
+        row.bytes += size
+        row.ser_ns += encoding
+        self._tells_timed += 1
+        self._tells_sending += sending
+
+    def snapshot(self) -> WorkerSnapshot:
+        """Give the account until now; what is outside of our calls is ``other``."""
+        sent = self._sent.snapshot()
+        classes = self.classes.copy()
+        classes[SER] = sum(row.ser_ns for row in sent)
+        tells = sum(row.messages - row.replies for row in sent)
+        classes[SEND] += self._tells_sending * tells // (self._tells_timed or 1)
+        decoding = shared([row.replies for row in sent], classes[DESER])
+        wall = self.clock() - self._start
+        classes[_OTHER] = max(0, wall - sum(classes))
+        row = WorkerSnapshot(
+            id=CLIENT,
+            pid=os.getpid(),
+            kind="client",
+            wall_ns=max(wall, sum(classes)),
+            cpu_ns=time.process_time_ns() - self._cpu_start,
+            classes=tuple(classes),
+            sent=tuple(
+                msgspec.structs.replace(row, deser_ns=ns)
+                for row, ns in zip(sent, decoding, strict=True)
+            ),
+        )
+        return attributed(row)
