@@ -66,6 +66,10 @@ class Wires:
             cells[row + _MISSING] += missing
         cells[row + _RECEIVED] += messages
 
+    def close(self) -> None:
+        """Let go of the file; what is counted from now on nobody else sees."""
+        self._cells, self._fixed = list(self._cells), False
+
     def read(self) -> tuple[Wire, ...]:
         """Give all counts."""
         return _rows_of(list(self._cells))

@@ -21,6 +21,7 @@ from gristmill.errors import (
     NodeStoppedError,
 )
 from gristmill.messages import Event
+from gristmill.metrics.wires import Wires
 from gristmill.node import tallies
 from gristmill.node.latch import Latch
 from gristmill.node.post import ClientPost
@@ -33,6 +34,7 @@ from gristmill.transport.data import DataPlane, NoticeSender
 from gristmill.transport.results import error_of
 from gristmill.transport.segment_directory import Process
 from gristmill.worker.dead_letter_log import DeadLetterLog
+from gristmill.worker.traces import WIRES
 
 _ERRORS: dict[int, type[NodeError]] = {
     2: errors.WorkerBootError,
@@ -68,7 +70,8 @@ class Connection:
         self._context = context
         name = "client" if owner else f"client-{os.getpid()}-{os.urandom(2).hex()}"
         endpoint = f"ipc://{run_dir}/{name}"
-        counted, wires = tallies.create(run_dir / name)
+        counted = tallies.ClientCounters(run_dir / name)
+        wires = Wires(run_dir / f"{name}{WIRES}")
         plane = DataPlane(context, endpoint, 0, 1, wires)
         post = ClientPost(plane, NoticeSender(context, plane), self, run_dir, counted)
         self._join(post, ControlLink(context, control, self._on_control), owner=owner)

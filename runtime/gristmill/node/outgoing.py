@@ -8,11 +8,11 @@ from typing import Any
 
 from gristmill.node.plane import Plane, Wake
 from gristmill.node.straggler import Stragglers, StragglerThread
+from gristmill.node.tallies import ClientCounters
 from gristmill.transport.credit import CreditBook
 from gristmill.transport.envelope import pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.outbound import Head
-from gristmill.worker import counters
 
 _PLAIN = {bytes}
 """The types of bodies without arrays beside them."""
@@ -30,10 +30,10 @@ class Outgoing:
         plane: Plane,
         wake: Wake,
         arrays: ArrayExchange,
-        counted: counters.Cells | None = None,
+        counted: ClientCounters | None = None,
     ) -> None:
         self.plane = plane
-        self.counters = counted if counted is not None else [0] * len(counters.NAMES)
+        self.counters = counted if counted is not None else ClientCounters()
         """The client's :mod:`~gristmill.worker.counters`; what leaves is counted by the plane."""
         self.arrays = arrays
         self.wake = wake

@@ -29,13 +29,13 @@ from gristmill.node.requests import (
     Waiter,
 )
 from gristmill.node.sending import ClientExporter, ClientSending, ControlSide
+from gristmill.node.tallies import ClientCounters
 from gristmill.ref import Address, AnyRef, OverflowPolicy
 from gristmill.supervision import ExitReason, NoProc, Shutdown
 from gristmill.transport.codec import Codec
 from gristmill.transport.envelope import ASK, CANCEL, INSPECT, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.signals import INCARNATION_SHIFT, Unwatch, Watch, signal_envelope
-from gristmill.worker.counters import Cells
 
 R = TypeVar("R")
 
@@ -61,7 +61,7 @@ class ClientPost(ClientSending):
         wake: Wake,
         control: ControlSide,
         run_dir: Path,
-        counted: Cells | None = None,
+        counted: ClientCounters | None = None,
     ) -> None:
         super().__init__(plane, wake, control, ArrayExchange.of(run_dir, 0, 0), counted)
         self.codec = Codec(self, ClientExporter(self))

@@ -27,6 +27,7 @@ from gristmill.node.peers import Peers
 from gristmill.node.plane import Plane, Wake
 from gristmill.node.reading import BLOCKED_WAIT, Reading
 from gristmill.node.requests import OpenRequests
+from gristmill.node.tallies import ClientCounters
 from gristmill.ref import AT_MOST_ONCE, KEYED, Address, DeliveryGuarantee, OverflowPolicy
 from gristmill.supervision import ExitReason
 from gristmill.transport.arrays import Array, SharedArray
@@ -73,7 +74,7 @@ class ClientSending:
         wake: Wake,
         control: ControlSide,
         arrays: ArrayExchange,
-        counted: counters.Cells | None = None,
+        counted: ClientCounters | None = None,
     ) -> None:
         self._control = control
         self.account = ClientAccount()
@@ -322,6 +323,8 @@ class ClientSending:
             self.stopped(NodeStoppedError("the node was closed"))
         self._reading.end()
         self._outgoing.close(self._delivery.close)
+        self.counters.close()
+        self.plane.wires.close()
 
     def bar(self, error: GristmillError) -> None:
         """Refuse to send anything from now on."""

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from gristmill.metrics import CounterPage, CounterPageError
-from gristmill.metrics.wires import Wire, Wires, read_wires
+from gristmill.metrics.wires import Wire, read_wires
 from gristmill.node.deliveries import Tally
 from gristmill.transport.control import FIRST_CLIENT, PeerInfo
 from gristmill.worker import counters
 from gristmill.worker.traces import PAGE, WIRES
 
 
-def create(socket: Path) -> tuple[counters.Cells, Wires]:
-    """Make those of a client, beside its socket; give its counters and its wires."""
-    page = CounterPage.create(f"{socket}{PAGE}", counters.NAMES)
-    return page.counters, Wires(Path(f"{socket}{WIRES}"))
+class ClientCounters:
+    """A client's counters, in a file if it is given one.
+
+    Args:
+        socket: the file is made beside it.
+    """
+
+    def __init__(self, socket: Path | None = None) -> None:
+        self._cells: Any = [0] * len(counters.NAMES)
+        if socket is not None:
+            self._cells = CounterPage.create(f"{socket}{PAGE}", counters.NAMES).counters
+
+    def __getitem__(self, place: int, /) -> int:
+        """Read one."""
+        return int(self._cells[place])
+
+    def __setitem__(self, place: int, value: int, /) -> None:
+        """Set one."""
+        self._cells[place] = value
+
+    def close(self) -> None:
+        """Let go of the file; what is counted from now on nobody else sees."""
+        self._cells = list(self._cells)
 
 
 def read(peer: PeerInfo, page: Path) -> Tally | None:

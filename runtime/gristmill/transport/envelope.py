@@ -63,6 +63,7 @@ Envelope = list[Any]
 
 pack = msgspec.msgpack.Encoder().encode
 """Pack one envelope, given as a tuple."""
+_HEADER_ITEMS = 7
 _unpack = msgspec.msgpack.Decoder(list[list[Any]]).decode
 _HEADS = tuple(bytes([0x90 | items]) for items in range(16))
 """How MessagePack begins a short array, by its length."""
@@ -118,7 +119,9 @@ def read_frame(frame: bytes) -> list[Envelope]:
     try:
         envelopes = _unpack(frame)
         header = envelopes[0]
-        complete = header[0] == HEADER and header[4] == len(envelopes) - 1
+        complete = (
+            header[0] == HEADER and header[4] == len(envelopes) - 1 and len(header) == _HEADER_ITEMS
+        )
     except (msgspec.MsgspecError, LookupError, RecursionError) as error:
         raise DecodeError(f"a frame of {len(frame)} bytes can't be read: {error!r}") from None
     if not complete:

@@ -137,9 +137,13 @@ class WorkerCore:
         except DecodeError as error:
             self.failures.bury(None, "", b"", f"undecodable: {error}")
             return []
-        _, source, incarnation, before, _, _, messages = envelopes[0]
-        if messages:
-            self._wires.received(source, incarnation, before, messages)
+        header = envelopes[0]
+        if header[6]:
+            try:
+                self._wires.received(header[1], header[2], header[3], header[6])
+            except (TypeError, ValueError) as error:  # a field of the header has a wrong type
+                self._malformed(None, error, is_message=False)
+                return []
         return envelopes
 
     def _deliver_all(self, envelopes: list[Envelope]) -> None:
@@ -165,7 +169,7 @@ class WorkerCore:
                 else:
                     self._on_other(envelope, envelopes[0], arrived)
             except (ValueError, IndexError, TypeError, msgspec.MsgspecError) as error:
-                self._malformed(None, error, is_message=envelope[0] in MESSAGES)
+                self._malformed(None, error, is_message=bool(envelope) and envelope[0] in MESSAGES)
 
     def _on_other(self, envelope: Envelope, header: Envelope, arrived: int) -> None:
         kind = envelope[0]
