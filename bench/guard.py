@@ -4,7 +4,8 @@ It measures CPU time, memory and modules, not wall time, each as a ratio to a ya
 run: a loop of Python and msgspec for messages, a bare interpreter with what a node needs for the
 rest. Messages run on one core, so that client and worker can't slow each other down, and their
 yardstick runs right before and after. Other load mostly makes CPU time longer, so the lower
-quartile of many short rounds counts. The ratios are compared with guard.json.
+quartile of many short rounds counts, and what is over the limit is measured again: a regression
+stays, a neighbour's load does not. The ratios are compared with guard.json.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 
 import msgspec
 from rich.console import Console
@@ -38,7 +39,9 @@ from messaging import Add, Counter, ask_pipelined, tell
 
 BASELINE = Path(__file__).with_name("guard.json")
 LIMIT = 1.2
-"""What is over this multiple of the baseline fails."""
+"""What is over this multiple of the baseline fails; a baseline that far above is out of date."""
+_TRIES = 3
+_RUNS_OF_A_BASELINE = 5
 _ROUNDS, _ASKS, _TELLS, _LOOPS = 80, 4_000, 8_000, 20_000
 _MODULES = "import sys; print(len(sys.modules))"
 
@@ -106,6 +109,26 @@ def failures(measured: Mapping[str, float], baseline: Mapping[str, float]) -> li
     return found
 
 
+def least(tries: Iterable[Ratios], baseline: Mapping[str, float]) -> Ratios:
+    """Give the least of each ratio over as many tries as it takes until none is over the limit."""
+    lowest: Ratios = {}
+    for found in tries:
+        lowest = {name: min(value, lowest.get(name, value)) for name, value in found.items()}
+        if not any(value > LIMIT * baseline.get(name, value) for name, value in lowest.items()):
+            break
+    return lowest
+
+
+def improvements(measured: Mapping[str, float], baseline: Mapping[str, float]) -> list[str]:
+    """Say which baselines have become so high that they guard against nothing."""
+    return [
+        f"{name} is {value:.2f}, {100 * (1 - value / baseline[name]):.0f} % under its baseline; "
+        "run bench/guard.py --update, so that it stays so"
+        for name, value in measured.items()
+        if name in baseline and LIMIT * value < baseline[name]
+    ]
+
+
 def show(measured: Mapping[str, float], baseline: Mapping[str, float]) -> None:
     """Print the ratios beside the baseline."""
     table = Table(title="bench guard", title_justify="left", title_style="bold")
@@ -126,27 +149,37 @@ def _read(path: Path) -> dict[str, Ratios]:
     return msgspec.json.decode(path.read_bytes(), type=dict[str, Ratios]) if path.exists() else {}
 
 
-def _complain(lines: Iterable[str]) -> None:
-    print(*lines, sep="\n", file=sys.stderr)
-    sys.exit(1)
+def _measure() -> Ratios:
+    return messages() | at_rest()
+
+
+def _medians(runs: Sequence[Ratios]) -> Ratios:
+    return {name: round(median(run[name] for run in runs), 3) for name in runs[0]}
 
 
 def main() -> None:
     """Measure, print, and fail if something has become worse; or keep a new baseline."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--update", action="store_true", help="make what is measured the baseline of this Python"
+        "--update",
+        action="store_true",
+        help=f"make the medians of {_RUNS_OF_A_BASELINE} runs the baseline of this Python",
     )
     options = parser.parse_args()
-    measured = messages() | at_rest()
     baselines = _read(BASELINE)
     baseline = baselines.get(_version(), {})
-    show(measured, baseline)
     if options.update:
-        baselines[_version()] = {name: round(value, 3) for name, value in measured.items()}
+        measured = _medians([_measure() for _ in range(_RUNS_OF_A_BASELINE)])
+        show(measured, baseline)
+        baselines[_version()] = measured
         BASELINE.write_bytes(msgspec.json.format(msgspec.json.encode(baselines), indent=2) + b"\n")
-    elif found := failures(measured, baseline):
-        _complain(found)
+        return
+    measured = least((_measure() for _ in range(_TRIES)), baseline)
+    show(measured, baseline)
+    failed = failures(measured, baseline)
+    for line in (*failed, *improvements(measured, baseline)):
+        print(line, file=sys.stderr)
+    sys.exit(bool(failed))
 
 
 if __name__ == "__main__":
