@@ -10,9 +10,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 from gristmill.errors import ConfigError
+from gristmill.facets import CircuitBreakerSpec
 from gristmill_orders import messages as msg
 from gristmill_orders.config import ExternalsConfig, bootstrap
 from gristmill_orders.externals.carriers import LabelRequest, ship_order
@@ -23,10 +25,11 @@ from gristmill_orders.externals.http_carrier import HttpCarrier
 from gristmill_orders.externals.http_gateway import HttpGateway
 from gristmill_orders.invoices import plan, read_invoices
 from gristmill_orders.invoices.sample import sample_path
+from gristmill_orders.kernels import label_offers
 from gristmill_orders.ledger import read_ledger
 from gristmill_orders.records import RunFolder
 from gristmill_orders.run import RunSettings, run_orders
-from gristmill_orders.world import World
+from gristmill_orders.world import BREAKER, World
 from support.externals_server import (
     GATEWAY,
     NOT_DONE,
@@ -267,6 +270,8 @@ def test_who_may_have_made_a_label_has_the_order_to_itself(tmp_path: Path) -> No
 
 # --- the order service ---
 
+HOME_ORDER = msg.ShipOrder("o1", "k:label", (), "United Kingdom")
+
 
 def load(externals: dict[str, object]) -> Any:
     overrides: dict[tuple[str, str], object] = {
@@ -300,6 +305,35 @@ def test_a_run_over_http_is_audited_against_the_books_of_the_server(tmp_path: Pa
     assert orders.sent == orders.completed + orders.failed + orders.cancelled == 60
     assert server.requests[GATEWAY] > 60
     assert sum(server.requests[name] for name in server.carrier_urls) > orders.completed
+
+
+def test_a_breaker_opens_for_a_carrier_that_fails_and_closes_again(tmp_path: Path) -> None:
+    file = read_invoices(sample_path())
+    folder, books = RunFolder(tmp_path / "run"), tmp_path / "books"
+    spec = CircuitBreakerSpec(open_seconds=0.1, record_errors=BREAKER.record_errors)
+    cheapest = next(iter(label_offers(compute=False)(HOME_ORDER))).carrier
+    with ExternalsServer(books) as server:
+        server.closed_for[cheapest] = 12
+        externals = {"gateway_url": server.gateway_url, "carrier_urls": server.carrier_urls}
+        config = load(externals | {"attempts": "1"})
+        world = World.of(config, str(books), compute=False)
+        world = msgspec.structs.replace(world, breaker=spec, short_share=0.0)
+        settings = RunSettings(compute=False)
+        planned = plan(file, seed=0)[:200]
+        result = run_orders(file, planned, config, settings, folder, watch, world)
+    assert result.audit.violations == ()
+    summary = result.summary
+    moves = [move for move in summary.breaker_moves if move.breaker == cheapest]
+    assert {move.service for move in moves} == {"shipping"}
+    assert (moves[0].source, moves[0].target) == ("closed", "open")
+    assert moves[0].reason == "10 of 10 calls failed"
+    assert (moves[-1].source, moves[-1].target) == ("half_open", "closed")
+    made = Counter(entry.carrier for entry in read_ledger(books / "carriers.jsonl"))
+    assert made[cheapest] > 0
+    assert made.total() - made[cheapest] >= 12  # it failed, or was not asked
+    assert made.total() == summary.orders.completed
+    # Whoever is refused by the breaker does not reach the carrier.
+    assert server.requests[cheapest] == 12 + made[cheapest]
 
 
 def watch(*_: object) -> None:

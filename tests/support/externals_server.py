@@ -94,6 +94,8 @@ class ExternalsServer:
         """How often each key was used at an external."""
         self.failing: set[str] = set()
         """Externals that answer everything with 500."""
+        self.closed_for: dict[str, int] = {}
+        """How many requests each external answers with 503, before it works."""
 
     @property
     def gateway_url(self) -> str:
@@ -115,6 +117,7 @@ class ExternalsServer:
             for t in CARRIERS
         }
         listener = socket.create_server(("127.0.0.1", 0))
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones inherit it
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         routes = [
             Route(f"/{GATEWAY}/charges", self._charge, methods=["POST"]),
@@ -196,6 +199,8 @@ class ExternalsServer:
         self.seen[name, key] += 1
         if name in self.failing:
             return problem(500, "out of order")
+        if self.requests[name] <= self.closed_for.get(name, 0):
+            return problem(503, "closed for a while")
         plan = self.plan.get(name, _WELL)
         way = plan.of(self._seed, name, key, self.seen[name, key])
         match way:

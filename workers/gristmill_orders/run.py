@@ -15,6 +15,7 @@ import msgspec
 
 from gristmill.config import Config, NodeConfig
 from gristmill.errors import ActorError, AskTimeoutError, UsageError
+from gristmill.facets import BREAKERS, BreakerMoved
 from gristmill.metrics import Report
 from gristmill.node.status import NodeStatus
 from gristmill_orders.app import MAX_RESTARTS, OrderService, begin_groups
@@ -26,7 +27,7 @@ from gristmill_orders.kills import Killer
 from gristmill_orders.messages import GetStockLevels
 from gristmill_orders.processor import ORDERS
 from gristmill_orders.records import RunFolder, RunRecord
-from gristmill_orders.summary import Audit, Latency, Summary, orders_of, rows_of
+from gristmill_orders.summary import Audit, BreakerMove, Latency, Summary, orders_of, rows_of
 from gristmill_orders.world import World
 
 DRAIN_SECONDS = 25.0
@@ -152,6 +153,7 @@ def run_orders(
         config, world, folder.journal, max_restarts=settings.max_restarts, run=name
     )
     with interrupt.installed(), service:
+        moves = service.node.subscribe(BREAKERS, BreakerMoved)
         driver = Driver(service, planned, world.seed)
         begin = time.monotonic()
         killer = Killer(service.node, settings.kill_every, settings.seed, begin)
@@ -161,6 +163,7 @@ def run_orders(
         levels = _stock_levels(service)
         status = service.node.status()
         granularity = service.node.granularity()
+        breaker_moves = tuple(BreakerMove.of(event) for event in moves.drain())
     folder.write_events(driver.observed)
     record = msgspec.structs.replace(
         record,
@@ -172,6 +175,7 @@ def run_orders(
     folder.write(record)
     found, digest = folder.audit()
     summary = _summary(file, driver.progress, seconds, found, digest, status, granularity)
+    summary = msgspec.structs.replace(summary, breaker_moves=breaker_moves)
     return RunResult(summary, found, interrupt.at is not None, killer.killed)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from gristmill.facets import BreakerMoved
 from gristmill.metrics import Report
 from gristmill_orders.audit import AuditResult
 from gristmill_orders.invoices import InvoiceFile
@@ -52,6 +53,21 @@ class Latency(msgspec.Struct, frozen=True):
         return cls(percentile(0.50), percentile(0.95), percentile(0.99))
 
 
+class BreakerMove(msgspec.Struct, frozen=True):
+    """A transition of a service's circuit breaker, as it was seen on the channel ``breakers``."""
+
+    service: str
+    breaker: str
+    source: str
+    target: str
+    reason: str
+
+    @classmethod
+    def of(cls, event: BreakerMoved) -> BreakerMove:
+        """Take over what an event says."""
+        return cls(event.service, event.breaker, event.source, event.target, event.reason)
+
+
 class Audit(msgspec.Struct, frozen=True):
     """Whether everything that must hold did."""
 
@@ -72,6 +88,8 @@ class Summary(msgspec.Struct, frozen=True):
     audit: Audit
     outcome_digest: str
     granularity: Report
+    breaker_moves: tuple[BreakerMove, ...] = ()
+    """The transitions of all circuit breakers, in the order in which they were seen."""
 
 
 def rows_of(file: InvoiceFile) -> Rows:
@@ -123,10 +141,20 @@ def show_summary(
         "restarts",
         f"{summary.worker_restarts:,} of workers, {summary.actor_restarts:,} of actors",
     )
+    for line in _breaker_lines(summary.breaker_moves):
+        table.add_row("breaker", line)
     table.add_row("outcome", summary.outcome_digest)
     console.print(table)
     _show_unmapped(console, file)
     show_audit(console, summary.audit)
+
+
+def _breaker_lines(moves: Sequence[BreakerMove]) -> Iterator[str]:
+    """Say how often each breaker has opened, and where it stands."""
+    last = {(move.service, move.breaker): move.target for move in moves}
+    for (service, breaker), state in last.items():
+        opened = sum((m.service, m.breaker, m.target) == (service, breaker, "open") for m in moves)
+        yield f"{service} / {breaker}: opened {opened} times, now {state.replace('_', '-')}"
 
 
 def _show_unmapped(console: Console, file: InvoiceFile) -> None:

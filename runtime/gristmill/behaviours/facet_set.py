@@ -9,7 +9,6 @@ import msgspec
 
 from gristmill.errors import UsageError
 from gristmill.facets import (
-    CircuitBreaker,
     Claim,
     Guard,
     IdempotencyTable,
@@ -65,9 +64,9 @@ class FacetSet:
         specs: Iterable[FacetSpec],
         *,
         owner: str,
-        now: Callable[[], float],
         wall_time: Callable[[], float],
         persist: Callable[[Any], None],
+        guard: Callable[[Breaker], Guard],
     ) -> None:
         self._owner = owner
         self._breakers: dict[str, Guard] = {}
@@ -77,7 +76,7 @@ class FacetSet:
         """Whether the actor's events are journaled."""
         for spec in specs:
             if isinstance(spec, Breaker):
-                self._breakers[spec.name] = Guard(CircuitBreaker(spec.name, spec.spec), now)
+                self._breakers[spec.name] = guard(spec)
             elif isinstance(spec, Idempotency):
                 journal = persist if self.durable else None
                 self._idempotency = IdempotencyFacet(spec.ttl, wall_time, journal)

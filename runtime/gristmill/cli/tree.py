@@ -13,6 +13,7 @@ from rich.tree import Tree
 from gristmill.cli.nodes import ANSWER, COLOURS, attached, counted
 from gristmill.cli.output import console, print_json
 from gristmill.errors import UsageError
+from gristmill.facets.breaker_state import CircuitState, SharedState
 from gristmill.node.client import Connection
 from gristmill.node.status import NodeTree
 from gristmill.supervision import Snapshot
@@ -47,10 +48,17 @@ def _get(connection: Connection) -> NodeTree:
 
 
 def as_data(node: NodeTree) -> dict[str, Any]:
-    """Give the root as nested data, each actor with its ``worker``, ``pid`` and ``mailbox``."""
+    """Give the root as nested data, each actor with its ``worker``, ``pid`` and ``mailbox``.
+
+    Each actor, pool and group also has its ``breakers`` that have ever moved.
+    """
     pids = {worker.worker: worker.pid for worker in node.workers}
+    breakers: dict[str, list[dict[str, Any]]] = {}
+    for state in node.breakers:
+        breakers.setdefault(state.service, []).append(_breaker_as_data(node, state))
 
     def place(member: dict[str, Any]) -> dict[str, Any]:
+        member["breakers"] = breakers.get(member["id"], [])
         if member["kind"] == "supervisor":
             member["children"] = [place(child) for child in member["children"]]
             return member
@@ -59,6 +67,15 @@ def as_data(node: NodeTree) -> dict[str, Any]:
         return member
 
     return place(msgspec.to_builtins(node.tree))
+
+
+def _breaker_as_data(node: NodeTree, state: SharedState) -> dict[str, Any]:
+    return {
+        "name": state.breaker,
+        "state": state.state.value,
+        "seconds": max(0.0, node.now - state.at),
+        "reason": state.reason,
+    }
 
 
 def _mailbox(node: NodeTree, member: dict[str, Any]) -> int | None:
@@ -90,11 +107,21 @@ def _label(node: NodeTree, member: Snapshot) -> Text:
         )
     else:
         _place(label, node, member.key)
+    for shared in node.breakers:
+        if shared.service == member.id:
+            _add_breaker(label, shared, node.now)
     if member.restarts:
         label.append(f"  restarted {counted(member.restarts, 'time')}", style="yellow")
     if member.last_exit:
         label.append(f" ({member.last_exit})", style="dim")
     return label
+
+
+def _add_breaker(label: Text, shared: SharedState, now: float) -> None:
+    closed = shared.state is CircuitState.CLOSED
+    label.append(f"  {shared.breaker} {shared.state.value}", style="dim" if closed else "red")
+    if not closed:
+        label.append(f" for {max(0.0, now - shared.at):.0f} s: {shared.reason}", style="dim")
 
 
 def _place(label: Text, node: NodeTree, key: int) -> None:

@@ -6,6 +6,7 @@ around a breaker.
 """
 
 from gristmill.facets.breaker import CircuitBreaker
+from gristmill.facets.breaker_events import BREAKERS, BreakerMoved
 from gristmill.facets.breaker_spec import CircuitBreakerSpec
 from gristmill.facets.breaker_state import (
     CIRCUIT_TRANSITIONS,
@@ -31,7 +32,9 @@ from gristmill.facets.versions import ABSENT, VersionConflict, Versioned, Versio
 
 __all__ = [
     "ABSENT",
+    "BREAKERS",
     "CIRCUIT_TRANSITIONS",
+    "BreakerMoved",
     "CircuitBreaker",
     "CircuitBreakerSpec",
     "CircuitCounts",

@@ -22,6 +22,7 @@ from gristmill.facets.breaker_state import (
     CircuitSnapshot,
     CircuitState,
     Permit,
+    SharedState,
     Transition,
 )
 from gristmill.facets.breaker_window import Outcome, OutcomeWindow
@@ -200,6 +201,36 @@ class CircuitBreaker:
         breaker._counts = msgspec.structs.replace(snapshot.counts)
         return breaker
 
+    def shared(self, service: str, transition: Transition) -> SharedState:
+        """Describe where a transition has led to, for others that share this breaker."""
+        return SharedState(
+            service,
+            self.name,
+            transition.target,
+            transition.at,
+            self._open_until,
+            self._next_wait,
+            transition.reason,
+            self._last_cause,
+        )
+
+    def adopt(self, shared: SharedState) -> None:
+        """Go where another breaker of the same service is; that is no transition of this one.
+
+        While another one probes, this one waits for its own time to probe.
+        """
+        state = shared.state
+        if state is _HALF_OPEN:
+            if self._state is not _CLOSED:
+                return
+            state = _OPEN
+        if state is _OPEN:
+            self._open_until = shared.open_until
+            self._next_wait = shared.next_wait
+        if state is not self._state:
+            self._last_cause = shared.cause
+            self._enter(state)
+
     def _admits(self) -> bool:
         if self._state is _HALF_OPEN:
             return len(self._in_flight) + self._window.calls < self.spec.half_open_probes
@@ -295,7 +326,13 @@ class CircuitBreaker:
 
     def _move(self, trigger: str, at: float, reason: str) -> None:
         source = self._state
-        self._state = CIRCUIT_TRANSITIONS.next(source, trigger)
+        self._enter(CIRCUIT_TRANSITIONS.next(source, trigger))
+        if self._state is not source:
+            self._counts.transitions += 1
+            self._transitions.append(Transition(self.name, source, self._state, at, reason))
+
+    def _enter(self, state: CircuitState) -> None:
+        self._state = state
         self._in_flight.clear()  # their outcomes come too late to count
         if self._state in _PASSING:
             self._next_wait = self.spec.open_seconds
@@ -303,9 +340,6 @@ class CircuitBreaker:
         if self._state not in (_OPEN, _FORCED_OPEN):
             self._window = self._new_window()
             self._consecutive = 0
-        if self._state is not source:
-            self._counts.transitions += 1
-            self._transitions.append(Transition(self.name, source, self._state, at, reason))
 
     def _new_window(self) -> OutcomeWindow:
         if self._state is _HALF_OPEN:

@@ -65,6 +65,21 @@ class Transition(msgspec.Struct, frozen=True):
     reason: str
 
 
+class SharedState(msgspec.Struct, frozen=True, array_like=True):
+    """Where a breaker stands that a service shares, for those who share it."""
+
+    service: str
+    breaker: str
+    state: CircuitState
+    at: float
+    """When it came into this state, in seconds of the node's clock."""
+    open_until: float
+    next_wait: float
+    reason: str
+    cause: str
+    """The last failure; empty if the breaker is closed."""
+
+
 class CircuitCounts(msgspec.Struct):
     """What has happened to the calls of a breaker since it was made."""
 

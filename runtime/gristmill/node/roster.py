@@ -49,12 +49,16 @@ class Roster:
 
     def broadcast(self, message: c.ControlMessage, *, but: int = -1) -> None:
         """Send a message to every worker that is up and every client, but one."""
-        for slot in self.slots.ready():
-            if slot.address != but:
-                self._send(slot.identity, message)
+        self.tell_workers(message, but=but)
         for address, client in self.clients.items():
             if address != but:
                 self._send(client.identity, message)
+
+    def tell_workers(self, message: c.ControlMessage, *, but: int = -1) -> None:
+        """Send a message to every worker that is up, but one."""
+        for slot in self.slots.ready():
+            if slot.address != but:
+                self._send(slot.identity, message)
 
     def tell(self, process: int, message: c.ControlMessage) -> None:
         """Send a message to one process, if it is there."""

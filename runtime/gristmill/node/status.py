@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from gristmill.facets.breaker_state import SharedState
 from gristmill.node.deliveries import Deliveries
 from gristmill.supervision import Snapshot
 
@@ -48,6 +49,10 @@ class NodeTree(msgspec.Struct, frozen=True):
     silent: tuple[str, ...] = ()
     """Workers that did not say, because a handler computes there."""
     workers: tuple[WorkerActivity, ...] = ()
+    breakers: tuple[SharedState, ...] = ()
+    """The circuit breakers that have ever moved."""
+    now: float = 0.0
+    """The time on the node's clock, which their times are of."""
 
 
 class GroupStatus(msgspec.Struct, frozen=True):
@@ -94,3 +99,5 @@ class NodeStatus(msgspec.Struct, frozen=True):
     tree: Snapshot
     groups: tuple[GroupStatus, ...] = ()
     pools: tuple[PoolStatus, ...] = ()
+    breakers: tuple[SharedState, ...] = ()
+    """The circuit breakers that have ever moved."""

@@ -21,6 +21,7 @@ from gristmill.death import Death
 from gristmill.errors import AlreadyStartedError, ErrorData
 from gristmill.node import status as st
 from gristmill.node.accounts import Accounts
+from gristmill.node.breakers import Breakers
 from gristmill.node.config import NodeConfig
 from gristmill.node.deaths import Deaths, with_fates
 from gristmill.node.deliveries import Deliveries, DeliveryBook
@@ -95,7 +96,8 @@ class SupervisorCore:
         self._limits = StartLimits(shell, self._kill_actor)
         self._deaths = Deaths(shell, self._roster)
         self.vitals = Vitals(shell, self._slots, self._roster.actors)
-        self._views = Views(shell, self._tree, self._roster)
+        self._breakers = Breakers(self._roster.tell_workers)
+        self._views = Views(shell, self._tree, self._roster, self._breakers)
         retirements = itertools.count(1)
         self._groups = Groups(self, shell, self._tree, self._roster, retirements)
         self._pools = Pools(self, shell, self._tree, self._roster, retirements)
@@ -279,6 +281,7 @@ class SupervisorCore:
         for address in self._roster.directory():
             self._shell.send(identity, c.Registered(address))
         self._roster.introduce(identity)
+        self._breakers.introduce(partial(self._shell.send, identity))
         self._groups.introduce(identity)
         self._roster.broadcast(c.PeerUp(message.peer), but=slot.address)
         waiting, slot.waiting = slot.waiting, []
@@ -327,6 +330,10 @@ class SupervisorCore:
                 slot = self._slots.by_identity(identity)
                 if slot is not None:
                     self._views.heard(slot, lengths)
+            case c.BreakerReport():
+                slot = self._slots.by_identity(identity)
+                if slot is not None:
+                    self._breakers.moved(slot.address, slot.incarnation, message)
             case c.Locate(group, key):
                 process = self._roster.process_of(identity)
                 if process:
@@ -369,6 +376,7 @@ class SupervisorCore:
 
     def _forget(self, key: int, record: ActorRecord) -> None:
         self._roster.remove(key)
+        self._breakers.forget(record.spec.name)
         self._families.end(key, Shutdown("its parent has stopped"), lambda: None)
         parent = self._families.left(key)
         if parent in self._roster.actors:
@@ -608,6 +616,7 @@ class SupervisorCore:
             tree=self._tree.snapshot(self._shell.now()),
             groups=self._groups.status(),
             pools=self._pools.status(),
+            breakers=self._breakers.all(),
         )
 
     def deliveries(self) -> Deliveries:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from gristmill.node.breakers import Breakers
 from gristmill.node.roster import Roster
 from gristmill.node.slots import Slot
 from gristmill.node.status import NodeTree, WorkerActivity
@@ -19,7 +20,10 @@ _GRACE = 0.2
 class Views:
     """Looks at the workers on behalf of those who ask."""
 
-    def __init__(self, shell: SupervisorShell, tree: SupervisionTree, roster: Roster) -> None:
+    def __init__(
+        self, shell: SupervisorShell, tree: SupervisionTree, roster: Roster, breakers: Breakers
+    ) -> None:
+        self._breakers = breakers
         self._shell = shell
         self._tree = tree
         self._roster = roster
@@ -79,6 +83,8 @@ class Views:
                 mailboxes=survey.lengths,
                 silent=tuple(survey.silent.values()),
                 workers=tuple(self.activity()),
+                breakers=self._breakers.all(),
+                now=self._shell.now(),
             )
         )
 

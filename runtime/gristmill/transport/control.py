@@ -10,6 +10,7 @@ import msgspec
 
 from gristmill.death import Death, Suspect
 from gristmill.errors import ErrorData
+from gristmill.facets.breaker_state import CircuitState, SharedState
 from gristmill.facets.specs import FacetSpec
 from gristmill.metrics import WorkerSnapshot
 from gristmill.placement.elasticity import Elasticity
@@ -144,6 +145,12 @@ class Mailboxes(ControlMessage, tag="Mailboxes", frozen=True):
     """How many messages wait for a worker's actors, by key; those with none are left out."""
 
     lengths: dict[int, int]
+
+
+class BreakerReport(ControlMessage, tag="BreakerReport", frozen=True):
+    """A circuit breaker that a service shares has moved in this worker."""
+
+    now: SharedState
 
 
 class Locate(ControlMessage, tag="Locate", frozen=True):
@@ -381,6 +388,17 @@ class Gone(ControlMessage, tag="Gone", frozen=True):
     addresses: tuple[int, ...]
 
 
+class BreakerNews(ControlMessage, tag="BreakerNews", frozen=True):
+    """Where a circuit breaker stands that a service shares."""
+
+    now: SharedState
+    source: CircuitState | None
+    """The state that it has left; None if it was in this one already."""
+    address: int
+    """The worker that has reported it."""
+    incarnation: int
+
+
 class Registered(ControlMessage, tag="Registered", frozen=True):
     """A name stands for an actor now."""
 
@@ -532,6 +550,7 @@ ToSupervisor = (
     | Subscribe
     | Metrics
     | Mailboxes
+    | BreakerReport
     | Locate
     | Fenced
     | Idle
@@ -546,6 +565,7 @@ FromSupervisor = (
     | Gone
     | Registered
     | Unregistered
+    | BreakerNews
     | Grouped
     | Placed
     | NotPlaced

@@ -45,6 +45,7 @@ from gristmill.transport.envelope import (
 from gristmill.worker import counters
 from gristmill.worker.activity import Activity
 from gristmill.worker.bonds import Bonds
+from gristmill.worker.breakers import SharedBreakers
 from gristmill.worker.cancelling import Cancelling
 from gristmill.worker.cell import CONTINUE, INSPECTION, RECORD, STOP, Cell, Entry, State
 from gristmill.worker.cycles import Cycles
@@ -99,6 +100,7 @@ class WorkerCore:
         self.lifecycle = Lifecycle(self)
         self.bonds = Bonds(self)
         self.spawns = Spawns(self)
+        self.breakers = SharedBreakers(self)
         self.failures = Failures(self)
         self.inspecting = Inspecting(self)
         self.cancelling = Cancelling(self)

@@ -16,6 +16,8 @@ from gristmill.behaviours.links import MonitorRef
 from gristmill.channels.contract import Listen
 from gristmill.deferred import Reply, Ticket
 from gristmill.errors import Reject, UsageError
+from gristmill.facets import CircuitBreaker, Guard
+from gristmill.facets.specs import Breaker
 from gristmill.importing import import_path
 from gristmill.keyed import KeyedGroup, keyed_address
 from gristmill.messages import Command, Event, Request
@@ -25,6 +27,7 @@ from gristmill.supervision import ChildCounts, ExitReason
 from gristmill.transport.envelope import ASK, TELL
 from gristmill.ulid import ulid
 from gristmill.worker import counters
+from gristmill.worker.breakers import service_of
 from gristmill.worker.cell import CONTINUE, TIMER, Cell, Entry
 from gristmill.worker.idle import arm_idle_timeout, cancel_idle_timeout
 from gristmill.worker.watching import watch
@@ -79,11 +82,20 @@ class CellHost:
             self._facets = FacetSet(
                 spec.facets,
                 owner=self._cell.label,
-                now=self.now,
                 wall_time=self.wall_time,
                 persist=self._journal,
+                guard=self._guard,
             )
         return self._facets
+
+    def _guard(self, facet: Breaker) -> Guard:
+        """Give a circuit breaker: the service's, or of an actor without a name its own."""
+        cell, spec = self._cell, self._cell.spec
+        assert spec is not None
+        if not spec.name:
+            return Guard(CircuitBreaker(facet.name, facet.spec), self.now)
+        service = service_of(spec.name, cell.path, spec.key)
+        return self._core.breakers.guard(service, facet)
 
     def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """Give a writable array that can be sent without a copy."""

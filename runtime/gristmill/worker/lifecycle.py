@@ -82,6 +82,9 @@ class Lifecycle:
                 sending.registered(address)
             case c.Unregistered(key, name):
                 sending.unregistered(key, name)
+                self._core.breakers.forget(name)
+            case c.BreakerNews() as news:
+                self._core.breakers.on_news(news)
             case c.Grouped(address):
                 self._core.keyed.grouped(address)
             case c.Placed(address):

@@ -157,5 +157,8 @@ def _listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
         raise NodeStartError(
             f"can't listen on {host} port {port}: {error.strerror}; choose another {setting}"
         ) from None
+    # Accepted sockets inherit it. asyncio sets it only where proto is given, which here it is not;
+    # without, an answer in two parts waits 40 ms for a delayed acknowledgement.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with listener:
         yield listener
