@@ -23,7 +23,7 @@ DESER: Final = TimeClass.DESER.value
 SER: Final = TimeClass.SER.value
 SEND: Final = TimeClass.SEND.value
 _OTHER: Final = TimeClass.OTHER.value
-_STAMP_EVERY: Final = 17
+STAMP_EVERY: Final = 17
 """One tell in so many is timed; odd, so that it is not always, or never, one that flushes."""
 
 
@@ -39,9 +39,6 @@ class ClientAccount:
         self._tells_timed = 0
         self._tells_sending = 0
         self._sent = SentTable(CLIENT)
-        self._told: SentStats | None = None
-        self._told_to: Address | None = None
-        self._told_kind: type | None = None
 
     def asked(self, to: Address, kind: type, requests: int, size: int, begun: int) -> int:
         """Requests have been encoded; give the time.
@@ -68,14 +65,9 @@ class ClientAccount:
         self.classes[place] += now - begun
         return now
 
-    def told(self, to: Address, kind: type) -> SentStats | None:
-        """Count a tell; give its row if it is to be timed, for :meth:`stamp`."""
-        row = self._told
-        if to is not self._told_to or kind is not self._told_kind or row is None:
-            row = self._told = self._sent.row("", to.type, kind)
-            self._told_to, self._told_kind = to, kind
-        row.messages += 1
-        return row if row.messages % _STAMP_EVERY == 1 else None
+    def row(self, to: Address, kind: type) -> SentStats:
+        """Give what is counted of the messages of a type to actors of a type."""
+        return self._sent.row("", to.type, kind)
 
     def stamp(self, row: SentStats, size: int, encoding: int, sending: int) -> None:
         """Add the times of a tell, in ns, for it and those that are not timed."""

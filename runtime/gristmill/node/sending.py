@@ -18,7 +18,8 @@ from gristmill.deferred import Ticket
 from gristmill.durability import JournalStore
 from gristmill.errors import GristmillError, MailboxFullError, NodeStoppedError, UsageError
 from gristmill.messages import Command, Event
-from gristmill.node.client_account import ClientAccount
+from gristmill.metrics.sent import SentStats
+from gristmill.node.client_account import STAMP_EVERY, ClientAccount
 from gristmill.node.delivery import Delivery
 from gristmill.node.incoming import Incoming
 from gristmill.node.keyed_sending import KeyedSending
@@ -103,6 +104,9 @@ class ClientSending:
         )
         self._told: Address | None = None
         """Whom was told last: the way to it is kept at hand."""
+        self._told_kind: type | None = None
+        self._row = SentStats("", "", "")
+        self._until_timed = 0
         self._head: Head = ()
         self._put: Callable[[Head, int, bytes], None] = _nowhere
         self._barred: GristmillError | None = None
@@ -127,22 +131,18 @@ class ClientSending:
             self._tell_journaled(to, self.codec.encode_in_band(message))
             return
         account = self.account
-        row = account.told(to, type(message))
-        if row is None:
-            self._send_tell(to, self.codec.encode(message))
-            return
-        began = account.clock()
+        self._until_timed -= 1
+        timed = self._until_timed <= 0
+        began = account.clock() if timed else 0
         body = self.codec.encode(message)
-        encoded = account.clock()
-        self._send_tell(to, body)
-        account.stamp(row, len(body), encoded - began, account.clock() - encoded)
-
-    def _send_tell(self, to: Address, body: bytes) -> None:
+        encoded = account.clock() if timed else 0
         if to.home in self._gone:
             self._bury(to, body)
             return
         out = self._outgoing
         with self._send_lock:
+            if to is not self._told or type(message) is not self._told_kind:
+                self._begin_to_tell(to, type(message))
             if to.home < 0:
                 self._wait_for_room(
                     to, self._now() + _SEND_TIMEOUT, lambda: self.keyed.tell(to, body), wait=True
@@ -150,22 +150,32 @@ class ClientSending:
             else:
                 if not self._credit.take(to):
                     self._wait_for_credit(to, self._now() + _SEND_TIMEOUT, wait=True)
-                if to is not self._told:
-                    self._told, self._head = to, (TELL, to.key, 0)
-                    self._put = self.plane.outbound(to.home).put
                 if type(body) is bytes:
                     self._put(self._head, 0, body)
                 else:
                     out.put(to.home, self._head, 0, body)
+            row = self._row
+            row.messages += 1
             out.left += 1
             stragglers = out.stragglers
-            if out.left < _TOGETHER and stragglers.awake:
-                return
-            out.left = 0
-            stragglers.wake()
-            if not self.plane.flush():
-                return
-        self._flush_fully(self._now() + _SEND_TIMEOUT)
+            blocked = False
+            if out.left >= _TOGETHER or not stragglers.awake:
+                out.left = 0
+                stragglers.wake()
+                blocked = self.plane.flush()
+        if blocked:
+            self._flush_fully(self._now() + _SEND_TIMEOUT)
+        if timed:
+            self._until_timed = STAMP_EVERY
+            account.stamp(row, len(body), encoded - began, account.clock() - encoded)
+
+    def _begin_to_tell(self, to: Address, kind: type) -> None:
+        """Have at hand what the tells of one type to one actor have in common."""
+        self._told, self._told_kind = to, kind
+        self._row = self.account.row(to, kind)
+        self._head = (TELL, to.key, 0)
+        if to.home >= 0:
+            self._put = self.plane.outbound(to.home).put
 
     def send_again(self, to: Address, body: bytes) -> None:
         """Send the encoded message of a dead letter as a tell; waits for room, and to be off."""
