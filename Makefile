@@ -19,7 +19,7 @@ soak: .venv/installed
 # All figures of docs/performance.md; `make bench PEERS= METG_PEERS=` installs none to compare with.
 PEERS ?= ray,dask,xoscar
 METG_PEERS ?= joblib,dask,ray
-BENCHES := messaging accounting arrays scaling savina lifecycle recovery elastic orders
+BENCHES := messaging accounting arrays scaling savina lifecycle recovery elastic orders advice
 EXAMPLES := matmul heat nbody options alignment
 
 bench: .venv/installed

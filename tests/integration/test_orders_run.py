@@ -105,6 +105,27 @@ def test_kills_change_no_outcome(folder: Path, sample: dict[str, Any], workers: 
     assert killed["outcome_digest"] == sample["outcome_digest"]
 
 
+@pytest.mark.parametrize("kills", [(), ("--kill-every", "0.5")])
+def test_batches_change_no_outcome(
+    folder: Path, sample: dict[str, Any], kills: tuple[str, ...]
+) -> None:
+    single = run(folder, "--workers", "2", "--governor", "off", *kills)
+    assert single["outcome_digest"] == sample["outcome_digest"]
+    batched = {row["message"]: row for row in sample["granularity"]["types"] if row["batches"]}
+    assert set(batched) == {"ProcessPayment", "ReserveStock", "ShipStock", "ShipOrder"}
+    assert batched["ProcessPayment"]["batches"] < batched["ProcessPayment"]["messages"]
+    for row in single["granularity"]["types"]:
+        if row["message"] in batched and not kills:
+            assert row["governor"] is None
+            assert row["batches"] == row["messages"]
+
+
+def test_the_governor_is_on_or_off(folder: Path) -> None:
+    done = orders(folder, "run", "--governor", "maybe")
+    assert done.returncode == 2
+    assert "--governor is 'maybe'; write on or off" in done.stderr
+
+
 def test_the_first_ctrl_c_lets_open_orders_end(folder: Path) -> None:
     arguments = ["run", "--workers", "2", "--compute", "none", "--repeat", "100", "--report", "cut"]
     script = Script([*COMMAND, *arguments], folder)

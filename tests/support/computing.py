@@ -36,3 +36,32 @@ class Spinner(Actor):
             fields = file.read().rpartition(")")[2].split()
         ticks = os.sysconf("SC_CLK_TCK")
         return os.getpid(), (int(fields[11]) + int(fields[12])) / ticks
+
+
+class Grind(Request[int]):
+    """Compute for each item; answered by the CPU ns that it took."""
+
+    items: tuple[bytes, ...]
+    rounds: int
+
+
+class CpuTime(Request[int]):
+    """CPU ns of the process so far."""
+
+
+class Mill(Actor):
+    """Computes for items, and measures by CPU time, which a busy neighbour does not add to."""
+
+    @handles
+    def grind(self, msg: Grind) -> int:
+        """Compute."""
+        began = time.thread_time_ns()
+        for _ in msg.items:
+            for _ in range(msg.rounds):
+                pass
+        return time.thread_time_ns() - began
+
+    @handles
+    def cpu(self, msg: CpuTime) -> int:
+        """Read the clock."""
+        return time.process_time_ns()

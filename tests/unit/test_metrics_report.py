@@ -206,7 +206,7 @@ def test_batching_is_advised_with_the_size_that_reaches_ten() -> None:
 
 
 def test_a_sleeping_receiver_needs_larger_batches() -> None:
-    assert "batch 24-62 items" in advice_for(quote(), Calibration(cold_fixed_ns=60_000))
+    assert "batch 24-59 items" in advice_for(quote(), Calibration(cold_fixed_ns=60_000))
 
 
 def test_a_large_payload_can_not_be_batched_away() -> None:
@@ -241,10 +241,12 @@ def test_advice_for_the_run() -> None:
         process("client", "client", ser=8),
     )
     text = [(entry.rule, entry.text) for entry in ranked(found)]
-    assert [rule for rule, _ in text] == [5, 4, 8, 1]
+    assert [rule for rule, _ in text] == [5, 10, 4, 8, 1]
     assert "client is 80% busy" in text[0][1]
-    assert "ask_wait is 30% of w0, most in Pricer.GetQuote" in text[1][1]
-    assert "CPU contended on w0" in text[2][1]
+    assert "a message computes 4.00 ms and costs 8.00 ms, most of it ser (100%)" in text[1][1]
+    assert "10x takes 80.0 ms of compute a message, or a cost of 400 us" in text[1][1]
+    assert "ask_wait is 30% of w0, most in Pricer.GetQuote" in text[2][1]
+    assert "CPU contended on w0" in text[3][1]
     assert [entry.rule for entry in ranked(found, limit=1)] == [5]
 
 
@@ -335,7 +337,7 @@ def test_the_strict_ratio_is_said_where_it_differs() -> None:
 
 def test_advice_on_balance_collections_and_coarse_messages() -> None:
     uneven = report(process("w0", compute=9, dispatch=1), process("w1", compute=3, dispatch=1))
-    (found,) = ranked(uneven)
+    found, _ = ranked(uneven)
     assert "load balance 0.67: w0 did 75% of the compute of 2 workers" in found.text
     collecting = report(process(compute=7, gc_user=2))
     assert "garbage collection is 20% of w0" in ranked(collecting)[0].text

@@ -51,6 +51,9 @@ def run(
         Path | None,
         typer.Option(help="The folder of the externals' books; needed if they are over HTTP."),
     ] = None,
+    governor: Annotated[
+        str, typer.Option(help="on, or off: the services get one message a call.")
+    ] = "on",
     report: Annotated[
         Path | None,
         typer.Option(help="A folder for reports, journal and ledger, for the audit command too."),
@@ -76,6 +79,8 @@ def run(
 
         if compute not in ("all", "none"):
             raise UsageError(f"--compute is {compute!r}; write all or none")
+        if governor not in ("on", "off"):
+            raise UsageError(f"--governor is {governor!r}; write on or off")
         options = Options(
             input=input_file,
             workers=workers,
@@ -85,6 +90,7 @@ def run(
             cancel_share=cancel_share,
             compute=compute == "all",
             ledger=ledger,
+            governor=governor == "on",
             json=json_file,
             config=config,
             channels=channels,

@@ -41,6 +41,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     cancel_share: float = 0.0
     compute: bool = True
     ledger: Path | None = None
+    governor: bool = True
     json: str | None = None
     config: Path | None = None
     channels: str | None = None
@@ -59,6 +60,8 @@ def run_command(options: Options, path: Path, *, keep: bool) -> int:
     """
     overrides: dict[tuple[str, str], object] = {("node", "workers"): options.workers}
     overrides |= _channels(options.channels)
+    if not options.governor:
+        overrides["node", "governor"] = False
     config = bootstrap().load(options.config, overrides=overrides)
     settings = RunSettings(
         seed=options.seed,

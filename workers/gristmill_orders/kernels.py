@@ -6,7 +6,7 @@ coordination alone costs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 
 import numpy as np
@@ -27,18 +27,26 @@ from gristmill_orders.inventory import WAREHOUSES, Allocate, AllocationError, St
 from gristmill_orders.messages import ProcessPayment, ShipOrder
 from gristmill_orders.values import StockMove
 
-Score = Callable[[ProcessPayment], float]
-"""Gives the risk of fraud of an order, from 0 to 1."""
+Scores = Callable[[Sequence[ProcessPayment]], Sequence[float]]
+"""Gives the risks of fraud of orders, from 0 to 1."""
 Offers = Callable[[ShipOrder], Iterable[LabelRequest]]
 """Packs an order and gives what each carrier would do, best first."""
 
 
-def fraud_score(seed: int, *, compute: bool) -> Score:
-    """Give the scoring of orders; ``seed`` fixes the model."""
+def fraud_scores(seed: int, *, compute: bool) -> Scores:
+    """Give the scoring of orders; ``seed`` fixes the model.
+
+    An order's score does not depend on those beside it, to the last bit.
+    """
     if not compute:
-        return lambda _: 0.0
+        return lambda payments: [0.0] * len(payments)
     model = FraudModel.seeded(seed)
-    return lambda payment: float(model.score(features_of(_facts(payment))[np.newaxis])[0])
+
+    def scores(payments: Sequence[ProcessPayment]) -> Sequence[float]:
+        features = np.stack([features_of(_facts(payment)) for payment in payments])
+        return list(map(float, model.score(features)))
+
+    return scores
 
 
 def allocation(*, compute: bool) -> Allocate:

@@ -3,6 +3,9 @@
 Each takes commands, and answers whoever sent one with a command, at least once. What a service has
 decided is journaled in the same transaction as its answer, so that after a kill it neither
 forgets nor repeats.
+
+Commands come in batches, as large as the governor finds worth while. Each command of a batch has
+its own claim and its own answer, as if it had come alone.
 """
 
 from __future__ import annotations
@@ -13,9 +16,11 @@ from typing import Any, ParamSpec, TypeVar
 import msgspec
 
 from gristmill import Actor, Breaker, Context, Durable, Idempotency, handles
+from gristmill.behaviours.facet_set import IdempotencyFacet
 from gristmill.errors import IdempotencyConflictError
 from gristmill.facets import Guard, Replay
 from gristmill.messages import Command, Event
+from gristmill.ref import AnyRef
 from gristmill.supervision import ExitReason
 from gristmill_orders import events as ev
 from gristmill_orders import messages as msg
@@ -25,7 +30,7 @@ from gristmill_orders.externals.carriers import ship_order
 from gristmill_orders.externals.faults import Call
 from gristmill_orders.externals.gateway import make_refund, take_payment
 from gristmill_orders.inventory import Answer, Inventory
-from gristmill_orders.kernels import allocation, fraud_score, label_offers
+from gristmill_orders.kernels import allocation, fraud_scores, label_offers
 from gristmill_orders.ledger import Charge
 from gristmill_orders.time_limit import within
 from gristmill_orders.world import CALL_SECONDS, World
@@ -48,7 +53,7 @@ class PaymentServiceActor(Actor):
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._score = fraud_score(world.seed, compute=world.compute)
+        self._scores = fraud_scores(world.seed, compute=world.compute)
         self._starts = 0
 
     def on_start(self, ctx: Context) -> None:
@@ -67,29 +72,32 @@ class PaymentServiceActor(Actor):
         del event
         self._starts += 1
 
-    @handles
-    async def process_payment(self, message: msg.ProcessPayment, ctx: Context) -> None:
-        """Charge an order, unless it has been charged or refused before."""
-        keys = ctx.facets.idempotency
+    @handles(batch="auto")
+    async def process_payments(self, messages: list[msg.ProcessPayment], ctx: Context) -> None:
+        """Charge orders, unless they have been charged or refused before."""
+        scores = self._scores(messages)
+        for message, score, sender in zip(messages, scores, ctx.senders, strict=True):
+            _answer(await self._process(message, score, ctx.facets.idempotency), sender)
+
+    async def _process(
+        self, message: msg.ProcessPayment, score: float, keys: IdempotencyFacet
+    ) -> msg.PaymentAnswer:
         key = message.payment_key
         try:
             claim = keys.claim(key, Charge(key, message.order_id, message.cents))
         except IdempotencyConflictError as error:
-            _answer(msg.PaymentRefused(message.order_id, message.attempt, str(error)), ctx)
-            return
+            return msg.PaymentRefused(message.order_id, message.attempt, str(error))
         if isinstance(claim, Replay):
             known = msgspec.msgpack.decode(claim.outcome, type=_FINAL_ANSWER)
-            _answer(msgspec.structs.replace(known, attempt=message.attempt), ctx)
-            return
-        answer = await self._charge(message)
+            return msgspec.structs.replace(known, attempt=message.attempt)
+        answer = await self._charge(message, score)
         if isinstance(answer, msg.PaymentUnavailable):
             keys.release(key)
         else:
             keys.complete(key, msgspec.msgpack.encode(answer))
-        _answer(answer, ctx)
+        return answer
 
-    async def _charge(self, message: msg.ProcessPayment) -> msg.PaymentAnswer:
-        score = self._score(message)
+    async def _charge(self, message: msg.ProcessPayment, score: float) -> msg.PaymentAnswer:
         if is_refused(score):
             reason = f"the risk of fraud is too high ({score:.2f})"
             return msg.PaymentRefused(message.order_id, message.attempt, reason)
@@ -99,7 +107,7 @@ class PaymentServiceActor(Actor):
     @handles
     async def refund_payment(self, message: msg.RefundPayment, ctx: Context) -> None:
         """Give a payment back, or a part of it; the gateway knows the key."""
-        _answer(await make_refund(message, self._gateway, self._call), ctx)
+        _answer(await make_refund(message, self._gateway, self._call), ctx.sender)
 
 
 _FINAL_ANSWER = msg.PaymentAuthorised | msg.PaymentRefused
@@ -118,25 +126,27 @@ class InventoryServiceActor(Actor):
         """Take a journaled event in."""
         self._inventory.apply(event)
 
-    @handles
-    def reserve(self, message: msg.ReserveStock, ctx: Context) -> None:
-        """Reserve all lines of an order, or none."""
-        self._carry_out(self._inventory.reserve(message, self._allocate), ctx)
+    @handles(batch="auto")
+    def reserve(self, messages: list[msg.ReserveStock], ctx: Context) -> None:
+        """Reserve all lines of each order, or none of them."""
+        for message, sender in zip(messages, ctx.senders, strict=True):
+            self._carry_out(self._inventory.reserve(message, self._allocate), sender, ctx)
 
     @handles
     def release(self, message: msg.ReleaseStock, ctx: Context) -> None:
         """Make the stock of an order available again."""
-        self._carry_out(self._inventory.release(message), ctx)
+        self._carry_out(self._inventory.release(message), ctx.sender, ctx)
 
-    @handles
-    def ship(self, message: msg.ShipStock, ctx: Context) -> None:
-        """Let the goods of an order leave."""
-        self._carry_out(self._inventory.ship(message), ctx)
+    @handles(batch="auto")
+    def ship(self, messages: list[msg.ShipStock], ctx: Context) -> None:
+        """Let the goods of orders leave."""
+        for message, sender in zip(messages, ctx.senders, strict=True):
+            self._carry_out(self._inventory.ship(message), sender, ctx)
 
-    def _carry_out(self, answer: Answer, ctx: Context) -> None:
+    def _carry_out(self, answer: Answer, sender: AnyRef | None, ctx: Context) -> None:
         for event in answer.events:
             ctx.persist(event)
-        _answer(answer.reply, ctx)
+        _answer(answer.reply, sender)
 
     @handles
     def counters(self, message: msg.GetCounters) -> dict[str, int]:
@@ -176,16 +186,19 @@ class ShippingServiceActor(Actor):
         for carrier in self._carriers.values():
             carrier.close()
 
-    @handles
-    async def ship(self, message: msg.ShipOrder, ctx: Context) -> None:
-        """Make the label of an order, or say which one it has."""
+    @handles(batch="auto")
+    async def ship(self, messages: list[msg.ShipOrder], ctx: Context) -> None:
+        """Make the labels of orders, or say which ones they have."""
+        for message, sender in zip(messages, ctx.senders, strict=True):
+            _answer(await self._label(message, ctx), sender)
+
+    async def _label(self, message: msg.ShipOrder, ctx: Context) -> msg.LabelAnswer:
         keys = ctx.facets.idempotency
         key = message.label_key
         same = msgspec.structs.replace(message, attempt=0, asked_at=0.0)  # at every attempt
         claim = keys.claim(key, same)
         if isinstance(claim, Replay):
-            _answer(msgspec.msgpack.decode(claim.outcome, type=msg.LabelAnswer), ctx)
-            return
+            return msgspec.msgpack.decode(claim.outcome, type=msg.LabelAnswer)
         # A clock that began anew with the machine leaves what was asked before in its future.
         redelivered = not self._started_at <= message.asked_at <= ctx.now()
         answer = await ship_order(
@@ -199,11 +212,10 @@ class ShippingServiceActor(Actor):
             keys.release(key)
         else:
             keys.complete(key, msgspec.msgpack.encode(answer))
-        _answer(answer, ctx)
+        return answer
 
 
-def _answer(answer: Command, ctx: Context) -> None:
-    sender = ctx.sender
+def _answer(answer: Command, sender: AnyRef | None) -> None:
     assert sender is not None, "only actors send commands to services"
     sender.tell(answer, delivery="at_least_once")
 

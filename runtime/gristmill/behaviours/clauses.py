@@ -57,6 +57,7 @@ class Clauses:
         Raises:
             ProtocolError: it has one.
         """
+        _check_single(owner, handler)
         other = self._by_state.setdefault(state, handler)
         if other is not handler:
             raise ProtocolError(
@@ -110,6 +111,7 @@ def clauses_of(
     """
     found: dict[type[Message], Clauses] = {}
     for message, handler in common.items():
+        _check_single(cls, handler)
         found[message] = Clauses(message)
         found[message].otherwise = handler
     names = dict.fromkeys(name for klass in reversed(cls.__mro__) for name in vars(klass))
@@ -124,6 +126,14 @@ def clauses_of(
             for state in wanted:
                 clauses.add(cls, state, handler)
     return found
+
+
+def _check_single(owner: type, handler: Handler) -> None:
+    if handler.batch is not None:
+        raise ProtocolError(
+            f"{owner.__qualname__}.{handler.name} takes batches, but a state machine takes one "
+            "message at a time: each may change the state; leave batch=... out"
+        )
 
 
 def _check_states(

@@ -94,6 +94,9 @@ class ActorHost(BondHost, Protocol):
     def sender_ref(self) -> AnyRef | None:
         """Give the sender of the message in hand."""
 
+    def sender_refs(self) -> list[AnyRef | None]:
+        """Give the senders of the messages in hand."""
+
     def lookup(self, name: str) -> AnyRef | None:
         """Find an actor by its name."""
 
@@ -195,8 +198,17 @@ class Context(Bonding):
 
     @property
     def sender(self) -> AnyRef | None:
-        """The actor that sent the message in hand; None when it was a client."""
+        """The actor that sent the message in hand; None when it was a client.
+
+        Raises:
+            UsageError: a batch is in hand; see :attr:`senders`.
+        """
         return self._host.sender_ref()
+
+    @property
+    def senders(self) -> list[AnyRef | None]:
+        """The actors that sent the messages in hand, in a batch handler: one for each, in order."""
+        return self._host.sender_refs()
 
     @property
     def facets(self) -> FacetSet:

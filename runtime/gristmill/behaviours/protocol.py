@@ -6,11 +6,13 @@ import inspect
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, Union, get_args, get_origin, overload
 
 import msgspec
 
+from gristmill.behaviours import batches
+from gristmill.behaviours.batches import Batch, Size
 from gristmill.errors import ProtocolError
 from gristmill.messages import Message, Request, reply_type
 
@@ -22,17 +24,45 @@ _MARK = "__gristmill_handler__"
 @overload
 def handles(function: F) -> F: ...
 @overload
-def handles() -> Callable[[F], F]: ...
-def handles(function: F | None = None) -> F | Callable[[F], F]:
+def handles(
+    *,
+    batch: Size | None = None,
+    batch_wait: float | None = None,
+    batch_target: float | None = None,
+) -> Callable[[F], F]: ...
+def handles(
+    function: F | None = None,
+    *,
+    batch: Size | None = None,
+    batch_wait: float | None = None,
+    batch_target: float | None = None,
+) -> F | Callable[[F], F]:
     """Mark a method as the handler of the message type that it is annotated with.
 
     ``def quote(self, msg: GetQuote) -> Quote`` or, to use the context,
     ``def quote(self, msg: GetQuote, ctx: Context) -> Quote``; plain or ``async``. A union of
     message types makes it the handler of each.
+
+    With ``batch`` it takes what the mailbox holds of one type in a row, and answers all of it:
+    ``def quotes(self, msgs: list[GetQuote]) -> list[Quote]``. A :class:`Reject` in place of a
+    reply refuses that request alone.
+
+    Args:
+        function: the method.
+        batch: the most messages of one call; ``"auto"``: as many as it takes for
+            ``batch_target``, found while the actor runs.
+        batch_wait: seconds by which a batch may delay a message, at most: until others have come,
+            and while they are computed. 0 if not given, and 0.002 for ``"auto"``.
+        batch_target: the ratio of compute to coordination that ``"auto"`` goes for; 10 if not
+            given.
+
+    Raises:
+        UsageError: a number is out of range, or has no effect.
     """
+    wanted = Batch.of(batch, batch_wait, batch_target)
 
     def mark(target: F) -> F:
-        setattr(target, _MARK, True)
+        setattr(target, _MARK, wanted or True)
         return target
 
     return mark if function is None else mark(function)
@@ -53,6 +83,8 @@ class Handler:
     """The class that a reply must be an instance of, where that says it all."""
     retried: bool = False
     """Whether the request is sent again when the worker dies: it is idempotent."""
+    batch: Batch | None = None
+    """How many messages it takes at once; None: one, and no list of them."""
 
 
 class Protocol:
@@ -109,11 +141,27 @@ def handlers_of(owner: type, name: str, function: Callable[..., Any]) -> list[Ha
     annotation = hints.get(parameters[0].name)
     if annotation is None:
         raise ProtocolError(f"handler {where}: annotate {parameters[0].name!r} with a message type")
+    answers, wants_context = hints.get("return"), len(parameters) == 2
+    batch = getattr(function, _MARK, True)
+    if isinstance(batch, Batch):
+        kind = batches.message_of(where, annotation)
+        return [_batch_handler(where, name, function, kind, answers, wants_context, batch)]
     kinds = get_args(annotation) if _is_union(annotation) else (annotation,)
-    return [
-        _handler(where, name, function, kind, hints.get("return"), len(parameters) == 2)
-        for kind in kinds
-    ]
+    return [_handler(where, name, function, kind, answers, wants_context) for kind in kinds]
+
+
+def _batch_handler(
+    where: str,
+    name: str,
+    function: Callable[..., Any],
+    kind: Any,  # noqa: ANN401 - what stands in the annotation
+    answers: Any,  # noqa: ANN401 - a type expression
+    wants_context: bool,
+    batch: Batch,
+) -> Handler:
+    if isinstance(kind, type) and issubclass(kind, Request):
+        answers = batches.reply_of(where, answers)
+    return replace(_handler(where, name, function, kind, answers, wants_context), batch=batch)
 
 
 def _handler(

@@ -27,6 +27,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Worker processes. ``auto``: as many as the cores that this process may use."""
     pin_cpus: bool = False
     """Bind each worker to a core of its own."""
+    governor: bool = True
+    """Find the sizes of ``batch="auto"``; off: such handlers get one message a call."""
 
     def __post_init__(self) -> None:
         """Check the address.

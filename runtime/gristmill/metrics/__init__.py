@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gristmill.metrics.attribution import attributed
 from gristmill.metrics.classes import TimeClass
+from gristmill.metrics.governor import Governed, Governor
 from gristmill.metrics.merging import merge, windows
 from gristmill.metrics.meter import Calibration, Meter, calibrate, split
 from gristmill.metrics.ratios import Verdict
@@ -24,6 +25,8 @@ __all__ = [
     "CoordinationComputeTracker",
     "CounterPage",
     "CounterPageError",
+    "Governed",
+    "Governor",
     "Meter",
     "MeteredTable",
     "Report",

@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from gristmill.metrics.classes import BUSY, TimeClass, total, unnamed
+from gristmill.metrics import batch_rows
+from gristmill.metrics.classes import BUSY, COORD, TimeClass, total, unnamed
+from gristmill.metrics.governor import MAX_BATCH, Governed, Limit
 from gristmill.metrics.meter import Calibration
 from gristmill.metrics.ratios import GOLDEN, IDEAL, MIN_COMPUTE_NS, MIN_MESSAGES, quotient
-from gristmill.metrics.schema import Advice, Fit, Report, TypeRow, WorkerRow
+from gristmill.metrics.schema import Advice, Fit, Report, Totals, TypeRow, WorkerRow
 from gristmill.metrics.snapshot import TypeSnapshot
 from gristmill.metrics.units import duration, multiple, unqualified
 
-MAX_BATCH: Final = 4096
-"""Larger batches are no advice: then the cost per item is what matters."""
 ASK_WAIT_SHARE: Final = 0.2
 BOTTLENECK_SHARE: Final = 0.7
 CONTENDED: Final = 0.95
@@ -25,7 +25,7 @@ COARSE: Final = 1000
 IDLE_SHARE: Final = 0.3
 _SMALL_BYTES: Final = 256
 
-BATCH, PAYLOAD, OVERLAP, SHARD, BALANCE, GC, CONTENTION, SPLIT = 1, 2, 4, 5, 6, 7, 8, 9
+BATCH, PAYLOAD, OVERLAP, SHARD, BALANCE, GC, CONTENTION, SPLIT, GRAIN = 1, 2, 4, 5, 6, 7, 8, 9, 10
 """The numbers of the rules."""
 
 
@@ -34,40 +34,59 @@ def label(row: TypeRow | TypeSnapshot) -> str:
     return f"{unqualified(row.actor)}.{unqualified(row.message)}"
 
 
-def fit(row: TypeSnapshot) -> Fit:
+def fit(row: TypeSnapshot, shared: float = 0.0) -> Fit:
     """Split the coordination of a type into a fixed part a message and a part an item.
 
     Decoding and encoding count as the part that grows with the items. For messages of one item
-    that is an upper bound, so the batches advised are rather too large than too small.
+    that is an upper bound, so the batches advised are rather too large than too small. Where the
+    handler takes batches, the fixed part is that of a call.
+
+    Args:
+        row: the type.
+        shared: coordination in ns for each message of the run that belongs to no type.
     """
     variable = row.coord_ns.deser + row.coord_ns.ser
+    fixed = row.coord_ns.total() - variable + shared * row.messages
     return Fit(
-        o_f_ns=quotient(row.coord_ns.total() - variable, row.messages),
+        o_f_ns=quotient(fixed, row.batches or row.messages),
         o_v_ns_per_item=quotient(variable, row.items),
     )
 
 
 def for_type(row: TypeSnapshot, model: Fit, calibration: Calibration) -> tuple[Advice, ...]:
     """Give the advice for one type below 10x, if its messages suffice to judge it."""
+    if row.governed is not None:
+        return _governed(row, row.governed)
     fixed, per_item = model.o_f_ns, model.o_v_ns_per_item
     if row.messages < MIN_MESSAGES or fixed is None or per_item is None:
         return ()
-    if row.compute_ns >= GOLDEN * row.coord_ns.total():
+    calls = row.batches or row.messages
+    if row.compute_ns >= GOLDEN * (fixed * calls + per_item * row.items):
         return ()
     grain = row.compute_ns / row.items
-    cold = (calibration.cold_fixed_ns or 0) + row.coord_ns.dispatch / row.messages
+    cold = (calibration.cold_fixed_ns or 0) - per_item
     k_lo = _batch(grain, fixed, per_item)
     k_hi = _batch(grain, max(fixed, cold), per_item)
     if k_lo is None or k_hi is None:
         return (_payload(row, grain, per_item),)
-    predicted = k_hi * grain / (fixed + k_hi * per_item)
+    predicted = k_hi * grain / (max(fixed, cold) + k_hi * per_item)
     batch = f"{k_lo}-{k_hi}" if k_hi > k_lo else f"{k_lo}"
+    what = "messages per call" if row.batches else "items per message"
     text = (
-        f"{_finding(row)}: batch {batch} items per message to reach {GOLDEN}x (predicted "
+        f"{_finding(row)}: batch {batch} {what} to reach {GOLDEN}x (predicted "
         f"{multiple(predicted)}; fixed {duration(fixed)}, {duration(per_item)} per item; adds "
         f"about {duration((k_hi - 1) * grain)}). {_beyond(grain, fixed, per_item)}"
     )
     return (Advice(BATCH, text, k_lo, k_hi, predicted),)
+
+
+def _governed(row: TypeSnapshot, governed: Governed) -> tuple[Advice, ...]:
+    reason = batch_rows.why(governed)
+    if not reason or row.messages < MIN_MESSAGES:
+        return ()
+    rule = PAYLOAD if governed.limit is Limit.PAYLOAD else BATCH
+    text = f"{_finding(row)}, governed: {reason}."
+    return (Advice(rule, text, predicted_ratio=governed.predicted_ratio),)
 
 
 def _batch(grain: float, fixed: float, per_item: float) -> int | None:
@@ -109,10 +128,33 @@ def ranked(report: Report, limit: int = 5) -> list[Advice]:
         for row in report.types
         for advice in row.advice
     ]
-    found += [*_overlap(report), *_shard(report.workers), *_contention(report.workers)]
+    found += [
+        *_grain(report.totals),
+        *_overlap(report),
+        *_shard(report.workers),
+        *_contention(report.workers),
+    ]
     found += [*_balance(report), *_collections(report.workers), *_split(report)]
     found.sort(key=lambda entry: -entry[0])
     return [advice for _, advice in found[:limit]]
+
+
+def _grain(totals: Totals) -> Iterable[tuple[float, Advice]]:
+    """Say what the run as a whole lacks: the sums hold what belongs to no type, as commits do."""
+    classes = unnamed(totals.classes)
+    compute, coord = classes[TimeClass.COMPUTE], total(classes, COORD)
+    enough = totals.messages >= MIN_MESSAGES and compute >= MIN_COMPUTE_NS
+    if not enough or compute >= GOLDEN * coord:
+        return
+    top = max(COORD, key=lambda each: (classes[each], -each))
+    grain, cost = compute / totals.messages, coord / totals.messages
+    text = (
+        f"the whole run, {multiple(compute / coord)} over {totals.messages:,} messages: a message "
+        f"computes {duration(grain)} and costs {duration(cost)}, most of it {top.name.lower()} "
+        f"({classes[top] / coord:.0%}). {GOLDEN}x takes {duration(GOLDEN * cost)} of compute a "
+        f"message, or a cost of {duration(grain / GOLDEN)}."
+    )
+    yield coord - compute / GOLDEN, Advice(GRAIN, text)
 
 
 def _overlap(report: Report) -> Iterable[tuple[float, Advice]]:

@@ -147,6 +147,7 @@ def _type_less(row: TypeSnapshot, begin: TypeRow | None) -> TypeSnapshot:
         "gc_ns",
         "bytes_in",
         "bytes_out",
+        "batches",
     )
     return _less(changed, before, names)
 
@@ -198,6 +199,8 @@ def _type_snapshot(row: TypeRow) -> TypeSnapshot:
         bytes_out=row.bytes_out,
         compute_hist=row.hist.compute,
         wait_hist=row.hist.mailbox_wait,
+        batches=row.batches,
+        governed=row.governor,
     )
 
 

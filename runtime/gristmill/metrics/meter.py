@@ -177,7 +177,7 @@ class Calibration(msgspec.Struct, frozen=True):
     noop_bias_ns: int | None = None
     """Compute that is measured for an empty handler."""
     cold_fixed_ns: int | None = None
-    """Fixed coordination of a message whose receiver sleeps."""
+    """Coordination of a small message whose receiver has slept: measured on lone messages."""
     warm_fixed_ns: int | None = None
     """Fixed coordination of a message whose receiver is awake."""
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from gristmill.metrics import advice, ratios
+from gristmill.metrics import advice, histogram, ratios
 from gristmill.metrics.attribution import edges, peers
 from gristmill.metrics.classes import (
     BUSY,
@@ -39,6 +39,8 @@ from gristmill.metrics.snapshot import TypeSnapshot, WorkerSnapshot, merge_types
 from gristmill.metrics.snapshot import merge as merge_snapshots
 
 _MIN_BUSY_NS: Final = 10_000_000  # below it, the CPU clock's ticks drown the contention figure
+_MIN_LONE: Final = 8
+"""Messages that came alone, below which nothing is said of what such cost."""
 _UNCONTENDED: Final = WAIT | {TimeClass.STARTUP}
 _LOSSES: Final = {
     "ask_wait": {TimeClass.ASK_WAIT},
@@ -66,7 +68,16 @@ def build_report(
     sample_n = max((worker.sample_n for worker in workers), default=1)
     if sample_n > 1:
         run = msgspec.structs.replace(run, mode="sampled", sample_n=sample_n)
-    return assemble(run, calibration or Calibration(), workers, types, edges(sent, types))
+    calibration = _with_cold(calibration or Calibration(), workers)
+    return assemble(run, calibration, workers, types, edges(sent, types))
+
+
+def _with_cold(calibration: Calibration, workers: Iterable[WorkerSnapshot]) -> Calibration:
+    """Add what a message costs whose receiver sleeps, if enough of them came alone."""
+    lone = histogram.merged(worker.lone_hist for worker in workers)
+    if calibration.cold_fixed_ns is not None or sum(lone.values()) < _MIN_LONE:
+        return calibration
+    return msgspec.structs.replace(calibration, cold_fixed_ns=histogram.percentile(lone, 50))
 
 
 def _without_probes(row: WorkerSnapshot) -> WorkerSnapshot:
@@ -83,16 +94,26 @@ def assemble(
 ) -> Report:
     """Compute a report from sums: one snapshot a process, one row a type, probes taken out."""
     rows = tuple(_worker_row(worker) for worker in sorted(workers, key=_process_order))
+    shared = _shared(workers, types)
     ordered = sorted(types, key=lambda row: (-row.coord_ns.total(), row.actor, row.message))
     return Report(
         run=run,
         calibration=calibration,
         totals=_totals(run, workers),
         workers=rows,
-        types=tuple(_type_row(row, calibration) for row in ordered),
+        types=tuple(_type_row(row, calibration, shared) for row in ordered),
         checks=_checks(rows, types),
         edges=between,
     )
+
+
+def _shared(processes: Iterable[WorkerSnapshot], types: Iterable[TypeSnapshot]) -> float:
+    """Give the coordination in ns for each message that belongs to no type: mostly to poll."""
+    rows = list(processes)
+    coord = sum(total(row.classes, COORD) for row in rows)
+    own = sum(row.coord_ns.total() for row in types)
+    messages = sum(row.messages for row in rows if row.kind == "worker")
+    return max(0.0, ratios.quotient(coord - own, messages) or 0.0)
 
 
 def _process_order(row: WorkerSnapshot) -> tuple[int, list[tuple[int, str]]]:
@@ -122,9 +143,9 @@ def _worker_row(row: WorkerSnapshot) -> WorkerRow:
     )
 
 
-def _type_row(row: TypeSnapshot, calibration: Calibration) -> TypeRow:
+def _type_row(row: TypeSnapshot, calibration: Calibration, shared: float) -> TypeRow:
     coord = row.coord_ns.total()
-    fit = advice.fit(row)
+    fit = advice.fit(row, shared)
     return TypeRow(
         actor=row.actor,
         message=row.message,
@@ -143,6 +164,8 @@ def _type_row(row: TypeSnapshot, calibration: Calibration) -> TypeRow:
         fit=fit,
         hist=Histograms(row.compute_hist, row.wait_hist),
         advice=advice.for_type(row, fit, calibration),
+        batches=row.batches,
+        governor=row.governed,
     )
 
 

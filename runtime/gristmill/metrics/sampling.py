@@ -30,13 +30,14 @@ class Sampling:
         self._transitions = 0
         self._messages = 0
 
-    def gap(self, stamps: int) -> int:
-        """Count a message that was stamped, and give how many go by until the next one.
+    def gap(self, stamps: int, messages: int = 1) -> int:
+        """Count messages that were stamped together, and give how many go by until the next.
 
         Args:
-            stamps: how many it took.
+            stamps: how many stamps they took.
+            messages: how many messages it were.
         """
-        self._stamped += 1
+        self._stamped += messages
         self._stamps += stamps
         return self._random.randrange(2 * self.n - 1)
 

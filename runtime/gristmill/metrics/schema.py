@@ -11,6 +11,7 @@ import msgspec
 
 from gristmill.errors import GristmillError
 from gristmill.metrics.classes import NAMES
+from gristmill.metrics.governor import Governed
 from gristmill.metrics.histogram import BUCKETS, SCHEME
 from gristmill.metrics.meter import Calibration
 from gristmill.metrics.snapshot import Coordination, Kind
@@ -162,6 +163,10 @@ class TypeRow(msgspec.Struct, frozen=True):
     hist: Histograms
     advice: tuple[Advice, ...] = ()
     compute_cpu_ns: Natural | None = None
+    batches: Natural = 0
+    """Calls of a batch handler that the messages came in; 0: they came one by one."""
+    governor: Governed | None = None
+    """What the governor of the batches has come to; of several, the one with most messages."""
 
 
 class Edge(msgspec.Struct, frozen=True, rename={"source": "from", "target": "to"}):

@@ -9,6 +9,7 @@ import msgspec
 
 from gristmill.metrics import histogram
 from gristmill.metrics.classes import NAMES
+from gristmill.metrics.governor import Governed
 from gristmill.metrics.sent import SentSnapshot, merge_sent
 
 Kind = Literal["worker", "supervisor", "client"]
@@ -59,6 +60,10 @@ class TypeSnapshot(msgspec.Struct, frozen=True):
     """Messages that were answered."""
     compute_hist: dict[int, int] = {}
     wait_hist: dict[int, int] = {}
+    batches: int = 0
+    """Calls of a batch handler that they came in; 0 for messages that come one by one."""
+    governed: Governed | None = None
+    """What the governor of their batches has come to."""
 
 
 class WorkerSnapshot(msgspec.Struct, frozen=True):
@@ -86,6 +91,8 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
     """One message in so many is stamped."""
     sent: tuple[SentSnapshot, ...] = ()
     """What it sent to whom."""
+    lone_hist: dict[int, int] = {}
+    """Coordination of turns that handled one message after a sleep, in ns, by bucket."""
 
     @classmethod
     def of_page(
@@ -151,6 +158,7 @@ def _sum(a: WorkerSnapshot, b: WorkerSnapshot) -> WorkerSnapshot:
         types=tuple(merge_types((*a.types, *b.types))),
         sample_n=max(a.sample_n, b.sample_n),
         sent=tuple(merge_sent([*a.sent, *b.sent])),
+        lone_hist=histogram.merged((a.lone_hist, b.lone_hist)),
     )
 
 
@@ -160,6 +168,12 @@ def merge_types(types: Iterable[TypeSnapshot]) -> list[TypeSnapshot]:
     for row in types:
         rows.setdefault((row.actor, row.message), []).append(row)
     return [_sum_types(group) for group in rows.values()]
+
+
+def busiest(governed: Iterable[Governed | None]) -> Governed | None:
+    """Give what the governor of several has come to that has seen the most messages."""
+    known = [each for each in governed if each is not None]
+    return max(known, key=lambda each: each.messages, default=None)
 
 
 def _sum_types(group: list[TypeSnapshot]) -> TypeSnapshot:
@@ -178,4 +192,6 @@ def _sum_types(group: list[TypeSnapshot]) -> TypeSnapshot:
         replies=sum(row.replies for row in group),
         compute_hist=histogram.merged(row.compute_hist for row in group),
         wait_hist=histogram.merged(row.wait_hist for row in group),
+        batches=sum(row.batches for row in group),
+        governed=busiest(row.governed for row in group),
     )

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from gristmill.metrics import advice, histogram
+from gristmill.metrics import advice, batch_rows, histogram
 from gristmill.metrics.classes import COORD, OVERHEAD, TimeClass, total, unnamed
 from gristmill.metrics.ratios import GOLDEN, IDEAL, Verdict, quotient, verdict
 from gristmill.metrics.schema import Report, TypeRow, WorkerRow
@@ -53,6 +53,7 @@ def render(report: Report, width: int = _WIDTH) -> str:
         *_pop(report, width),
         *_workers(report, width),
         *_types(report, width),
+        *_batches(report, width),
         *_advice(report, width),
     ]
     return "\n".join(line.rstrip() for line in lines)
@@ -225,6 +226,14 @@ def _type_cells(row: TypeRow) -> tuple[str, ...]:
         "-" if wait is None else duration(wait),
         " / ".join(_need(row.grain_ns, coord, target) for target in (GOLDEN, IDEAL)),
     )
+
+
+def _batches(report: Report, width: int) -> list[str]:
+    rows = [row for row in report.types if row.batches][:_MAX_TYPES]
+    if not rows:
+        return []
+    lines = [(f"  {advice.label(row)}", *batch_rows.cells(row)) for row in rows]
+    return table([batch_rows.HEAD, *lines], batch_rows.ALIGNS, width)
 
 
 def _need(grain: float | None, coord: float | None, target: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gristmill.metrics import histogram
+from gristmill.metrics.governor import Governor
 from gristmill.metrics.snapshot import Coordination, TypeSnapshot
 
 
@@ -19,10 +20,10 @@ class TypeStats:
     counted once.
     """
 
-    __slots__ = ("actor", "answered", "ask_wait_ns", "bytes_in", "bytes_out", "compute_hist",
-                 "compute_ns", "cpu_ns", "cpu_wall_ns", "deser_ns", "dispatch_ns", "extra_items",
-                 "gc_ns", "message", "messages", "peer_ns", "recv_ns", "send_ns", "ser_ns",
-                 "stamped", "wait_hist")  # fmt: skip
+    __slots__ = ("actor", "answered", "ask_wait_ns", "batches", "bytes_in", "bytes_out",
+                 "compute_hist", "compute_ns", "cpu_ns", "cpu_wall_ns", "deser_ns", "dispatch_ns",
+                 "extra_items", "gc_ns", "governor", "message", "messages", "peer_ns", "recv_ns",
+                 "send_ns", "ser_ns", "stamped", "wait_hist")  # fmt: skip
 
     def __init__(self, actor: str, message: str, *, answered: bool = False) -> None:
         self.actor = actor
@@ -37,6 +38,10 @@ class TypeStats:
         self.compute_ns = self.deser_ns = self.dispatch_ns = self.ser_ns = 0
         self.send_ns = self.recv_ns = self.peer_ns = self.ask_wait_ns = self.gc_ns = 0
         self.bytes_in = self.bytes_out = 0
+        self.batches = 0
+        """Calls that took a list of messages."""
+        self.governor: Governor | None = None
+        """Who says how many messages these are."""
         self.cpu_ns = self.cpu_wall_ns = 0
         """CPU time, and time by the clock, of those handlers of which both were measured."""
         self.compute_hist = histogram.empty()
@@ -103,8 +108,15 @@ class TypeStats:
         self.bytes_in += bytes_in
         if count:
             self.compute_hist[histogram.bucket(compute_ns // count)] += count
-        for wait_ns in waits_ns:
-            self.wait_hist[histogram.bucket(wait_ns)] += 1
+        hist = self.wait_hist
+        for wait_ns in waits_ns:  # histogram.bucket, written out as in record
+            shift = wait_ns.bit_length() - 4
+            hist[(shift << 3) + (wait_ns >> shift) if shift > 0 else max(wait_ns, 0)] += 1
+
+    @property
+    def all_dispatch_ns(self) -> int:
+        """Time to find and call the handler, as if every message had been stamped."""
+        return self.dispatch_ns * self.messages // (self.stamped or 1)
 
     def snapshot(self) -> TypeSnapshot:
         """Give what was counted so far, as if every message had been stamped."""
@@ -135,6 +147,8 @@ class TypeStats:
             replies=all_ if self.answered else 0,
             compute_hist=_scaled(self.compute_hist, all_, known),
             wait_hist=_scaled(self.wait_hist, all_, known),
+            batches=self.batches,
+            governed=self.governor.snapshot() if self.governor is not None else None,
         )
 
 

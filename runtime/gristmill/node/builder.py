@@ -214,6 +214,10 @@ class NodeBuilder:
         """Bind each worker to a core of its own."""
         return self._with(pin_cpus=pin)
 
+    def governor(self, on: bool = True) -> NodeBuilder:
+        """Find the sizes of ``batch="auto"``; False: such handlers get one message a call."""
+        return self._with(governor=on)
+
     def preload(self, *modules: str) -> NodeBuilder:
         """Have the fork server import modules before it forks workers."""
         return self._with(preload=(*self._options.get("preload", ()), *modules))
@@ -294,7 +298,7 @@ class NodeBuilder:
         node = config.section(NodeConfig)
         said = _said(config, "node")
         options = dict(self._options)
-        for key in ("workers", "pin_cpus"):
+        for key in ("workers", "pin_cpus", "governor"):
             if key in said or key not in options:
                 options[key] = getattr(node, key)
         node_id = node.node_id if "node_id" in said or not self.node_id else self.node_id

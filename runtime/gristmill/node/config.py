@@ -27,6 +27,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
     """Where events are published."""
     pools: tuple[WatchPool, ...] = ()
     """Which pools of the tree are elastic, and how."""
+    governor: bool = True
+    """Whether the sizes of ``batch="auto"`` are found."""
     started_ns: int = 0
     """When the client began to start it, perf_counter ns: workers account from here on."""
     drain: float = 25.0

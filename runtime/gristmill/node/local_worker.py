@@ -182,7 +182,9 @@ class LocalWorker:
             if config.journal
             else None
         )
-        self.core = WorkerCore(self, self.meter, self._store, config.channels)
+        self.core = WorkerCore(
+            self, self.meter, self._store, config.channels, governs=config.governor
+        )
         for key in config.expected:
             self.core.lifecycle.expect(key)
 

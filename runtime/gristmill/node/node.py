@@ -68,6 +68,7 @@ class Node(RunningNode):
         supervisors: specs of supervisors and actors that the node starts with, in order.
         pools: which of the supervisors are elastic pools; see :meth:`NodeBuilder.pool`.
         boot_timeout: seconds until the node must be up.
+        governor: find the sizes of ``batch="auto"``; False: such handlers get one message a call.
         channels: the backends that carry events, ``[channel]``; in memory if None.
         in_process: run everything in this process, for debugging: handlers run in the thread of
             whoever waits for them, and a breakpoint in one works. No worker can be killed.
@@ -93,6 +94,7 @@ class Node(RunningNode):
         boot_timeout: float = 60.0,
         in_process: bool = False,
         channels: ChannelConfig | None = None,
+        governor: bool = True,
     ) -> None:
         if in_process and pin_cpus:
             raise UsageError("pin_cpus binds worker processes, and in_process=True has none")
@@ -101,6 +103,7 @@ class Node(RunningNode):
         self._journal = str(Path(journal).absolute()) if journal is not None else ""
         self._durability: Durability = durability
         self._pin_cpus = pin_cpus
+        self._governor = governor
         self._preload = tuple(preload)
         self._blas_threads = blas_threads
         self._boot_timeout = boot_timeout
@@ -148,6 +151,7 @@ class Node(RunningNode):
             journal=self._journal,
             durability=self._durability,
             channels=self._channel_config,
+            governor=self._governor,
             main=main_script() or "",
             preload=(*self._preload, *self._client_libraries()),
             pools=self._pools,

@@ -172,6 +172,7 @@ class SupervisorCore:
                 journal=config.journal,
                 durability=config.durability,
                 channels=config.channels,
+                governor=config.governor,
                 cpu=slot.cpu,
                 expected=tuple(slot.keys),
                 asked_ns=config.started_ns if first else self._shell.now_ns(),

@@ -9,8 +9,8 @@ from importlib.resources import files
 from typing import Final
 
 from gristmill.metg.curves import Measurement
-from gristmill.metrics import Report, encode, render
-from gristmill.metrics.advice import ranked
+from gristmill.metrics import Report, batch_rows, encode, render
+from gristmill.metrics.advice import label, ranked
 from gristmill.metrics.classes import COORD, total, unnamed
 from gristmill.metrics.gate import Limits, distrust
 from gristmill.metrics.ratios import verdict
@@ -18,7 +18,7 @@ from gristmill.metrics.text import VERDICTS
 from gristmill.metrics.units import duration, multiple
 from gristmill.reporting.charts import Chart, charts
 from gristmill.reporting.charts.types import COLOURS
-from gristmill.reporting.markup import Markup, element, join, table
+from gristmill.reporting.markup import Markup, Table, element, join, table
 
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -109,6 +109,11 @@ def _main(report: Report, drawn: Sequence[Chart]) -> Iterator[Markup]:
     if found:
         yield element("h2", "Advice")
         yield element("ol", *(element("li", entry.text) for entry in found))
+    batched = [row for row in report.types if row.batches]
+    if batched:
+        rows = [(label(row), *batch_rows.cells(row)) for row in batched]
+        yield element("h2", "Batches")
+        yield table(Table(("type", *batch_rows.HEAD[1:]), rows))
     yield element("h2", "Charts")
     yield element("div", *map(_figure, drawn), class_="charts")
     yield element("h2", "As text")

@@ -14,6 +14,7 @@ from gristmill.errors import ActorTypeError, UsageError
 from gristmill.importing import resolve
 from gristmill.transport.codec import Codec
 from gristmill.transport.control import ActorSpec
+from gristmill.worker.batch_plans import plans_of
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _split = msgspec.msgpack.Decoder(tuple[list[msgspec.Raw], dict[str, msgspec.Raw]]).decode
@@ -25,17 +26,19 @@ class Blueprint:
     Args:
         path: the import path of the class.
         codec: decodes arguments and messages.
+        governs: whether the sizes of batches are found that nobody has said.
 
     Raises:
         ActorTypeError: the path names no actor class here.
     """
 
-    def __init__(self, path: str, codec: Codec) -> None:
+    def __init__(self, path: str, codec: Codec, *, governs: bool = True) -> None:
         kind = resolve(path)
         if not (isinstance(kind, type) and issubclass(kind, Actor)):
             raise ActorTypeError(f"{path} is no actor; subclass gristmill.Actor")
         self.kind = kind
         self.handlers = kind.__protocol__.handlers
+        self.plans = plans_of(self.handlers, governs=governs)
         self.decode = codec.decoder(kind.__protocol__.messages).decode
         self._codec = codec
         self._signature = inspect.signature(kind)

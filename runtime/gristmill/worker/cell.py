@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -75,11 +75,12 @@ class State(IntEnum):
 
 
 _ANY_MAILBOX = Mailbox()
+_NO_PLANS: Mapping[bytes, Any] = {}
 _CONTAINERS: dict[str, Callable[[], Any]] = {
     "acknowledged": dict, "attempts": dict, "blocked": deque,
     "deferred": dict, "effects": list, "failures": FailureHistory, "handlers": dict,
-    "marks": dict, "owed": dict, "postponed": list, "queue": deque, "stats": dict, "timers": set,
-    "watchers": list,
+    "in_hand": list, "marks": dict, "owed": dict, "postponed": list, "queue": deque,
+    "stats": dict, "timers": set, "watchers": list,
 }  # fmt: skip
 
 
@@ -89,9 +90,9 @@ class Cell:
     __slots__ = (
         "acknowledged", "actor", "asked_ns", "attempts", "awaited", "blocked", "busy", "context",
         "credit_lot", "current", "decode", "deferred", "durable", "effects", "failures",
-        "given_up", "handlers", "history", "incarnation", "inserted", "key", "label", "mailbox",
-        "marks", "owed", "path", "postponed", "queue", "scheduled", "spec", "state", "stats",
-        "stop_reason", "task", "timers", "watchers",
+        "given_up", "handlers", "history", "in_hand", "incarnation", "inserted", "key", "label",
+        "mailbox", "marks", "owed", "path", "plans", "postponed", "queue", "scheduled", "spec",
+        "state", "stats", "stop_reason", "task", "timers", "watchers",
     )  # fmt: skip
 
     handlers: dict[type[Message], Handler]
@@ -99,6 +100,8 @@ class Cell:
     queue: deque[Entry]
     postponed: list[Entry]
     """Messages that wait for the actor to want them."""
+    in_hand: list[Entry]
+    """The messages of the batch in hand; then there is no current one."""
     deferred: dict[tuple[int, int], Entry]
     """Requests whose handlers have finished and whose replies are still to come."""
     owed: dict[int, int]
@@ -132,6 +135,8 @@ class Cell:
         self.actor: Actor | None = None
         self.context: Context | None = None
         self.decode: Any = None
+        self.plans: Mapping[bytes, Any] = _NO_PLANS
+        """How messages are batched, by the head of their bodies; empty if none is."""
         self.inserted = 0
         """Entries that the handler in progress has put in front of the mailbox."""
         self.scheduled = False

@@ -25,6 +25,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, array_like=True):
     """The core to run on, or -1."""
     channels: ChannelConfig
     """Where events are published."""
+    governor: bool
+    """Whether the sizes of ``batch="auto"`` are found; else they are 1."""
     expected: tuple[int, ...]
     """Actors that are going to be started here: what comes for them is held."""
     asked_ns: int

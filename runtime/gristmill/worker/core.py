@@ -44,6 +44,7 @@ from gristmill.transport.envelope import (
 )
 from gristmill.worker import counters
 from gristmill.worker.activity import Activity
+from gristmill.worker.batching import Batching
 from gristmill.worker.bonds import Bonds
 from gristmill.worker.breakers import SharedBreakers
 from gristmill.worker.cancelling import Cancelling
@@ -54,6 +55,7 @@ from gristmill.worker.handling import Handling
 from gristmill.worker.inspecting import Inspecting
 from gristmill.worker.keyed import Keyed
 from gristmill.worker.lifecycle import Lifecycle
+from gristmill.worker.parking import Parking
 from gristmill.worker.records import Records
 from gristmill.worker.sending import Sending
 from gristmill.worker.shell import Shell
@@ -87,8 +89,12 @@ class WorkerCore:
         store: JournalStore | None = None,
         channels: ChannelConfig = _IN_MEMORY,
         activity: Activity | None = None,
+        *,
+        governs: bool = True,
     ) -> None:
         self.shell = shell
+        self.governs = governs
+        """Whether the sizes of batches are found here where nobody has said them."""
         self.meter = meter
         self.counters = shell.counters
         self._wires = shell.wires
@@ -107,6 +113,8 @@ class WorkerCore:
         self.cycles = Cycles(self)
         self.starving = Starving(self)
         self.handling = Handling(self, meter, activity or Activity())
+        self.batching = Batching(self, meter)
+        self.parking = Parking(self, meter)
         self.records = Records(self, store, channels)
         self.channels = ChannelManager.from_config(channels, self.sending, self.records)
         self.ready: deque[Cell] = deque()
@@ -144,7 +152,7 @@ class WorkerCore:
             try:
                 self._wires.received(header[1], header[2], header[3], header[6])
             except (TypeError, ValueError) as error:  # a field of the header has a wrong type
-                self._malformed(None, error, is_message=False)
+                self.malformed(None, error, is_message=False)
                 return []
         return envelopes
 
@@ -171,7 +179,8 @@ class WorkerCore:
                 else:
                     self._on_other(envelope, envelopes[0], arrived)
             except (ValueError, IndexError, TypeError, msgspec.MsgspecError) as error:
-                self._malformed(None, error, is_message=bool(envelope) and envelope[0] in MESSAGES)
+                message = bool(envelope) and envelope[0] in MESSAGES
+                self.malformed(None, error, is_message=message)
 
     def _on_other(self, envelope: Envelope, header: Envelope, arrived: int) -> None:
         kind = envelope[0]
@@ -263,6 +272,8 @@ class WorkerCore:
 
     def turn(self) -> None:
         """Handle what the mailboxes hold, and send what comes of it."""
+        if self.parking.parked:
+            self.parking.review()
         ready = self.ready
         began = self._flushed_at = self.meter.last
         while ready:
@@ -277,6 +288,9 @@ class WorkerCore:
 
     def _burst(self, cell: Cell) -> None:
         """Let an actor handle messages until it is time for another one."""
+        if cell.plans:
+            self.batching.burst(cell)
+            return
         handling = self.handling
         budget = _BURST
         handling.begin_burst(cell)
@@ -285,13 +299,20 @@ class WorkerCore:
             try:
                 budget -= handling.handle_some(cell, budget, due)
             except (TypeError, ValueError) as error:  # a field of the envelope has a wrong type
-                self._malformed(cell, error)
+                self.malformed(cell, error)
             if self.meter.clock() > due:
                 self._flush()
                 break
         if cell.acknowledged:
             self.sending.acknowledge(cell)
         handling.end_burst()
+
+    def flush_if_due(self) -> bool:
+        """Send what there is between two calls, if it has waited; give whether it had."""
+        due = self.meter.clock() > self._flushed_at + self._flush_after
+        if due:
+            self._flush()
+        return due
 
     def _flush(self) -> None:
         """Send what there is before the turn is over."""
@@ -301,8 +322,12 @@ class WorkerCore:
         cost = (self._flushed_at - began) * _FLUSH_SHARE
         self._flush_after = min(max(_FLUSH_AFTER_NS, cost), _TURN_NS)
 
-    def admit(self, cell: Cell, entry: Entry) -> bool:
-        """Do what an entry wants that is no ordinary message; give whether it is to be handled."""
+    def admit(self, cell: Cell, entry: Entry, in_hand: int = 0) -> bool:
+        """Do what an entry wants that is no ordinary message; give whether it is to be handled.
+
+        ``in_hand``: the number of the last at-least-once message of its sender that is about to be
+        handled with it.
+        """
         if entry.kind < 0:
             if entry.kind == STOP:
                 self.lifecycle.end(cell, cell.stop_reason or Normal())
@@ -319,18 +344,20 @@ class WorkerCore:
             reason = "expired: its asker no longer waits"
             self.failures.dead_letter(cell, "", entry.body, reason)
             return False
-        return entry.kind != TELL or not entry.number or self._is_next(cell, entry)
+        return entry.kind != TELL or not entry.number or self._is_next(cell, entry, in_hand)
 
-    def _malformed(self, cell: Cell | None, error: Exception, *, is_message: bool = True) -> None:
+    def malformed(self, cell: Cell | None, error: Exception, *, is_message: bool = True) -> None:
+        """A field of an envelope has a wrong type: record it."""
         self.meter.switch(_DISPATCH)
         bury = self.failures.dead_letter if is_message else self.failures.bury
         bury(cell, "", b"", f"malformed envelope: {error!r}")
 
-    def _is_next(self, cell: Cell, entry: Entry) -> bool:
+    def _is_next(self, cell: Cell, entry: Entry, in_hand: int) -> bool:
         """Tell whether an at-least-once message is new; a durable actor knows by its marks."""
-        done = cell.marks.get(self.sending.directory.process_name(entry.source), 0)
+        done = in_hand or cell.marks.get(self.sending.directory.process_name(entry.source), 0)
         if entry.number <= done:
-            cell.acknowledged[entry.source] = done
+            if not in_hand:
+                cell.acknowledged[entry.source] = done
             self.counters[counters.DUPLICATE] += 1
             return False
         if done and entry.number > done + 1:

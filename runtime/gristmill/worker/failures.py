@@ -71,7 +71,7 @@ class Failures:
         cell.deferred.pop((entry.source, entry.number), None)
         if core.cancelling.settles(cell, entry, error) or self._refused(cell, entry, error):
             if persisted:
-                self._undo(cell, message, error)
+                self.undo(cell, type(message).__qualname__, error)
             return
         if persisted and isinstance(error, Postponed):
             error = UsageError(
@@ -83,10 +83,30 @@ class Failures:
             if error.retry and cell.context is not None:
                 cell.context.retry_postponed()
             return
+        self.crashed(cell, [entry], type(message).__qualname__, error, persisted=persisted)
+
+    def crashed(
+        self,
+        cell: Cell,
+        entries: list[Entry],
+        name: str,
+        error: BaseException,
+        *,
+        persisted: bool,
+    ) -> None:
+        """A handler has failed: each message in hand is answered for, or comes again.
+
+        Args:
+            cell: the actor.
+            entries: what was in hand.
+            name: the messages' type.
+            error: what the handler raised.
+            persisted: the handler had changed the actor's state by events, which are lost.
+        """
+        core = self._core
         verdict = self._judge(cell, error, persisted=persisted)
         resumes = verdict is not None and verdict.directive is Directive.RESUME
         data = ErrorData.of(error)
-        name = type(message).__qualname__
         how = "failed" if resumes else "crashed"
         text = f"{cell.label} {how} while handling {name}: {data}"
         shell = core.shell
@@ -94,14 +114,15 @@ class Failures:
         crash = ActorCrashed(text, data, site)
         level = logging.WARNING if resumes else logging.ERROR
         _log.log(level, "%s", crash, extra={"actor": cell.label})
-        if entry.kind == ASK:
-            self.answer(entry, crash)
-        if entry.kind == RECORD:
-            core.records.failed(entry, error, str(data))
-        elif not self._redeliver(cell, entry, data):
-            self.dead_letter(cell, name, entry.body, f"crash: {data}", data, told=True)
-            if entry.kind == TELL:
-                core.sending.release(cell, entry)
+        for entry in reversed(entries):  # what comes again is put in front
+            if entry.kind == ASK:
+                self.answer(entry, crash)
+            if entry.kind == RECORD:
+                core.records.failed(entry, error, str(data))
+            elif not self._redeliver(cell, entry, data):
+                self.dead_letter(cell, name, entry.body, f"crash: {data}", data, told=True)
+                if entry.kind == TELL:
+                    core.sending.release(cell, entry)
         if not resumes:
             core.lifecycle.end(cell, Crash(data), verdict)
 
@@ -118,9 +139,9 @@ class Failures:
         self._core.sending.release(cell, entry)
         return True
 
-    def _undo(self, cell: Cell, message: Message, error: BaseException) -> None:
+    def undo(self, cell: Cell, name: str, error: BaseException) -> None:
         """Have an actor start again from its journal: it has applied events that never were."""
-        kind = (cell.type_name, type(message).__qualname__)
+        kind = (cell.type_name, name)
         if kind not in self._undone:
             self._undone.add(kind)
             _log.warning(

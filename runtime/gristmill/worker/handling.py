@@ -231,7 +231,7 @@ class Handling:
         self.sampling.adapt(self._meter.transitions, handled, self._meter.probe_ns, elapsed)
 
     def _count(self, cell: Cell, message: type[Message], handled: int) -> None:
-        (cell.stats.get(message) or self._stats_of(cell, message)).messages += handled
+        (cell.stats.get(message) or self.stats_of(cell, message)).messages += handled
 
     def _handle_stamped(self, cell: Cell, entry: Entry) -> None:
         """The stamps are written out, see :class:`Meter`."""
@@ -287,7 +287,7 @@ class Handling:
                 meter.current = _DISPATCH
             ser = classes[_SER] - told
             self._finish(cell, entry)
-            stats = cell.stats.get(type(message)) or self._stats_of(cell, type(message))
+            stats = cell.stats.get(type(message)) or self.stats_of(cell, type(message))
             wait = begin - entry.arrived
             stats.record(compute, deser, dispatch, ser, len(entry.body), wait)
             stats.bytes_out += self._replied
@@ -335,24 +335,45 @@ class Handling:
         ``spent``: ns computed, decoded and dispatched so far, and when it was begun; None if the
         message is not stamped.
         """
+        work = self.suspend(cell, handler, suspended, 1)
+        rest = self._rest(cell, entry, handler, message, work, spent)
+        self.go_on(cell, suspended, rest, 1, partial(self._check_begun, cell, entry, message))
+
+    def suspend(self, cell: Cell, handler: Handler, suspended: Suspended, messages: int) -> metered:
+        """A handler waits, and its actor takes nothing else meanwhile; give what is to await."""
         self._meter.switch(_DISPATCH)
         self.waiting += 1
-        self._under_way += 1
-        self._counters[_IN_HAND] += 1
+        self._under_way += messages
+        self._counters[_IN_HAND] += messages
         cell.busy = True
         if cell.spec is not None and cell.spec.time_limit:
             self._cells[WAITING] = self._meter.last
-        work = self.metered(cell, suspended, handler)
-        task = suspended.go_on(self._rest(cell, entry, handler, message, work, spent))
-        task.add_done_callback(partial(self._no_longer_waiting, cell, entry, message))
+        return self.metered(cell, suspended, handler)
+
+    def go_on(
+        self,
+        cell: Cell,
+        suspended: Suspended,
+        rest: Coroutine[Any, Any, None],
+        messages: int,
+        then: Callable[[asyncio.Task[None]], None] | None = None,
+    ) -> None:
+        """Let a suspended handler of so many messages go on as a task: ``rest`` awaits it."""
+
+        def no_longer_waiting(task: asyncio.Task[None]) -> None:
+            self.waiting -= 1
+            self._under_way -= messages
+            self._counters[_IN_HAND] -= messages
+            if then is not None:
+                then(task)
+
+        task = suspended.go_on(rest)
+        task.add_done_callback(no_longer_waiting)
         cell.task = task
 
-    def _no_longer_waiting(
+    def _check_begun(
         self, cell: Cell, entry: Entry, message: Message, task: asyncio.Task[None]
     ) -> None:
-        self.waiting -= 1
-        self._under_way -= 1
-        self._counters[_IN_HAND] -= 1
         if cell.task is task and cell.given_up is entry:
             # it was cancelled in the round of the loop in which it began
             self._core.failures.failed(cell, entry, message, asyncio.CancelledError())
@@ -388,7 +409,7 @@ class Handling:
                 self._meter.switch(_DISPATCH)
                 ser = self._meter.last - returned
                 self._finish(cell, entry)
-                stats = cell.stats.get(type(message)) or self._stats_of(cell, type(message))
+                stats = cell.stats.get(type(message)) or self.stats_of(cell, type(message))
                 if spent is None:
                     stats.messages += 1
                 else:
@@ -399,12 +420,16 @@ class Handling:
                     stats.bytes_out += self._replied
                 stats.ask_wait_ns += cell.asked_ns
         finally:
-            cell.asked_ns = 0
-            self._cells[WAITING] = 0
-            if cell.task is task:
-                self._free(cell)
-            self._core.sending.acknowledge(cell)
-            self._shell.request_turn()
+            self.resumed(cell, task)
+
+    def resumed(self, cell: Cell, task: asyncio.Task[Any] | None) -> None:
+        """A handler that waited has ended: its actor takes messages again."""
+        cell.asked_ns = 0
+        self._cells[WAITING] = 0
+        if cell.task is task:
+            self._free(cell)
+        self._core.sending.acknowledge(cell)
+        self._shell.request_turn()
 
     def metered(
         self, cell: Cell, work: Coroutine[Any, Any, Any] | Suspended, handler: Handler | None = None
@@ -417,7 +442,7 @@ class Handling:
 
     def _enter(self, cell: Cell, handler: Handler | None) -> None:
         self._core.sending.origin = cell
-        entry = cell.current
+        entry = cell.in_hand[-1] if cell.plans and cell.in_hand else cell.current
         journaled = entry is not None and entry.kind == TELL and entry.number
         if journaled or handler is not self._in_hand:
             self._show(handler, entry)
@@ -490,6 +515,53 @@ class Handling:
         if self._meter.paused:
             self._meter.resume(_DISPATCH)
 
+    # --- for batches ---
+
+    def start(self, cell: Cell, handler: Handler, messages: list[Message], entry: Entry) -> Any:  # noqa: ANN401 - what the handler returns
+        """Call a batch handler; give what it returns, or a :class:`Suspended` if it waits.
+
+        ``entry`` stands for all of its messages where one has to.
+        """
+        if handler is not self._in_hand:
+            self._show(handler, entry)
+        self._counters[_IN_HAND] = self._under_way + len(messages)
+        if handler.wants_context:
+            value = handler.function(cell.actor, messages, cell.context)
+        else:
+            value = handler.function(cell.actor, messages)
+        if handler.is_async:
+            value = self._begin(value)
+        self._counters[_IN_HAND] = self._under_way + 1
+        return value
+
+    @property
+    def stamps_next(self) -> bool:
+        """Whether the next call of a handler is stamped."""
+        return not self._unstamped
+
+    def count_call(self, messages: int, stamps: int | None) -> None:
+        """Count a call for the sampling; ``stamps``: how many it took, None if it was not."""
+        if stamps is None:
+            self._unstamped = max(0, self._unstamped - messages)
+            return
+        if self.sampling.n > 1:
+            self._unstamped = self.sampling.gap(stamps, messages)
+            if self._unstamped:
+                self._meter.pause()
+        self._until_adapted -= messages
+        if self._until_adapted <= 0:
+            self.adapt()
+
+    def share(self, compute: int, deser: int, dispatch: int, ser: int, collected: int) -> None:
+        """Let a stamped call, in ns, speak for those that are not stamped."""
+        if self.sampling.n > 1:
+            shares = self._meter.shares
+            shares[_COMPUTE] += compute
+            shares[_DESER] += deser
+            shares[_DISPATCH] += dispatch
+            shares[_SER] += ser
+            shares[_GC_USER] += collected
+
     # --- when it has finished ---
 
     def _answer(
@@ -523,7 +595,8 @@ class Handling:
         if cell.stop_reason is not None and cell.state is _RUNNING:
             core.lifecycle.end(cell, cell.stop_reason)
 
-    def _stats_of(self, cell: Cell, message: type[Message]) -> TypeStats:
+    def stats_of(self, cell: Cell, message: type[Message]) -> TypeStats:
+        """Find what is counted of a message's type at its actor's."""
         name = (cell.type_name, message.__qualname__)
         stats = self.stats.get(name)
         if stats is None:

@@ -119,12 +119,31 @@ class CellHost:
 
     def sender_ref(self) -> AnyRef | None:
         """Give the actor that sent the message in hand."""
+        self._refuse_in_batch("ctx.sender", "; ctx.senders has one for each message")
         entry = self._cell.current
-        if entry is None or not entry.sender:
+        return self._sender_of(entry) if entry is not None else None
+
+    def sender_refs(self) -> list[AnyRef | None]:
+        """Give who sent each message of the batch in hand."""
+        cell = self._cell
+        if cell.current is not None:
+            return [self._sender_of(cell.current)]
+        return [self._sender_of(entry) for entry in cell.in_hand]
+
+    def _sender_of(self, entry: Entry) -> AnyRef | None:
+        if not entry.sender:
             return None
         sending = self._core.sending
         sender = entry.sender[0][0] if isinstance(entry.sender, list) else entry.sender
         return Ref(sending.directory.address_of(sender, entry.source), sending)
+
+    def _refuse_in_batch(self, what: str, instead: str) -> None:
+        """Refuse what is about one message while there are several in hand."""
+        if self._cell.plans and self._cell.in_hand:
+            raise UsageError(
+                f"{self._cell.label}: {what} is about one message, and a batch handler has "
+                f"several in hand{instead}"
+            )
 
     def lookup(self, name: str) -> AnyRef | None:
         """Find an actor by its name."""
@@ -272,6 +291,7 @@ class CellHost:
     def postpone(self) -> NoReturn:
         """Lay the message in hand aside."""
         cell = self._cell
+        self._refuse_in_batch("ctx.postpone()", "; leave batch=... out of @handles")
         entry = cell.current
         capacity = cell.spec.mailbox.capacity if cell.spec is not None else 0
         if entry is None:
@@ -300,6 +320,7 @@ class CellHost:
 
     def defer(self) -> Reply[Any]:
         """Give what answers the request in hand later."""
+        self._refuse_in_batch("ctx.defer_reply()", "; leave batch=... out of @handles")
         entry = self._cell.current
         if entry is None or entry.kind != ASK:
             raise UsageError("there is no request in hand whose reply could be deferred")

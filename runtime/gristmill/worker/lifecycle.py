@@ -161,7 +161,7 @@ class Lifecycle:
     def _construct(self, cell: Cell, spec: c.ActorSpec) -> Any:  # noqa: ANN401 - None or awaitable
         blueprint = self._blueprints.get(spec.type)
         if blueprint is None:
-            blueprint = Blueprint(spec.type, self._core.codec)
+            blueprint = Blueprint(spec.type, self._core.codec, governs=self._core.governs)
             self._blueprints[spec.type] = blueprint
         positional, keywords = blueprint.arguments(spec.args)
         cell.spec = blueprint.lean(spec)
@@ -179,6 +179,7 @@ class Lifecycle:
         )
         cell.actor = kind(*positional, **keywords)
         cell.handlers = blueprint.handlers
+        cell.plans = blueprint.plans
         cell.decode = blueprint.decode
         if spec.idle:
             self._core.keyed.started(cell)
@@ -300,6 +301,9 @@ class Lifecycle:
         self._tell_waiting_askers(cell, reason)
         if cell.current is not None and cell.task is not None:  # its handler will not finish
             self._core.failures.interrupted(cell, cell.current, reason)
+        if cell.plans and cell.task is not None:
+            for entry in reversed(cell.in_hand):
+                self._core.failures.interrupted(cell, entry, reason)
         self._core.inspecting.ended(cell, reason)
         self._discard(cell)
         self._core.bonds.ended(cell, reason)
@@ -309,6 +313,8 @@ class Lifecycle:
         waiting = list(cell.deferred.values())
         if cell.current is not None and cell.current.kind == ASK:
             waiting.append(cell.current)
+        if cell.plans:
+            waiting += [entry for entry in cell.in_hand if entry.kind == ASK]
         text = f"{cell.label} ended before it answered: {describe(reason)}"
         crash = ActorCrashed(text, reason.error) if isinstance(reason, Crash) else None
         for entry in waiting:
@@ -347,6 +353,8 @@ class Lifecycle:
         cell.history = None
         cell.context = None
         cell.current = None
+        if cell.plans:
+            cell.in_hand = []
         cell.effects = []
         cell.busy = False
         cell.deferred.clear()

@@ -27,6 +27,7 @@ from gristmill.metrics import (
     TimeClass,
     WorkerSnapshot,
     attributed,
+    histogram,
     split,
 )
 from gristmill.metrics.wires import Wires
@@ -45,6 +46,7 @@ from gristmill.worker import counters
 from gristmill.worker.activity import Activity
 from gristmill.worker.config import WorkerConfig
 from gristmill.worker.core import WorkerCore
+from gristmill.worker.lone_turns import LoneTurns
 from gristmill.worker.output import WorkerOutput
 from gristmill.worker.traces import ACTIVITY, STACKS, WIRES, write_stacks
 
@@ -127,7 +129,10 @@ class WorkerProcess:
             if config.journal
             else None
         )
-        self.core = WorkerCore(self, self.meter, self._store, config.channels, activity)
+        self.core = WorkerCore(
+            self, self.meter, self._store, config.channels, activity, governs=config.governor
+        )
+        self.lone_turns = LoneTurns(self.meter, self.core.counters)
         for key in config.expected:
             self.core.lifecycle.expect(key)
         self._output = WorkerOutput(config.name, self._speaker, activity.keep)
@@ -184,11 +189,14 @@ class WorkerProcess:
         while frame is not None and len(frame) <= _SMALL_FRAME and meter.last < until:
             meter.switch(_DISPATCH)
             core.on_lone_frame(frame)
-            if core.handling.waiting or self._turn_requested or self._exiting:
+            elsewhere = core.handling.waiting or core.parking.parked
+            if elsewhere or self._turn_requested or self._exiting:
                 meter.switch(_RECV)
                 return self.plane.receive()
             meter.switch(_IDLE)
+            self.lone_turns.sleep()
             frame = self.plane.receive_within(_SOON, expected=True)
+            self.lone_turns.wake()
         meter.switch(_RECV)
         return frame
 
@@ -368,6 +376,7 @@ class WorkerProcess:
             types=tuple(stats.snapshot() for stats in self.core.handling.stats.values()),
             sent=self.core.sending.sent.snapshot(),
             sample_n=self.core.handling.sampling.n,
+            lone_hist=histogram.sparse(self.lone_turns.hist),
         )
         self.control(Metrics(attributed(snapshot)))
 
@@ -397,9 +406,11 @@ class MeteredSelector(selectors.DefaultSelector):
             return super().select(timeout)
         process = self._process
         process.meter.switch(process.idle_class())
+        process.lone_turns.sleep()
         process.write_page()
         ready = super().select(timeout)
         process.meter.switch(_POLL)
+        process.lone_turns.wake()
         return ready
 
 
