@@ -9,7 +9,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
-from gristmill.behaviours.context import Timer
+from gristmill.behaviours.actor_host import Timer
 from gristmill.durability import open_store
 from gristmill.metrics import Meter, TimeClass, WorkerSnapshot, attributed
 from gristmill.metrics.classes import NAMES as CLASS_NAMES

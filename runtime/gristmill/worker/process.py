@@ -17,7 +17,7 @@ from typing import Any
 
 import zmq
 
-from gristmill.behaviours.context import Timer
+from gristmill.behaviours.actor_host import Timer
 from gristmill.durability import JournalError, open_store
 from gristmill.errors import ErrorData
 from gristmill.metrics import (
