@@ -26,7 +26,7 @@ from gristmill import (
     Request,
     handles,
 )
-from gristmill.behaviours.context import Timer
+from gristmill.behaviours.actor_host import Timer
 from gristmill.supervision import ExitReason, describe
 
 GATE_LIMIT = 20.0

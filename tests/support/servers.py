@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gristmill import DEFERRED, Command, Context, GenServer, Mailbox, Ref, Request, handles
-from gristmill.behaviours.context import AwaitedReply, Deferred
+from gristmill.behaviours.actor_host import AwaitedReply
+from gristmill.behaviours.context import Deferred
 from gristmill.deferred import Reply
 from gristmill.errors import AskTimeoutError, ErrorData
 from gristmill.supervision import Crash, ExitReason, Shutdown, describe

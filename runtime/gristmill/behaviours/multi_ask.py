@@ -11,7 +11,8 @@ from gristmill.multi_reply import MultiReply
 from gristmill.ref import AnyRef
 
 if TYPE_CHECKING:
-    from gristmill.behaviours.context import AwaitedReply, Context
+    from gristmill.behaviours.actor_host import AwaitedReply
+    from gristmill.behaviours.context import Context
 
 R = TypeVar("R")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from gristmill.behaviours.context import Context, Timer
+from gristmill.behaviours.actor_host import Timer
+from gristmill.behaviours.context import Context
 from gristmill.messages import Command, Event
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from random import Random, SystemRandom
 from typing import NamedTuple
 
-from gristmill.behaviours.context import Timer
+from gristmill.behaviours.actor_host import Timer
 from gristmill.death import Likelihood
 from gristmill.errors import ErrorData
 from gristmill.metrics import Calibration, TimeClass, WorkerSnapshot, calibrate

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
-from gristmill.behaviours.context import Timer
+from gristmill.behaviours.actor_host import Timer
 from gristmill.durability import open_store
-from gristmill.metrics import Meter, TimeClass, WorkerSnapshot, attributed
+from gristmill.metrics import Meter, TimeClass
 from gristmill.metrics.classes import NAMES as CLASS_NAMES
 from gristmill.metrics.wires import Wires
 from gristmill.transport import control as c
@@ -19,6 +18,7 @@ from gristmill.transport.envelope import NOTICE, count_messages, pack, pack_fram
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.outbound import Outbound
 from gristmill.worker import counters
+from gristmill.worker.accounting import account
 from gristmill.worker.config import WorkerConfig
 from gristmill.worker.core import WorkerCore
 
@@ -301,21 +301,9 @@ class LocalWorker:
 
     def report_metrics(self) -> None:
         """Send the accounting so far to the supervisor."""
-        meter = self.meter
-        snapshot = WorkerSnapshot(
-            id=self.name,
-            pid=os.getpid(),
-            kind="worker",
-            wall_ns=self._world.now_ns() - meter.start,
-            cpu_ns=self.busy_ns(),
-            classes=meter.read(),
-            transitions=meter.transitions,
-            probe_ns=meter.transitions * (self._world.calibration.probe_ns or 0),
-            messages=self.core.counters[counters.HANDLED],
-            types=tuple(stats.snapshot() for stats in self.core.handling.stats.values()),
-            sent=self.core.sending.sent.snapshot(),
-        )
-        self.control(c.Metrics(attributed(snapshot)))
+        cpu_ns, probe_ns = self.busy_ns(), self._world.calibration.probe_ns or 0
+        told = account(self.core, self.meter, name=self.name, cpu_ns=cpu_ns, probe_ns=probe_ns)
+        self.control(told)
 
     def counted(self) -> dict[str, int]:
         """Give the delivery counters by name."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, NoReturn
 
-from gristmill.behaviours.context import Timer
+from gristmill.behaviours.actor_host import Timer
 from gristmill.messages import tag_of
 from gristmill.node.local_worker import LocalWorker, LoopbackPlane
 from gristmill.testing.faults import InjectedCrash, Point

@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import NoReturn, TypeVar, cast
 
-from gristmill.behaviours.context import Timer
+from gristmill.behaviours.actor_host import Timer
 from gristmill.errors import GristmillError, UsageError
 from gristmill.messages import Request
 from gristmill.metrics import Calibration

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn, TypeVar
 
-from gristmill.behaviours.context import Timer
+from gristmill.behaviours.actor_host import Timer
 from gristmill.testing.determinism import NondeterminismError
 
 T = TypeVar("T")

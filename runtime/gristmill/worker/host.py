@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import numpy.typing as npt
 
+from gristmill.behaviours.actor_host import AwaitedReply, Timer
 from gristmill.behaviours.children import Child
-from gristmill.behaviours.context import AwaitedReply, Postponed, Timer, check_delay
+from gristmill.behaviours.context import Postponed, check_delay
 from gristmill.behaviours.facet_set import FacetSet
 from gristmill.behaviours.links import MonitorRef
 from gristmill.channels.contract import Listen

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from gristmill.behaviours.context import Timer
+from gristmill.behaviours.actor_host import Timer
 from gristmill.metrics import Meter
 from gristmill.worker.batch_plans import BatchPlan, plan_of
 from gristmill.worker.cell import Cell, State

@@ -17,23 +17,13 @@ from typing import Any
 
 import zmq
 
-from gristmill.behaviours.context import Timer
+from gristmill.behaviours.actor_host import Timer
 from gristmill.durability import JournalError, open_store
 from gristmill.errors import ErrorData
-from gristmill.metrics import (
-    Calibration,
-    CounterPage,
-    Meter,
-    TimeClass,
-    WorkerSnapshot,
-    attributed,
-    histogram,
-    split,
-)
+from gristmill.metrics import Calibration, CounterPage, Meter, TimeClass
 from gristmill.metrics.wires import Wires
 from gristmill.transport.control import (
     ControlMessage,
-    Metrics,
     PeerInfo,
     WorkerFailed,
     WorkerReady,
@@ -43,10 +33,10 @@ from gristmill.transport.data import DataPlane, NoticeSender
 from gristmill.transport.envelope import NOTICE, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.worker import counters
+from gristmill.worker.accounting import Accounting
 from gristmill.worker.activity import Activity
 from gristmill.worker.config import WorkerConfig
 from gristmill.worker.core import WorkerCore
-from gristmill.worker.lone_turns import LoneTurns
 from gristmill.worker.output import WorkerOutput
 from gristmill.worker.traces import ACTIVITY, STACKS, WIRES, write_stacks
 
@@ -75,7 +65,6 @@ _GRACE = 0.005
 """Seconds in which what the kernel still has of a dead process reaches the pipe."""
 _PIPE_FRAMES = 10_000
 """Frames to look at for those of a dead process: more than wait in the pipe."""
-_PAGE_EVERY_NS = 20_000_000
 _METRICS_EVERY = 1.0
 
 _log = logging.getLogger("gristmill.worker")
@@ -97,13 +86,11 @@ class WorkerProcess:
         self.meter = Meter(start_ns=config.asked_ns, probe_ns=calibration.probe_ns or 0)
         self.pid = os.getpid()
         page = page_path(config)
-        self._page = CounterPage.create(page, counters.NAMES)
-        self.counters: counters.Cells = self._page.counters
+        counted = CounterPage.create(page, counters.NAMES)
+        self.counters: counters.Cells = counted.counters
         self.wires = Wires(page.with_suffix(WIRES))
         activity = Activity.create(page.with_suffix(ACTIVITY))
         self._stacks = write_stacks(page.with_suffix(STACKS))
-        self._page_at = 0
-        self._cpu_start = 0
         self._turn_requested = False
         self._retrying = False
         self._exiting = False
@@ -132,7 +119,8 @@ class WorkerProcess:
         self.core = WorkerCore(
             self, self.meter, self._store, config.channels, activity, governs=config.governor
         )
-        self.lone_turns = LoneTurns(self.meter, self.core.counters)
+        self.accounting = Accounting(config.name, counted, self.meter, self.core, self.control)
+        self.lone_turns = self.accounting.lone_turns
         for key in config.expected:
             self.core.lifecycle.expect(key)
         self._output = WorkerOutput(config.name, self._speaker, activity.keep)
@@ -152,7 +140,7 @@ class WorkerProcess:
         self.loop.call_soon(self._drain)
         self.loop.call_later(_METRICS_EVERY, self._report_regularly)
         peer = PeerInfo(self.address, self.incarnation, self.plane.endpoint, self.name)
-        self._cpu_start = time.process_time_ns()
+        self.accounting.begin()
         self.meter.switch(_POLL)
         self.control(WorkerReady(peer, self.pid))
         try:
@@ -226,7 +214,7 @@ class WorkerProcess:
         self.flush()
         self.core.records.close()
         self.flush()
-        self.write_page()
+        self.accounting.write()
         self.report_metrics()
         self._control.close()
         self.plane.close()
@@ -320,8 +308,7 @@ class WorkerProcess:
         if again and not self._retrying:
             self._retrying = True
             self.loop.call_later(_RETRY_SECONDS, self._retry)
-        if meter.last - self._page_at > _PAGE_EVERY_NS:
-            self.write_page()
+        self.accounting.write_if_due()
         meter.enter(previous)
 
     def _retry(self) -> None:
@@ -342,55 +329,16 @@ class WorkerProcess:
             return _IO_WAIT
         return _IDLE
 
-    def write_page(self) -> None:
-        """Publish times where they outlive this process, as the counters always are."""
-        meter = self.meter
-        self._page_at = meter.last
-        self._page.write(
-            (
-                *split(meter.classes, meter.shares),
-                meter.current,
-                meter.last,
-                meter.start,
-                meter.transitions,
-                meter.transitions * meter.probe_ns,
-                time.process_time_ns() - self._cpu_start,
-                self.core.counters[counters.HANDLED],
-            )
-        )
-
     def report_metrics(self) -> None:
         """Send the accounting so far to the supervisor process."""
-        meter = self.meter
-        classes = meter.read()
-        snapshot = WorkerSnapshot(
-            id=self.name,
-            pid=self.pid,
-            kind="worker",
-            wall_ns=time.perf_counter_ns() - meter.start,
-            cpu_ns=time.process_time_ns() - self._cpu_start,
-            classes=classes,
-            transitions=meter.transitions,
-            probe_ns=meter.transitions * meter.probe_ns,
-            messages=self.core.counters[counters.HANDLED],
-            types=tuple(stats.snapshot() for stats in self.core.handling.stats.values()),
-            sent=self.core.sending.sent.snapshot(),
-            sample_n=self.core.handling.sampling.n,
-            lone_hist=histogram.sparse(self.lone_turns.hist),
-        )
-        self.control(Metrics(attributed(snapshot)))
+        self.accounting.report()
 
     def _report_regularly(self) -> None:
-        handled = self.core.counters[counters.HANDLED]
-        if handled != self._reported:
-            self._reported = handled
-            self.report_metrics()
+        self.accounting.report_if_changed()
         self.core.handling.adapt()
         if self.arrays.pool.release_due:  # arrays were dropped outside of turns
             self.request_turn()
         self.loop.call_later(_METRICS_EVERY, self._report_regularly)
-
-    _reported = 0
 
 
 class MeteredSelector(selectors.DefaultSelector):
@@ -407,7 +355,7 @@ class MeteredSelector(selectors.DefaultSelector):
         process = self._process
         process.meter.switch(process.idle_class())
         process.lone_turns.sleep()
-        process.write_page()
+        process.accounting.write()
         ready = super().select(timeout)
         process.meter.switch(_POLL)
         process.lone_turns.wake()

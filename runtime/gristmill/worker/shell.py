@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, Protocol
 
-from gristmill.behaviours.context import Timer
+from gristmill.behaviours.actor_host import Timer
 from gristmill.metrics.wires import Wires
 from gristmill.transport.control import ControlMessage, PeerInfo
 from gristmill.transport.exchange import ArrayExchange
