@@ -49,7 +49,7 @@ class Roster:
 
     def broadcast(self, message: c.ControlMessage, *, but: int = -1) -> None:
         """Send a message to every worker that is up and every client, but one."""
-        for slot in self.slots.ready():
+        for slot in self.slots.reachable():
             if slot.address != but:
                 self._send(slot.identity, message)
         for address, client in self.clients.items():
