@@ -29,7 +29,7 @@ from gristmill.errors import ActorError, AskTimeoutError, MailboxFullError
 from gristmill.facets import CircuitBreakerSpec
 from gristmill.node.rundir import find_node
 from gristmill.node.status import NodeStatus
-from gristmill.transport.arrays import segment_directory
+from gristmill.transport.segment_directory import segment_directory
 from gristmill_orders import events as ev
 from gristmill_orders.app import OrderService
 from gristmill_orders.audit import AuditResult

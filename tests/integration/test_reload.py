@@ -208,6 +208,27 @@ def test_what_a_replaced_worker_has_said_comes_before_what_the_new_one_says(tmp_
         assert seen == numbers
 
 
+def test_keyed_actors_go_on_where_they_are(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with Node(workers=2, max_restarts=0) as node:
+        group = node.keyed(Mover, "movers", args=(str(log),), max_restarts=0)
+        keys = [f"key-{n}" for n in range(8)]
+        before = {group.ask(key, Where()) for key in keys}
+        count = 0
+        with ThreadPoolExecutor(1) as pool:
+            reload = pool.submit(node.reload)
+            while not reload.done():
+                count += 1
+                for key in keys:
+                    group.tell(key, Count(key, count))
+            reload.result()
+        after = {group.ask(key, Where()) for key in keys}
+        assert not before & after
+        eventually(lambda: len(read_lines(log)) >= count * len(keys), "all have come", 30.0)
+        assert order_of(log) == {key: list(range(1, count + 1)) for key in keys}
+        assert node.dead_letters() == []
+
+
 def test_chains_of_asks_that_come_back_to_the_worker_get_their_answers() -> None:
     with Node(workers=2, max_restarts=0) as node:
         first = [node.spawn(Mover, placement="w1") for _ in range(3)]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +17,7 @@ import pytest
 from gristmill import Node
 from gristmill.errors import UsageError
 from support.actors import read_lines
-from support.commands import gristmill, until_ready, up
+from support.commands import READY, gristmill, until_ready, up
 from support.traces import assert_nothing_left
 from support.waiting import eventually
 
@@ -131,6 +134,24 @@ def test_a_hang_up_of_all_is_one_reload_and_no_stop(shop: Path) -> None:
         assert script.wait() == 0
         assert "not reloaded" not in script.stderr
         assert "[shop] reload" not in script.stderr
+
+
+def test_a_terminal_that_is_closed_ends_the_node_in_order(shop: Path) -> None:
+    master, slave = pty.openpty()
+    code = (
+        "import os, sys; os.setsid(); os.close(os.open(sys.argv[1], os.O_RDWR)); "
+        "os.execv(sys.executable, [sys.executable, '-m', 'gristmill', 'up', 'shop:app'])"
+    )
+    command = [sys.executable, "-c", code, os.ttyname(slave)]
+    with (shop / "said").open("wb") as said:
+        process = subprocess.Popen(command, cwd=shop, stdout=said, stderr=said)
+    os.close(slave)
+    eventually(lambda: READY in (shop / "said").read_text(), "it is up", 15.0)
+    os.close(master)
+    assert process.wait(15.0) == 0
+    assert "draining" in (shop / "said").read_text()
+    closed = [word for word in words_in(shop) if "closed" in word]
+    assert closed == ["closed d", "closed c", "closed b", "closed a"]
 
 
 def test_a_drain_must_be_a_time() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from gristmill.metrics import WorkerSnapshot
+from gristmill.metrics.snapshot import merge
 from gristmill.node.slots import Slot
 
 _Process = tuple[int, int]
@@ -12,10 +13,11 @@ _Process = tuple[int, int]
 
 
 class Accounts:
-    """The last snapshot of every incarnation of every worker, and who waits for new ones."""
+    """What every worker has done, living or dead, and who waits for new figures."""
 
     def __init__(self) -> None:
         self._final: list[WorkerSnapshot] = []
+        """Of the dead incarnations, those of one worker added up, so that it does not grow."""
         self._latest: dict[_Process, WorkerSnapshot] = {}
         self._waiting: list[tuple[set[_Process], Callable[[list[WorkerSnapshot]], None]]] = []
 
@@ -31,7 +33,7 @@ class Accounts:
             types, sent = (latest.types, latest.sent) if latest is not None else ((), ())
             latest = WorkerSnapshot.of_page(slot.name, pid, "worker", page, types=types, sent=sent)
         if latest is not None:
-            self._final.append(latest)
+            self._final = merge([*self._final, latest])
         self._heard(slot)
 
     def collect(
