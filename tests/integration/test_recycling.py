@@ -50,9 +50,12 @@ def test_with_so_much_memory() -> None:
         assert "MiB of memory" in node.status().workers[0].last_exit
 
 
-def test_the_limits_come_from_builder_and_configuration(tmp_path: Path) -> None:
+def test_the_limits_come_from_builder_and_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where no release.toml is
     bootstrap = ConfigBootstrap(SECTIONS, tables=TABLES)
-    file = tmp_path / "release.toml"
+    file = tmp_path / "limits.toml"
     file.write_text('[node]\nrecycle_messages = 7\nrecycle_memory = "1G"\n')
     built = NodeBuilder().recycle(messages=3)
     assert built.configure(bootstrap.load(environ={})).build()._recycle == Recycle(messages=3)

@@ -173,6 +173,8 @@ def test_messages_keep_their_order_and_none_is_lost(tmp_path: Path) -> None:
         assert order_of(log) == {
             name: list(range(1, count + 1)) for name in ("near", "far", "client")
         }
+        eventually(lambda: node.counters().balanced, "every message is accounted for")
+        assert node.counters().dropped == {}
         assert node.dead_letters() == []
 
 
@@ -226,6 +228,8 @@ def test_keyed_actors_go_on_where_they_are(tmp_path: Path) -> None:
         assert not before & after
         eventually(lambda: len(read_lines(log)) >= count * len(keys), "all have come", 30.0)
         assert order_of(log) == {key: list(range(1, count + 1)) for key in keys}
+        eventually(lambda: node.counters().balanced, "every message is accounted for")
+        assert node.counters().dropped == {}
         assert node.dead_letters() == []
 
 
