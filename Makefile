@@ -15,6 +15,7 @@ test: .venv/installed
 
 soak: .venv/installed
 	$(BIN)/pytest tests/integration/test_saga_simulation.py --simulation-seeds=1000
+	$(BIN)/python bench/soak.py
 
 # All figures of docs/performance.md; `make bench PEERS= METG_PEERS=` installs none to compare with.
 PEERS ?= ray,dask,xoscar

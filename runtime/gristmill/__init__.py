@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gristmill.behaviours.links import Down, Exited, MonitorRef
     from gristmill.behaviours.protocol import handles
     from gristmill.channels import ChannelManager
-    from gristmill.config import ConfigBootstrap
+    from gristmill.config import ConfigBootstrap, Recycle
     from gristmill.deferred import Reply
     from gristmill.errors import (
         ActorCrashed,
@@ -80,6 +80,7 @@ __all__ = [
     "NodeBuilder",
     "ObjectRegistry",
     "OverflowPolicy",
+    "Recycle",
     "Ref",
     "Reject",
     "Reply",
@@ -110,6 +111,7 @@ _HOMES = {
     "ActorNotFoundError": "gristmill.errors",
     "AskCycle": "gristmill.errors",
     "AskTimeoutError": "gristmill.errors",
+    "Recycle": "gristmill.config",
     "GristmillError": "gristmill.errors",
     "Ignore": "gristmill.errors",
     "Reject": "gristmill.errors",

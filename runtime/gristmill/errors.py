@@ -242,6 +242,10 @@ class WorkerBootError(NodeStartError):
     """A worker could not start: the user's module failed to import, or the process died at boot."""
 
 
+class ReloadError(NodeError):
+    """The new code could not be taken up; says why, and how much of the node has it."""
+
+
 class NodeConnectError(NodeError):
     """There is no such node, or it does not answer."""
 

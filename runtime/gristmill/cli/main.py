@@ -20,7 +20,8 @@ app = typer.Typer(
     help=(
         "Run actors in worker processes, supervise them, and see where the time goes.\n\n"
         "Start an application with **gristmill up MODULE:APP**, look at it from another "
-        "terminal with **status**, **tree**, **stack** and **dead-letters**, end it with **stop** "
+        "terminal with **status**, **tree**, **stack** and **dead-letters**, renew its code with "
+        "**reload**, end it with **stop** "
         "or Ctrl-C."
     ),
     epilog=(
@@ -171,6 +172,20 @@ def stack(
     from gristmill.cli import stack as command  # noqa: PLC0415 - imported when it runs
 
     command.show(node, worker, as_json=json)
+
+
+@app.command(epilog=examples("gristmill reload", "gristmill reload --node order-node-1"))
+def reload(node: NodeId = None) -> None:
+    """Take up changed code: replace the workers of a running node, one after the other.
+
+    No message is lost and no ask fails. The new code is loaded and one worker comes up with it
+    before anything is replaced; if that fails, the error is shown and the node is as it was.
+
+    SIGHUP to `gristmill up` does the same, and reads the configuration again.
+    """
+    from gristmill.cli import nodes  # noqa: PLC0415 - imported when it runs
+
+    nodes.reload(node)
 
 
 @app.command(epilog=examples("gristmill stop", "gristmill stop --node order-node-1 --now"))

@@ -14,7 +14,7 @@ from gristmill.cli.output import console, print_json
 from gristmill.errors import NodeConnectError
 from gristmill.node.client import Connection
 from gristmill.node.rundir import find_node
-from gristmill.node.status import NodeStatus
+from gristmill.node.status import NodeStatus, Reloaded
 from gristmill.transport import control as c
 
 ANSWER = 5.0
@@ -65,6 +65,7 @@ def show_status(node_id: str | None, *, as_json: bool) -> None:
     out.print(
         f"restarts: {counted(status.worker_restarts, 'worker')}, "
         f"{counted(status.actor_restarts, 'actor')}; "
+        f"{counted(status.worker_replacements, 'replacement')} ({status.recycled:,} recycled); "
         f"{counted(status.dead_letters, 'dead letter')}"
     )
     out.print(f"messages: {status.messages}")
@@ -91,6 +92,18 @@ def stop(node_id: str | None, timeout: float) -> None:
                 f"{pid}, and killing it ends everything of the node"
             ) from None
     console().print(f"{name} stopped")
+
+
+def reload(node_id: str | None) -> None:
+    """Have a node take up the code as it is now, and wait until it has.
+
+    Raises:
+        ReloadError: the new code can't be taken up.
+    """
+    with attached(node_id) as (connection, _):
+        done: Reloaded = connection.call(c.Reload(), Reloaded, timeout=None)
+        name = connection.node_id
+    console().print(f"{name} reloaded: {counted(done.workers, 'worker')} in {done.seconds:.2f} s")
 
 
 def workers_table(status: NodeStatus) -> Table:

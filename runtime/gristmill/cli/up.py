@@ -13,10 +13,11 @@ from gristmill.cli.group import INTERRUPTED
 from gristmill.cli.importing import load_target
 from gristmill.cli.nodes import counted, workers_table
 from gristmill.cli.output import console, show_notice
+from gristmill.cli.reloading import Reloader, has_terminal
 from gristmill.cli.tree import draw
 from gristmill.errors import UsageError
 from gristmill.node.application import Application
-from gristmill.node.node import DRAIN, Node
+from gristmill.node.node import Node
 from gristmill.node.status import NodeTree
 
 
@@ -55,17 +56,27 @@ def run(target: str, file: Path | None, overrides: Mapping[tuple[str, str], obje
     builder = application.builder(config).preload(target.partition(":")[0])
     node = builder.build()
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         node.start()
     except _Terminated:
         return 0
+    reloader = Reloader(node, application, config, file, overrides)
+    attended = has_terminal()
+
+    def hang_up(_signum: int, _frame: object) -> None:
+        if attended and not has_terminal():
+            raise _Terminated  # the terminal was closed
+        reloader.begin()
+
     try:
+        signal.signal(signal.SIGHUP, hang_up)
         _show(node)
         node.wait()
     except KeyboardInterrupt:
         return _drain(node, "draining; press Ctrl-C again to stop at once", INTERRUPTED)
     except _Terminated:
-        return _drain(node, f"SIGTERM: draining, {DRAIN:g} s at most", 0)
+        return _drain(node, f"SIGTERM: draining, {node.drain:g} s at most", 0)
     node.stop()
     if node.exit_code and node.error is not None:
         raise node.error
@@ -75,7 +86,8 @@ def run(target: str, file: Path | None, overrides: Mapping[tuple[str, str], obje
 
 def _drain(node: Node, notice: str, code: int) -> int:
     """Stop in order, or at once on a Ctrl-C; give the exit code."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     show_notice(notice)
     try:
         node.stop()
@@ -103,7 +115,8 @@ def _show(node: Node) -> None:
     out.print(workers_table(status))
     out.print(draw(NodeTree(status.tree)))
     out.print(
-        "Ctrl-C drains and stops. From another terminal: gristmill status, tree, stack, stop",
+        "Ctrl-C drains and stops. From another terminal: gristmill status, tree, stack, reload, "
+        "stop",
         style="dim",
     )
     out.file.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gristmill.config.bootstrap import Config, ConfigBootstrap
 from gristmill.config.cores import available_cores
+from gristmill.config.recycle import Recycle
 from gristmill.config.sections import (
     ALIASES,
     SECTIONS,
@@ -23,6 +24,7 @@ __all__ = [
     "ConfigBootstrap",
     "NodeConfig",
     "PoolConfig",
+    "Recycle",
     "Setting",
     "available_cores",
     "redacted",

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 
 from gristmill.config.cores import available_cores
+from gristmill.config.recycle import size_of
+from gristmill.errors import UsageError
 
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
@@ -29,13 +31,24 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Bind each worker to a core of its own."""
     governor: bool = True
     """Find the sizes of ``batch="auto"``; off: such handlers get one message a call."""
+    drain_seconds: Annotated[float, msgspec.Meta(ge=0)] = 25.0
+    """Seconds that an ordered stop may take before what is left is killed."""
+    recycle_messages: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Messages after which a worker is replaced by a fresh one; 0: never."""
+    recycle_memory: int | str = 0
+    """Memory of a worker's own, in bytes or as ``"512M"``, with which it is replaced; 0: never."""
 
     def __post_init__(self) -> None:
-        """Check the address.
+        """Check the address and the size.
 
         Raises:
-            ValueError: the address is no ``host:port``, or its port is the service API's.
+            ValueError: the address is no ``host:port``, or its port is the service API's; the
+                memory is no size.
         """
+        try:
+            size_of(self.recycle_memory)
+        except UsageError as error:
+            raise ValueError(f"recycle_{error}") from None
         if self.node_address and _port_of(self.node_address) == self.grpc_port:
             raise ValueError(
                 f"node_address and grpc_port both use port {self.grpc_port}; "

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from gristmill.behaviours.actor import Actor
-from gristmill.config import ChannelConfig, Config, NodeConfig, PoolConfig
+from gristmill.config import ChannelConfig, Config, NodeConfig, PoolConfig, Recycle
 from gristmill.durability import Durability
 from gristmill.errors import ConfigError, UsageError
 from gristmill.facets.specs import FacetSpec
@@ -218,6 +218,18 @@ class NodeBuilder:
         """Find the sizes of ``batch="auto"``; False: such handlers get one message a call."""
         return self._with(governor=on)
 
+    def recycle(self, *, messages: int = 0, memory: int | str = 0) -> NodeBuilder:
+        """Replace each worker after so many messages, or when it has so much memory of its own.
+
+        Args:
+            messages: messages handled; 0 for any number.
+            memory: bytes, or a size such as ``"512M"``; 0 for any.
+
+        Raises:
+            UsageError: one is no such number.
+        """
+        return self._with(recycle=Recycle(messages, memory))
+
     def preload(self, *modules: str) -> NodeBuilder:
         """Have the fork server import modules before it forks workers."""
         return self._with(preload=(*self._options.get("preload", ()), *modules))
@@ -233,6 +245,10 @@ class NodeBuilder:
     def restarts(self, max_restarts: int, *, within: float = 5.0) -> NodeBuilder:
         """Allow that many restarts of top-level actors ``within`` seconds."""
         return self._with(max_restarts=max_restarts, within=within)
+
+    def drain(self, seconds: float) -> NodeBuilder:
+        """Set the seconds that an ordered stop may take before what is left is killed."""
+        return self._with(drain=seconds)
 
     def boot_timeout(self, seconds: float) -> NodeBuilder:
         """Set the seconds until the node must be up."""
@@ -285,6 +301,11 @@ class NodeBuilder:
         """The names of the declared pools."""
         return tuple(member.name for member in self._tree if isinstance(member, _PoolPlan))
 
+    @property
+    def supervisors(self) -> list[SupervisorSpec | ChildSpec]:
+        """The specs that the node starts with."""
+        return [m.spec() if isinstance(m, _PoolPlan) else m for m in self._tree]
+
     def configure(self, config: Config) -> NodeBuilder:
         """Take over ``[node]``, and the sizes of the declared pools from ``[pools.NAME]``.
 
@@ -298,9 +319,17 @@ class NodeBuilder:
         node = config.section(NodeConfig)
         said = _said(config, "node")
         options = dict(self._options)
-        for key in ("workers", "pin_cpus", "governor"):
-            if key in said or key not in options:
-                options[key] = getattr(node, key)
+        own = {
+            "workers": "workers",
+            "pin_cpus": "pin_cpus",
+            "governor": "governor",
+            "drain_seconds": "drain",
+        }
+        for key, option in own.items():
+            if key in said or option not in options:
+                options[option] = getattr(node, key)
+        if said & {"recycle_messages", "recycle_memory"} or "recycle" not in options:
+            options["recycle"] = Recycle(node.recycle_messages, node.recycle_memory)
         node_id = node.node_id if "node_id" in said or not self.node_id else self.node_id
         sizes = config.table(PoolConfig) if self.pools else {}
         tree = tuple(
@@ -327,10 +356,11 @@ class NodeBuilder:
         Args:
             make: takes the keyword arguments of :class:`~gristmill.node.node.Node`.
         """
-        tree = [m.spec() if isinstance(m, _PoolPlan) else m for m in self._tree]
         plans = (m.watch() for m in self._tree if isinstance(m, _PoolPlan))
         pools = [watch for watch in plans if watch is not None]
-        return make(node_id=self.node_id, supervisors=tree, pools=pools, **self._options)
+        return make(
+            node_id=self.node_id, supervisors=self.supervisors, pools=pools, **self._options
+        )
 
     def _with(self, **options: object) -> NodeBuilder:
         return replace(self, _options={**self._options, **options})

@@ -215,6 +215,10 @@ class Connection:
                 self.post.peers.up(peer)
             case c.PeerDown(address, _, name, reason, final, death):
                 self.post.peers.down(address, name, reason, death, final=final)
+            case c.PeerMoved(peer):
+                self.post.peers.moved(peer)
+            case c.Departed(address, incarnation):
+                self.post.peers.departed(address, incarnation)
             case c.Registered(address):
                 self.post.located(address)
             case c.Placed(address):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gristmill.config import ChannelConfig
+from gristmill.config import ChannelConfig, Recycle
 from gristmill.durability import Durability
 from gristmill.supervision import SupervisorSpec
 from gristmill.transport.control import WatchPool
@@ -18,6 +18,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
     workers: int
     root: SupervisorSpec
     run_dir: str = ""
+    lock: int = -1
+    """Descriptor of the run directory's lock."""
     cpus: tuple[int, ...] = ()
     journal: str = ""
     durability: Durability = "process"
@@ -31,5 +33,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
     """Whether the sizes of ``batch="auto"`` are found."""
     started_ns: int = 0
     """When the client began to start it, perf_counter ns: workers account from here on."""
+    recycle: Recycle = Recycle()
+    """When workers are replaced."""
     drain: float = 25.0
     """Seconds that SIGTERM leaves for an ordered stop."""

@@ -25,7 +25,7 @@ from gristmill.supervision import (
     describe,
     is_ordered,
 )
-from gristmill.worker.process import TERMINATED
+from gristmill.worker.lifecycle import TERMINATED
 
 _TOLD = 5
 """Decisions of one moment that are told one by one."""
@@ -51,7 +51,7 @@ class Deaths:
         unexplained = status == -signal.SIGKILL and not slot.verdict
         out_of_memory = self._shell.out_of_memory() if unexplained else "no"
         detail = "out of memory" if out_of_memory == "yes" else slot.verdict
-        reason = _reason(status, detail)
+        reason = reason_of(status, detail)
         sight, frames = self._shell.look(slot)
         actor, seconds, message, retried = "", 0.0, "", None
         if sight is not None and sight.message:
@@ -79,7 +79,7 @@ class Deaths:
             retried=retried,
         )
         slot.verdict = ""
-        slot.last_death = death
+        slot.last_exit = death.cause
         return reason, death
 
     def lines(self, reports: Iterable[Report]) -> list[str]:
@@ -134,7 +134,7 @@ def _decision(record: ErrorRecord) -> str:
     return f"{record.decision} in {record.delay:.3g} s" if record.delay else str(record.decision)
 
 
-def _reason(status: int, detail: str) -> ExitReason:
+def reason_of(status: int, detail: str = "") -> ExitReason:
     """Say why a worker has ended, from its exit status."""
     if status < 0:
         return Killed(-status, detail)

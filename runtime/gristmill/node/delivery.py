@@ -147,6 +147,14 @@ class Delivery:
             if self._outbox is not None:
                 self._outbox.unlocated(name)
 
+    def moved(self, address: int, before: int, now: int) -> None:
+        """A process was replaced by its next incarnation, which has all that was sent to it."""
+        for name, (target, incarnation) in self._located.items():
+            if (target.home, incarnation) == (address, before):
+                self._located[name] = (target, now)
+        if self._outbox is not None:
+            self._outbox.moved(address, before, now)
+
     def lost(self, address: int) -> None:
         """A process has died: what it did not acknowledge waits for the next one."""
         with self._outgoing.lock:

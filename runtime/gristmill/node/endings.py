@@ -71,6 +71,7 @@ class Endings:
         *,
         collateral: bool = False,
         verdict: Verdict | None = None,
+        replaced: bool = False,
     ) -> tuple[list[int], list[Action]]:
         """Tell the tree of all whose end counts now; give their keys and what it has decided.
 
@@ -79,6 +80,7 @@ class Endings:
             reason: why.
             collateral: they did nothing wrong.
             verdict: what the class of one that ended alone has decided.
+            replaced: they only go on elsewhere.
         """
         event = next(self._events)
         for key, incarnation in exited:
@@ -90,12 +92,15 @@ class Endings:
             why = self._limits.ended(key, reason)
             if self._families.has(key):
                 told = None if late else verdict
-                self._families.end(key, why, partial(self._tell, [pair], why, event, told))
+                tell = partial(self._tell, [pair], why, event, told, replaced=replaced)
+                self._families.end(key, why, tell)
             elif late:
                 self._tell([pair], why, event)
             else:
                 rest.append(pair)
-        decided = self._tell_tree(rest, reason, event, verdict, collateral=collateral)
+        decided = self._tell_tree(
+            rest, reason, event, verdict, collateral=collateral, replaced=replaced
+        )
         return [key for key, _ in rest], decided
 
     def _tell(
@@ -104,8 +109,10 @@ class Endings:
         reason: ExitReason,
         event: int,
         verdict: Verdict | None = None,
+        *,
+        replaced: bool = False,
     ) -> None:
-        self._driver.act(self._tell_tree(exited, reason, event, verdict))
+        self._driver.act(self._tell_tree(exited, reason, event, verdict, replaced=replaced))
         self._driver.settle([key for key, _ in exited])
 
     def _tell_tree(
@@ -116,7 +123,10 @@ class Endings:
         verdict: Verdict | None,
         *,
         collateral: bool = False,
+        replaced: bool = False,
     ) -> list[Action]:
+        if replaced:
+            return self._tree.actors_replaced(exited, reason, self._now())
         if len(exited) == 1 and self._families.ends_with_parent(exited[0][0], reason):
             reason = Shutdown("its parent has ended")  # an ordered stop, and no failure
         now = self._now()

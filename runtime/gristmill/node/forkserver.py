@@ -24,7 +24,7 @@ import msgspec
 import numpy.random  # numpy loads it when it is first used, which would cost every worker 14 ms
 
 from gristmill.errors import ErrorData
-from gristmill.importing import load_main
+from gristmill.importing import load_main, resolve
 from gristmill.metrics import Calibration, calibrate
 from gristmill.node.linux import die_with_parent
 from gristmill.node.rundir import remove
@@ -40,6 +40,8 @@ class Preload(msgspec.Struct, frozen=True, tag=True):
     main: str
     """The client's script, or empty."""
     modules: tuple[str, ...]
+    types: tuple[str, ...] = ()
+    """Import paths that must be there: those of the actors that are going to be started."""
 
 
 class Fork(msgspec.Struct, frozen=True, tag=True):
@@ -55,6 +57,10 @@ class Signal(msgspec.Struct, frozen=True, tag=True):
     number: int
 
 
+class Leave(msgspec.Struct, frozen=True, tag=True):
+    """End when the last worker has ended: another fork server has taken over."""
+
+
 class Loaded(msgspec.Struct, frozen=True, tag=True):
     """Everything is loaded; ``threads`` names who started threads, so that forking is unsafe."""
 
@@ -66,6 +72,10 @@ class LoadFailed(msgspec.Struct, frozen=True, tag=True):
 
     module: str
     error: ErrorData
+
+
+class Died(msgspec.Struct, frozen=True, tag=True):
+    """The fork server is gone: what is made of its closed channel, and never sent."""
 
 
 class Forked(msgspec.Struct, frozen=True, tag=True):
@@ -83,13 +93,17 @@ class Reaped(msgspec.Struct, frozen=True, tag=True):
     status: int
 
 
-ToForkServer = Preload | Fork | Signal
-FromForkServer = Loaded | LoadFailed | Forked | Reaped
+ToForkServer = Preload | Fork | Signal | Leave
+FromForkServer = Loaded | LoadFailed | Forked | Reaped | Died
 
 _encode = msgspec.msgpack.encode
 _decode = msgspec.msgpack.Decoder(ToForkServer).decode
 decode_from_fork_server = msgspec.msgpack.Decoder(FromForkServer).decode
 
+_SERVE_CODE = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "from gristmill.node.forkserver import serve; serve(int(sys.argv[2]), sys.argv[3])"
+)
 SPAWN_CODE = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from gristmill.node.forkserver import spawned_worker; spawned_worker(sys.argv[2:])"
@@ -108,6 +122,7 @@ class ForkServer:
         self._main = ""
         self._modules: tuple[str, ...] = ()
         self._forkable = True
+        self._leaving = False
 
     def serve(self) -> None:
         """Serve, then kill the workers and remove the run's directory."""
@@ -116,24 +131,29 @@ class ForkServer:
         poll = select.poll()
         poll.register(self._channel.fileno(), select.POLLIN)
         poll.register(self._wakeup.fd, select.POLLIN)
-        while self._channel.open:
+        while self._channel.open and not (self._leaving and not self._workers):
             poll.poll()
             self._wakeup.clear()
             self._reap()
             for frame in self._channel.receive():
                 self._on_request(_decode(frame))
+        if self._channel.open:
+            return
         for pid in self._workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         for pid in self._workers:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(pid, 0)
-        remove(self._run_dir)
+        if not self._leaving:  # else the run goes on without this fork server
+            remove(self._run_dir)
 
     def _on_request(self, request: ToForkServer) -> None:
         match request:
-            case Preload(main, modules):
-                self._preload(main, modules)
+            case Preload(main, modules, types):
+                self._preload(main, modules, types)
+            case Leave():
+                self._leaving = True
             case Fork(config):
                 pid = self._fork(config) if self._forkable else self._spawn(config)
                 self._tell(Forked(config.address, config.incarnation, pid))
@@ -146,7 +166,7 @@ class ForkServer:
 
     # --- load ---
 
-    def _preload(self, main: str, modules: tuple[str, ...]) -> None:
+    def _preload(self, main: str, modules: tuple[str, ...], types: tuple[str, ...]) -> None:
         self._main, self._modules = main, modules
         culprit = _threads() and "gristmill"
         for module in ([main] if main else []) + list(modules):
@@ -158,6 +178,15 @@ class ForkServer:
                 return
             if not culprit and _threads():
                 culprit = module
+        for path in types:
+            try:
+                resolve(path)
+            except Exception as error:  # it is not there any more, or its module fails
+                error.__traceback__ = _after_import(error.__traceback__)
+                self._tell(LoadFailed(path, ErrorData.of(error)))
+                return
+        if not culprit and _threads():
+            culprit = "a module of an actor"
         self._forkable = not culprit
         self._calibration = calibrate()
         gc.collect()
@@ -240,6 +269,31 @@ def _threads() -> bool:
     import threading  # noqa: PLC0415 - only where there is no /proc
 
     return threading.active_count() > 1
+
+
+def launch(run_dir: Path, lock: int) -> tuple[FrameSocket, int, subprocess.Popen[bytes]]:
+    """Start a fork server in a fresh interpreter; give the socket to it, its pid and the process.
+
+    Args:
+        run_dir: the run's directory, removed by the fork server if the supervisor process dies.
+        lock: descriptor of the directory's lock, for it to inherit.
+    """
+    ours, theirs = socket.socketpair()
+    with theirs:
+        path = msgspec.json.encode(sys.path).decode()
+        arguments = [path, str(theirs.fileno()), str(run_dir)]
+        descriptors = (theirs.fileno(), lock)
+        process = subprocess.Popen(
+            [sys.executable, "-c", _SERVE_CODE, *arguments], pass_fds=descriptors
+        )
+    return FrameSocket(ours), process.pid, process
+
+
+def serve(channel: int, run_dir: str) -> None:
+    """Be a fork server in a fresh interpreter."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    ForkServer(socket.socket(fileno=channel), Path(run_dir)).serve()
 
 
 def start(run_dir: Path, close: tuple[int, ...]) -> tuple[FrameSocket, int]:

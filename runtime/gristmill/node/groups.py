@@ -113,7 +113,7 @@ class Groups:
         places = Coordinator(spec.shards, self._workers(), self._numbers)
         self._groups[name] = _Group(spec, address, places)
         self._driver.act(added.actions)
-        for slot in self._roster.slots.ready():
+        for slot in self._roster.slots.reachable():
             self._shell.send(slot.identity, c.Grouped(address))
         return address
 

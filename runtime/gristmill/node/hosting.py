@@ -53,7 +53,7 @@ class ProcessHost:
     def __init__(self, config: NodeConfig, blas_threads: int) -> None:
         self._run_dir = RunDirectory()
         path: Path = self._run_dir.path
-        config = msgspec.structs.replace(config, run_dir=str(path))
+        config = msgspec.structs.replace(config, run_dir=str(path), lock=self._run_dir.lock)
         self._process = launch(config, self._run_dir.lock, blas_threads)
         from gristmill.node.client import Connection
 

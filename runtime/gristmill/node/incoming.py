@@ -18,6 +18,7 @@ from gristmill.transport.envelope import (
     CREDIT,
     ERROR,
     EVENT,
+    LAST,
     RELEASE,
     REPLY,
     SIGNAL,
@@ -41,6 +42,8 @@ class Incoming:
         """Who takes the events of which channel."""
         self.monitors: dict[int, Monitor] = {}
         """Who wants to know of the ends of actors, by number."""
+        self.on_last: Callable[[int, int], None] = lambda _address, _incarnation: None
+        """Is told of a worker that is replaced and says no more."""
 
     def take(self, frame: bytes) -> None:
         """Take in one frame. One thread at a time."""
@@ -70,6 +73,8 @@ class Incoming:
                 acknowledged[envelope[1]] = envelope[2]
             elif kind == SIGNAL:
                 self._ended(envelope[2])
+            elif kind == LAST:
+                self.on_last(envelopes[0][1], envelopes[0][2])
             elif kind == RELEASE:
                 self._outgoing.arrays.take_back(envelopes[0], envelope)
         if acknowledged:

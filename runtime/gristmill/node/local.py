@@ -34,6 +34,7 @@ from gristmill.node.local_worker import LocalWorker, LoopbackPlane
 from gristmill.node.sending import ControlSide
 from gristmill.node.slots import Slot
 from gristmill.node.supervisor_core import SupervisorCore
+from gristmill.node.supervisor_shell import Renewal
 from gristmill.node.tallies import tally_of
 from gristmill.transport import control as c
 from gristmill.transport.segment_directory import Process, remove_segments, segment_directory
@@ -90,6 +91,7 @@ class LocalWorld:
         self._last_tallies: dict[int, tuple[dict[str, int], Wires]] = {}
         self._post: LocalPost | None = None
         self.now, self.now_ns, self.wall_time, self.random, self.calibration = sources
+        self.renewal: Renewal | None = None
         self.loop = self._new_loop()
         self.workers: dict[int, LocalWorker] = {}
         self.planes: dict[int, LoopbackPlane] = {}
@@ -229,8 +231,9 @@ class LocalWorld:
             if worker.identity == identity:
                 self.submit(partial(worker.on_control, encoded), (_SUPERVISOR, identity))
 
-    def fork(self, config: WorkerConfig) -> None:
+    def fork(self, config: WorkerConfig, *, fresh: bool = False) -> None:
         """Make a worker."""
+        del fresh
         self.submit(partial(self._make, config))
 
     def _make(self, config: WorkerConfig) -> None:
@@ -316,6 +319,11 @@ class LocalWorld:
     def out_of_memory(self) -> Likelihood:
         """Deny it: no worker can die of it alone."""
         return "no"
+
+    def memory_of(self, pid: int) -> int:
+        """Deny it: its memory is this process's."""
+        del pid
+        return 0
 
     def is_stopped(self, pid: int) -> bool:
         """Deny it: they stop with this process."""

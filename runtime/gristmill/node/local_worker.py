@@ -71,6 +71,14 @@ class LoopbackPlane:
         self._peers[address] = incarnation
         self._sent[address] = 0
 
+    def move(self, address: int, incarnation: int, endpoint: str, fence: bytes) -> None:
+        """Note the next incarnation of a peer: here none lives beside the one before."""
+        del fence
+        self.connect(address, incarnation, endpoint)
+
+    def close_moved(self, _address: int) -> None:
+        """Do nothing: there is one way to a peer."""
+
     def disconnect(self, address: int) -> None:
         """Forget a dead peer: what still waits for it counts as sent, and is lost."""
         self._count(address, *self._to(address).take())
@@ -167,6 +175,7 @@ class LocalWorker:
         self.meter = Meter(world.now_ns, config.asked_ns)
         self.alive = True
         self._exiting = False
+        self._status = 0
         self._turn_requested = False
         self.plane = world.new_plane(config.address, config.incarnation)
         self.plane.identify(config.address, config.incarnation)
@@ -177,6 +186,7 @@ class LocalWorker:
         self.arrays = ArrayExchange.of(config.run_dir, config.address, config.incarnation)
         self.waiting = self.plane.waiting
         self.disconnect = self.plane.disconnect
+        self.close_moved = self.plane.close_moved
         self._store = (
             open_store(config.journal, config.name, durability=config.durability)
             if config.journal
@@ -213,7 +223,7 @@ class LocalWorker:
         self.meter.switch(_IDLE)
         if self._exiting:
             self.report_metrics()
-            self._world.ended(self, 0)
+            self._world.ended(self, self._status)
 
     def close(self) -> None:
         """Stop at once: no handler of it runs any more."""
@@ -270,6 +280,10 @@ class LocalWorker:
         """Note that a process can be reached."""
         self.plane.connect(peer.address, peer.incarnation, peer.endpoint)
 
+    def move(self, peer: c.PeerInfo) -> None:
+        """Take note of the next incarnation of a worker."""
+        self.connect(peer)
+
     def send_now(self, address: int, envelope: bytes) -> None:
         """Hand an envelope over, behind what waits and the journal's commit."""
         self.post(address, envelope)
@@ -284,8 +298,9 @@ class LocalWorker:
             self.arrays.give_back(self.post)
         self.plane.flush()
 
-    def exit(self) -> None:
+    def exit(self, status: int = 0) -> None:
         """End after this turn."""
+        self._status = status
         self._exiting = True
 
     def control(self, message: c.ControlMessage) -> None:

@@ -12,9 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+import msgspec
+
 from gristmill.behaviours.actor import Actor
 from gristmill.channels import ChannelBackend, backends_of, check_servers
-from gristmill.config import ChannelConfig, available_cores
+from gristmill.config import ChannelConfig, Recycle, available_cores
 from gristmill.durability import Durability, open_store
 from gristmill.errors import (
     NodeError,
@@ -27,6 +29,7 @@ from gristmill.node.hosting import Host, LocalHost, ProcessHost
 from gristmill.node.launch import interrupts_held
 from gristmill.node.rundir import running_nodes
 from gristmill.node.running import RunningNode
+from gristmill.node.status import Reloaded
 from gristmill.supervision import (
     ChildSpec,
     Strategy,
@@ -70,6 +73,10 @@ class Node(RunningNode):
         boot_timeout: seconds until the node must be up.
         governor: find the sizes of ``batch="auto"``; False: such handlers get one message a call.
         channels: the backends that carry events, ``[channel]``; in memory if None.
+        recycle: after how many messages, or with how much memory, a worker is replaced; never if
+            None.
+        drain: seconds that an ordered stop may take, and handlers under way when their worker is
+            replaced, before what is left is killed or ended.
         in_process: run everything in this process, for debugging: handlers run in the thread of
             whoever waits for them, and a breakpoint in one works. No worker can be killed.
 
@@ -95,7 +102,13 @@ class Node(RunningNode):
         in_process: bool = False,
         channels: ChannelConfig | None = None,
         governor: bool = True,
+        recycle: Recycle | None = None,
+        drain: float = DRAIN,
     ) -> None:
+        if isinstance(drain, bool) or not isinstance(drain, int | float) or not drain >= 0:
+            raise UsageError(f"drain is {drain!r}; write the seconds of an ordered stop, 0 or more")
+        if in_process and recycle is not None and any(recycle.limits):
+            raise UsageError("recycle replaces worker processes, and in_process=True has none")
         if in_process and pin_cpus:
             raise UsageError("pin_cpus binds worker processes, and in_process=True has none")
         super().__init__(worker_count(workers), channels or ChannelConfig())
@@ -108,6 +121,9 @@ class Node(RunningNode):
         self._blas_threads = blas_threads
         self._boot_timeout = boot_timeout
         self._in_process = in_process
+        self.drain = float(drain)
+        """Seconds that an ordered stop may take."""
+        self._recycle = recycle or Recycle()
         self._root = SupervisorSpec(
             "root",
             Strategy.ONE_FOR_ONE,
@@ -152,11 +168,12 @@ class Node(RunningNode):
             durability=self._durability,
             channels=self._channel_config,
             governor=self._governor,
+            recycle=self._recycle,
             main=main_script() or "",
             preload=(*self._preload, *self._client_libraries()),
             pools=self._pools,
             started_ns=self._started_at,
-            drain=DRAIN,
+            drain=self.drain,
         )
         try:
             with interrupts_held():  # a Ctrl-C now would leave what nobody knows of
@@ -185,11 +202,13 @@ class Node(RunningNode):
             return LocalHost(config)
         return ProcessHost(config, self._blas_threads)
 
-    def stop(self, timeout: float = DRAIN) -> None:
+    def stop(self, timeout: float | None = None) -> None:
         """Stop everything in order; what has not stopped after ``timeout`` seconds is killed.
 
-        With 0 everything is killed at once. A node that has ended already is left as it is.
+        None stands for the node's ``drain``. With 0 everything is killed at once. A node that has
+        ended already is left as it is.
         """
+        timeout = self.drain if timeout is None else timeout
         host = self._host
         if host is None or self._ended:
             return
@@ -230,6 +249,31 @@ class Node(RunningNode):
         import asyncio
 
         await asyncio.to_thread(self.stop)
+
+    def reload(
+        self, *, supervisors: Sequence[SupervisorSpec | ChildSpec] | None = None
+    ) -> Reloaded:
+        """Take up the code as it is now, worker by worker, without an ask that fails.
+
+        A new fork server loads the code, and one worker comes up from it, before anything is
+        replaced. Then each worker in turn lets its actors finish what they have in hand, 25 s at
+        most, and another one takes its place, with what waits in the mailboxes. It is a restart:
+        durable actors replay, the others start anew, temporary ones end. No supervisor counts it.
+
+        Args:
+            supervisors: the specs that the node was started with, for its actors to be started
+                with other arguments from now on; None leaves those as they are.
+
+        Raises:
+            ReloadError: the new code can't be loaded, or no worker comes up with it.
+            UsageError: a reload is under way, the node runs in one process, or the specs have
+                other members.
+        """
+        tree = None
+        if supervisors is not None:
+            tree = msgspec.structs.replace(self._root, children=tuple(supervisors))
+        found: Reloaded = self._connected().call(c.Reload(tree), Reloaded, timeout=None)
+        return found
 
     def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = float) -> npt.NDArray[Any]:
         """Give a writable array, uninitialised, whose first sending copies nothing.

@@ -24,7 +24,7 @@ from gristmill.node.groups import Groups
 from gristmill.node.pools import Pools
 from gristmill.node.roster import ActorRecord, Roster
 from gristmill.node.spawning import Spawning, why_not_started
-from gristmill.node.status import NodeStatus
+from gristmill.node.status import NodeStatus, Reloaded
 from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.node.views import Views
 from gristmill.node.workforce import Workforce
@@ -70,6 +70,13 @@ class Driver(Protocol):
 
     def stop(self, timeout: float) -> None:
         """Stop the node."""
+
+    def reload(
+        self,
+        tree: SupervisorSpec | None,
+        answer: Callable[[Reloaded | GristmillError], None],
+    ) -> None:
+        """Replace all workers by such with the code as it is now."""
 
 
 class Operations:
@@ -171,6 +178,8 @@ class Operations:
             case c.RemoveDeadLetter(wanted):
                 self.letters.remove(wanted)
                 self._answer(identity, number, None)
+            case c.Reload(tree):
+                self._driver.reload(tree, partial(self._reloaded, identity, number))
             case c.StopNode(timeout):
                 self._answer(identity, number, None)
                 self._driver.stop(timeout)
@@ -318,7 +327,7 @@ class Operations:
     def _collect(self, identity: bytes, number: int) -> None:
         slots = self._roster.slots.ready()
         finish = self._accounts.collect(
-            {slot.address for slot in slots},
+            slots,
             lambda snapshots: self._answer(identity, number, [*snapshots, *self._own()]),
         )
         for slot in slots:
@@ -328,6 +337,12 @@ class Operations:
     def _own(self) -> list[WorkerSnapshot]:
         own = self._shell.account()
         return [own] if own is not None else []
+
+    def _reloaded(self, identity: bytes, number: int, outcome: Reloaded | GristmillError) -> None:
+        if isinstance(outcome, GristmillError):
+            self._refuse(identity, number, outcome)
+        else:
+            self._answer(identity, number, outcome)
 
     def _answer(self, identity: bytes, number: int, value: object) -> None:
         self._shell.send(identity, c.Result(number, msgspec.msgpack.encode(value)))

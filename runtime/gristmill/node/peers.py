@@ -13,9 +13,11 @@ from gristmill.node.reading import BLOCKED_WAIT, Reading
 from gristmill.node.requests import OpenRequests, RequestRun, Waiter
 from gristmill.supervision import ExitReason, NoProc, describe
 from gristmill.transport.control import PeerInfo
+from gristmill.transport.envelope import SWITCH, pack
 from gristmill.transport.segment_directory import Process
 from gristmill.worker import counters
 
+_SWITCH = pack((SWITCH,))
 _GRACE = 0.005
 """Seconds for replies of a dead process that are still in the pipe."""
 
@@ -38,6 +40,10 @@ class Peers:
         self._monitors = monitors
         self.here = 0
         """The address of this process, once it has one."""
+        self._moving: dict[int, PeerInfo] = {}
+        """Workers that were replaced, by whom, and from which something may still come."""
+        self._silent: dict[int, int] = {}
+        """Workers that say no more, by address, and their incarnations."""
         self.gone: set[int] = set()
         """The addresses that nobody will have again."""
 
@@ -50,6 +56,46 @@ class Peers:
             while plane.flush() and plane.now() < deadline:
                 plane.linger(BLOCKED_WAIT)  # the connection is made in the background
 
+    def moved(self, peer: PeerInfo) -> None:
+        """A worker is replaced by another one, which gets all that was sent to it.
+
+        This client sends to that one, and hears from it, once it has heard all of the one before.
+        """
+        plane = self._outgoing.plane
+        with self._outgoing.lock:
+            self._moving[peer.address] = peer
+            self._move_if_silent(peer.address)
+        deadline = plane.now() + 1.0
+        while peer.address in self._moving and plane.now() < deadline:
+            self._reading.available()  # if nobody waits, nobody reads
+            plane.linger(BLOCKED_WAIT)
+
+    def on_last(self, address: int, incarnation: int) -> None:
+        """A worker that is replaced says no more."""
+        with self._outgoing.lock:
+            self._silent[address] = incarnation
+            self._move_if_silent(address)
+
+    def _move_if_silent(self, address: int) -> None:
+        before = self._outgoing.plane.incarnation_of(address)
+        if address in self._moving and self._silent.get(address) == before:
+            self._move(self._moving.pop(address), before)
+
+    def _move(self, peer: PeerInfo, before: int) -> None:
+        self._silent.pop(peer.address, None)
+        self._outgoing.plane.move(peer.address, peer.incarnation, peer.endpoint, _SWITCH)
+        self._delivery.moved(peer.address, before, peer.incarnation)
+        self._outgoing.plane.flush()
+        self._outgoing.wake_reader()  # it flushes again, if need be
+
+    def departed(self, address: int, incarnation: int) -> None:
+        """A worker that was replaced has ended."""
+        with self._outgoing.lock:
+            if address in self._moving:  # it has died before it said its last
+                self._move(self._moving.pop(address), incarnation)
+            self._outgoing.plane.close_moved(address)
+            self._outgoing.arrays.pool.peer_down(Process(address, incarnation))
+
     def down(
         self,
         address: int,
@@ -61,6 +107,8 @@ class Peers:
     ) -> None:
         """A process has died: its credit is void, and asks to it fail."""
         with self._outgoing.lock:
+            self._moving.pop(address, None)
+            self._silent.pop(address, None)
             if final:
                 self.gone.add(address)
             gone = Process(address, self._outgoing.plane.incarnation_of(address))

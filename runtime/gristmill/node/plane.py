@@ -43,6 +43,12 @@ class Plane(Protocol):
     def connect(self, address: int, incarnation: int, endpoint: str) -> None:
         """Open the way to a peer."""
 
+    def move(self, address: int, incarnation: int, endpoint: str, fence: bytes) -> None:
+        """Open the way to the worker that replaces a peer, behind ``fence`` on the way to that."""
+
+    def close_moved(self, address: int) -> None:
+        """A peer that was replaced has ended; what still waits for it is lost."""
+
     def disconnect(self, address: int) -> None:
         """Close the way to a dead peer; what still waits for it is lost."""
 

@@ -56,7 +56,7 @@ class Roster:
 
     def tell_workers(self, message: c.ControlMessage, *, but: int = -1) -> None:
         """Send a message to every worker that is up, but one."""
-        for slot in self.slots.ready():
+        for slot in self.slots.reachable():
             if slot.address != but:
                 self._send(slot.identity, message)
 

@@ -91,6 +91,7 @@ class ClientSending:
         self.peers = Peers(
             self._outgoing, self._reading, self._pending, self._delivery, self._monitors
         )
+        self._incoming.on_last = self.peers.on_last
         self._send_lock = self._outgoing.lock
         self._credit = self._outgoing.credit
         self._gone = self.peers.gone

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from gristmill.death import Death
 from gristmill.errors import UsageError
 from gristmill.transport.control import ControlMessage, PeerInfo
 
@@ -21,7 +20,7 @@ class SlotState(Enum):
     ENDED = auto()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Slot:
     """A place for a worker; its name and address outlive the processes in it."""
 
@@ -31,6 +30,9 @@ class Slot:
     """Whether actors without a wish of their own may go here."""
     cpu: int = -1
     incarnation: int = 0
+    """Of the worker that stands in it."""
+    issued: int = 0
+    """The last incarnation that was begun."""
     state: SlotState = SlotState.BOOTING
     pid: int = 0
     identity: bytes = b""
@@ -43,12 +45,16 @@ class Slot:
     """It is to be given up when its actors have moved."""
     leaving: bool = False
     """Its worker was told to exit, and nobody comes after it."""
+    successor: Slot | None = None
+    """The worker that is about to take its worker's place."""
+    former: Slot | None = None
+    """The worker that stood here before, while it passes on what still comes to it."""
     verdict: str = ""
     """Why the supervisor process is killing its worker; empty if it is not."""
     collateral: bool = False
     """Its actors do nothing wrong: their worker ends because of one that would not stop."""
-    last_death: Death | None = None
-    """How the worker before died."""
+    last_exit: str = ""
+    """How the worker before ended; empty if there was none."""
     failed_boots: int = 0
     deaths: list[float] = field(default_factory=list)
     """When processes died here, for a slot without actors."""
@@ -85,6 +91,15 @@ class Slots:
         """Give the slots with a worker that can be talked to."""
         return [slot for slot in self._slots.values() if slot.state is SlotState.READY]
 
+    def others(self) -> list[Slot]:
+        """Give the workers that are about to stand in a slot, and those that stood there."""
+        pairs = ((slot.successor, slot.former) for slot in self._slots.values())
+        return [other for pair in pairs for other in pair if other is not None]
+
+    def reachable(self) -> list[Slot]:
+        """Give every worker that can be talked to, in a slot or not."""
+        return [s for s in (*self._slots.values(), *self.others()) if s.state is SlotState.READY]
+
     def get(self, address: int) -> Slot | None:
         """Give a slot by its address."""
         return self._slots.get(address)
@@ -94,8 +109,8 @@ class Slots:
         return next((slot for slot in self._slots.values() if slot.pid == pid), None)
 
     def by_identity(self, identity: bytes) -> Slot | None:
-        """Give the slot whose worker has this routing id."""
-        return next((slot for slot in self._slots.values() if slot.identity == identity), None)
+        """Give the slot whose worker has this routing id, or the former worker that has it."""
+        return next((slot for slot in self.reachable() if slot.identity == identity), None)
 
     def check(self, placement: str) -> None:
         """Check a placement before anything is started.

@@ -18,7 +18,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     incarnation: int
     actors: int
     last_exit: str = ""
-    """How the process before it died; empty if none did."""
+    """How the process before it ended; empty if there was none."""
 
 
 class WorkerActivity(msgspec.Struct, frozen=True):
@@ -80,6 +80,14 @@ class PoolStatus(msgspec.Struct, frozen=True):
     """How many take nothing new and finish what they have."""
 
 
+class Reloaded(msgspec.Struct, frozen=True):
+    """What a reload has done."""
+
+    workers: int
+    """How many workers were replaced."""
+    seconds: float
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     """A node."""
 
@@ -91,6 +99,10 @@ class NodeStatus(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
     worker_restarts: int
     actor_restarts: int
+    worker_replacements: int
+    """Workers that gave their place to another one, by a reload or for a limit."""
+    recycled: int
+    """How many of them for a limit, see :class:`~gristmill.config.Recycle`."""
     dead_letters: int
     dead_letters_evicted: int
     """How many of them are kept no longer, because later ones took their place."""

@@ -18,12 +18,12 @@ from typing import Literal, cast
 import msgspec
 
 from gristmill.death import Death
-from gristmill.errors import AlreadyStartedError, ErrorData
+from gristmill.errors import AlreadyStartedError, ErrorData, GristmillError, UsageError
 from gristmill.node import status as st
 from gristmill.node.accounts import Accounts
 from gristmill.node.breakers import Breakers
 from gristmill.node.config import NodeConfig
-from gristmill.node.deaths import Deaths, with_fates
+from gristmill.node.deaths import Deaths, reason_of, with_fates
 from gristmill.node.deliveries import Deliveries, DeliveryBook
 from gristmill.node.dormant import Dormant
 from gristmill.node.endings import Endings
@@ -31,6 +31,9 @@ from gristmill.node.families import Families
 from gristmill.node.groups import Groups
 from gristmill.node.operations import Operations
 from gristmill.node.pools import Pools
+from gristmill.node.recycling import Recycling
+from gristmill.node.reloading import Answer, Reloading
+from gristmill.node.replacing import Replacing
 from gristmill.node.roster import ActorRecord, Client, Roster
 from gristmill.node.slots import Slot, Slots, SlotState
 from gristmill.node.start_limits import StartLimits
@@ -42,6 +45,7 @@ from gristmill.supervision import (
     Action,
     ArmTimer,
     CancelTimer,
+    ChildSpec,
     Completed,
     Crash,
     Ending,
@@ -54,6 +58,7 @@ from gristmill.supervision import (
     StartActor,
     StopActor,
     SupervisionTree,
+    SupervisorSpec,
     TreeStarted,
     TreeStopped,
     describe,
@@ -73,6 +78,12 @@ _ARRAYS_GRACE = 1.0
 _MAX_BOOTS = 3
 _STARTS_TOGETHER = 500
 """Starts in one message: many enough to be cheap, few enough to need little memory at a time."""
+_CLIENT_ASKS_WITHIN = 0.5
+"""Seconds in which a client that has got SIGHUP too asks for a reload."""
+_ALONE_AFTER = 0.05
+"""Seconds in which SIGTERM comes to all processes of a group."""
+REPLACED = Shutdown("its worker was replaced")
+"""What actors end with that go on in another worker."""
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM)
 _EMPTY_DEATHS = 5
 """Deaths of a worker without actors in :data:`_EMPTY_WINDOW` seconds that end the run."""
@@ -114,6 +125,11 @@ class SupervisorCore:
             self._pools,
             self._workforce,
         )
+        self._replacing = Replacing(self, shell, self._roster, config.drain)
+        self.reloading = Reloading(shell, config, self._roster, self._replacing)
+        self._recycling = Recycling(
+            config.recycle, shell, self._slots, self._replacing, self.reloading
+        )
         self._endings = Endings(
             self, self._tree, self._roster, self._families, self._limits, shell.now
         )
@@ -146,6 +162,7 @@ class SupervisorCore:
         for slot in self._slots.all():
             slot.state = SlotState.ENDED
             slot.pid = 0
+            slot.successor = slot.former = None
         self._finish_if_empty()
 
     def load_failed(self, module: str, error: ErrorData) -> None:
@@ -154,29 +171,33 @@ class SupervisorCore:
 
     def fork(self, slot: Slot) -> None:
         """Start a process in a slot."""
-        slot.incarnation += 1
+        slot.issued += 1
+        slot.incarnation = slot.issued
         slot.state = SlotState.BOOTING
         slot.pid = 0
         slot.identity = b""
         slot.peer = None
+        self._shell.fork(self.worker_config(slot))
+
+    def worker_config(self, slot: Slot, *, arriving: bool = False) -> WorkerConfig:
+        """Say how to start a worker."""
         config = self._config
         first = self._phase == "boot" and slot.incarnation == 1
-        self._shell.fork(
-            WorkerConfig(
-                address=slot.address,
-                incarnation=slot.incarnation,
-                name=slot.name,
-                node_id=config.node_id,
-                run_dir=config.run_dir,
-                control=self._control,
-                journal=config.journal,
-                durability=config.durability,
-                channels=config.channels,
-                governor=config.governor,
-                cpu=slot.cpu,
-                expected=tuple(slot.keys),
-                asked_ns=config.started_ns if first else self._shell.now_ns(),
-            )
+        return WorkerConfig(
+            address=slot.address,
+            incarnation=slot.incarnation,
+            name=slot.name,
+            node_id=config.node_id,
+            run_dir=config.run_dir,
+            control=self._control,
+            journal=config.journal,
+            durability=config.durability,
+            channels=config.channels,
+            governor=config.governor,
+            cpu=slot.cpu,
+            expected=tuple(slot.keys),
+            asked_ns=config.started_ns if first else self._shell.now_ns(),
+            arriving=arriving,
         )
 
     # --- workers ---
@@ -186,11 +207,15 @@ class SupervisorCore:
         slot = self._slots.get(address)
         if slot is not None and slot.incarnation == incarnation:
             slot.pid = pid
+        else:
+            self._replacing.forked(address, incarnation, pid)
 
     def reaped(self, pid: int, status: int) -> None:
         """A worker process has ended."""
         slot = self._slots.by_pid(pid)
         if slot is None:
+            self._replacing.reaped(pid, describe(reason_of(status)))
+            self._finish_if_exiting()
             return
         reason, death = self._deaths.examine(slot, pid, status)
         was_ready = slot.state is SlotState.READY
@@ -255,7 +280,8 @@ class SupervisorCore:
             self.fail(1, f"worker {slot.name} keeps dying: {describe(reason)}")
             return False
         self._worker_restarts += 1
-        self.fork(slot)
+        if not self._replacing.worker_died(slot):
+            self.fork(slot)
         died = f"worker {slot.name} died: {death.cause}; starting it again"
         self._shell.log("\n  ".join([died, *death.account()]))
         return True
@@ -268,12 +294,18 @@ class SupervisorCore:
     def _worker_ready(self, identity: bytes, message: c.WorkerReady) -> None:
         slot = self._slots.get(message.peer.address)
         if slot is None or slot.incarnation != message.peer.incarnation:
+            self._replacing.worker_ready(identity, message)
             return
         slot.state = SlotState.READY
         slot.identity = identity
         slot.peer = message.peer
         slot.pid = message.pid
-        slot.failed_boots = 0
+        self.introduce(slot)
+        self.took_place(slot)
+
+    def introduce(self, slot: Slot) -> None:
+        """Tell a worker that has come up who is where."""
+        identity = slot.identity
         if self._slots.gone:
             self._shell.send(identity, c.Gone(tuple(self._slots.gone)))
         for peer in self._roster.peers():
@@ -284,7 +316,13 @@ class SupervisorCore:
         self._roster.introduce(identity)
         self._breakers.introduce(partial(self._shell.send, identity))
         self._groups.introduce(identity)
-        self._roster.broadcast(c.PeerUp(message.peer), but=slot.address)
+
+    def took_place(self, slot: Slot) -> None:
+        """A worker is ready in its slot: everyone is told, and it what waited for it."""
+        assert slot.peer is not None
+        identity = slot.identity
+        slot.failed_boots = 0
+        self._roster.broadcast(c.PeerUp(slot.peer), but=slot.address)
         waiting, slot.waiting = slot.waiting, []
         for start in waiting:
             self._shell.send(identity, start)
@@ -292,6 +330,63 @@ class SupervisorCore:
             self._phase = "running"
             self.act(self._tree.start(self._shell.now()))
         self._workforce.ready(slot)
+
+    # --- workers that are replaced ---
+
+    def replaced(self, ended: list[tuple[int, int]]) -> None:
+        """Incarnations, as (key, incarnation), ended with the worker that they were in."""
+        keys, decided = self._endings.decide(ended, REPLACED, replaced=True)
+        self.act(decided)
+        self.settle(keys)
+
+    def ended_beside(self, slot: Slot, pid: int) -> None:
+        """A worker that stood in no slot any more, or not yet, has ended: settle its accounts."""
+        if slot.peer is not None:
+            self._close_tally(slot.peer)
+        self._accounts.close(slot, pid, self._shell.read_page(slot, remove=True))
+        self._remove_arrays_of(slot.address, slot.incarnation)
+
+    def reload(self, tree: SupervisorSpec | None, answer: Answer) -> None:
+        """Replace all workers by such with the code as it is now.
+
+        Args:
+            tree: how the actors that the node was started with are started from now on; None
+                leaves that as it is.
+            answer: is told what became of it.
+
+        Raises:
+            UsageError: that can't be done now, or the tree has other members.
+        """
+        if not self.accepts_actors:
+            raise UsageError("the node does not run, so it can't be reloaded")
+        changed = [] if tree is None else self._tree.compare(tree)
+        self.reloading.begin(partial(self._take_up, changed), answer)
+
+    def _take_up(self, changed: list[tuple[int, ChildSpec]]) -> None:
+        for key, spec in changed:
+            record = self._roster.actors.get(key)
+            if record is not None and self._tree.change(key, spec):
+                actor = msgspec.msgpack.decode(spec.start or b"", type=c.ActorSpec)
+                record.spec = msgspec.structs.replace(actor, placement=record.spec.placement)
+
+    def reload_on_signal(self) -> None:
+        """SIGHUP has come; if it came to all, the client asks for more than the code alone."""
+        self._shell.call_at(self._shell.now() + _CLIENT_ASKS_WITHIN, self._reload_unless_asked)
+
+    def _reload_unless_asked(self) -> None:
+        if self.reloading.busy or self.reloading.ended_at > self._shell.now() - _CLIENT_ASKS_WITHIN:
+            return
+
+        def answer(outcome: st.Reloaded | GristmillError) -> None:
+            if isinstance(outcome, GristmillError):
+                self._shell.log(f"reload: {outcome}")
+            else:
+                self._shell.log(f"reload: {outcome.workers} workers in {outcome.seconds:.2f} s")
+
+        try:
+            self.reload(None, answer)
+        except GristmillError as error:
+            answer(error)
 
     # --- messages ---
 
@@ -301,7 +396,13 @@ class SupervisorCore:
         match message:
             case c.WorkerReady():
                 self._worker_ready(identity, message)
-            case c.WorkerFailed(address, error):
+            case c.Terminating(address, incarnation):
+                self._shell.call_at(now + _ALONE_AFTER, partial(self._end, address, incarnation))
+            case c.HandedOver():
+                self._replacing.handed_over(message)
+            case c.TookOver():
+                self._replacing.took_over(message)
+            case c.WorkerFailed(address, error) if not self._replacing.failed(address, str(error)):
                 slot = self._slots.get(address)
                 name = slot.name if slot is not None else f"#{address}"
                 self.fail(2, f"worker {name} can't start: {error}")
@@ -326,7 +427,7 @@ class SupervisorCore:
             case c.Metrics(snapshot):
                 slot = self._slots.by_identity(identity)
                 if slot is not None:
-                    self._accounts.update(slot.address, snapshot)
+                    self._accounts.update(slot, snapshot)
             case c.Mailboxes(lengths):
                 slot = self._slots.by_identity(identity)
                 if slot is not None:
@@ -353,6 +454,13 @@ class SupervisorCore:
             case c.Call(number, operation):
                 self._operations.call(identity, number, operation)
 
+    def _end(self, address: int, incarnation: int) -> None:
+        """SIGTERM has come to a worker: let it leave, unless it is the whole node that stops."""
+        slot = self._slots.get(address)
+        stopping = self._phase in ("stopping", "exiting")
+        if slot is not None and slot.incarnation == incarnation and not stopping:
+            self.tell_slot(slot, c.Terminate())
+
     def _announce(self, key: int, incarnation: int) -> None:
         record = self._roster.actors.get(key)
         if record is None or record.incarnation != incarnation:
@@ -363,6 +471,7 @@ class SupervisorCore:
         self._roster.announce(key)
         self._groups.started(key)
         self._pools.started(key)
+        self._replacing.settled(key)
 
     def settle(self, keys: list[int]) -> None:
         """Forget the actors that the tree will not start again."""
@@ -378,6 +487,7 @@ class SupervisorCore:
     def _forget(self, key: int, record: ActorRecord) -> None:
         self._roster.remove(key)
         self._breakers.forget(record.spec.name)
+        self._replacing.settled(key)
         self._families.end(key, Shutdown("its parent has stopped"), lambda: None)
         parent = self._families.left(key)
         if parent in self._roster.actors:
@@ -397,6 +507,7 @@ class SupervisorCore:
 
     def dismiss(self, slot: Slot) -> None:
         """End the worker of a slot in which nobody lives, and give the slot up."""
+        self._replacing.cancel(slot, "nobody lives there any more")
         slot.leaving = True
         self.tell_slot(slot, c.Exit())
 
@@ -437,6 +548,7 @@ class SupervisorCore:
             case TreeStarted():
                 for pool in self._config.pools:
                     self._pools.watch(pool)
+                self._recycling.begin()
                 self._welcome()
             case TreeStopped(reason, ending, causes):
                 self._tree_stopped(reason, ending, causes)
@@ -537,6 +649,7 @@ class SupervisorCore:
         """Tell a worker something, once it is ready."""
         if slot.state is SlotState.READY:
             self._shell.send(slot.identity, message)
+            self._replacing.told(slot, message)
         else:
             slot.waiting.append(message)
 
@@ -599,10 +712,10 @@ class SupervisorCore:
                 st.WorkerStatus(
                     name=slot.name,
                     pid=slot.pid,
-                    state=slot.state.name.lower(),
+                    state="handing over" if _hands_over(slot) else slot.state.name.lower(),
                     incarnation=slot.incarnation,
                     actors=len(slot.keys),
-                    last_exit=slot.last_death.cause if slot.last_death is not None else "",
+                    last_exit=slot.last_exit,
                 )
                 for slot in self._slots.all()
             ),
@@ -611,6 +724,8 @@ class SupervisorCore:
             names=self._roster.plain_names(),
             worker_restarts=self._worker_restarts,
             actor_restarts=self._actor_restarts,
+            worker_replacements=self._replacing.count,
+            recycled=self._recycling.count,
             dead_letters=self._operations.letters.count,
             dead_letters_evicted=self._operations.letters.evicted,
             messages=self.deliveries(),
@@ -622,7 +737,8 @@ class SupervisorCore:
 
     def deliveries(self) -> Deliveries:
         """Add up what became of all messages."""
-        tallies = (self._shell.read_tally(peer, remove=False) for peer in self._roster.peers())
+        living = [*self._roster.peers(), *(s.peer for s in self._slots.others() if s.peer)]
+        tallies = (self._shell.read_tally(peer, remove=False) for peer in living)
         return self._deliveries.read(tally for tally in tallies if tally is not None)
 
     # --- the end ---
@@ -633,6 +749,8 @@ class SupervisorCore:
             if timeout <= 0:
                 self._kill_workers()
             return
+        for slot in self._slots.all():
+            self._replacing.cancel(slot, "the node stops")
         if timeout <= 0 or self._phase == "boot":
             self._exit_workers(kill=True)
             return
@@ -658,17 +776,24 @@ class SupervisorCore:
         else:
             for slot in self._slots.ready():
                 self._shell.send(slot.identity, c.Exit())
+            for other in self._slots.others():
+                if other.pid:  # what it would pass on nobody takes any more
+                    self._shell.signal(other.pid, signal.SIGKILL)
             self._shell.call_at(self._shell.now() + _EXIT_GRACE, self._kill_workers)
         self._finish_if_empty()
 
     def _kill_workers(self) -> None:
-        for slot in self._slots.all():
+        for slot in (*self._slots.all(), *self._slots.others()):
             if slot.pid:
                 self._shell.signal(slot.pid, 9)
 
+    def _finish_if_exiting(self) -> None:
+        if self._phase == "exiting":
+            self._finish_if_empty()
+
     def _finish_if_empty(self) -> None:
         living = [slot for slot in self._slots.all() if slot.state is not SlotState.ENDED]
-        if any(slot.pid for slot in living):
+        if any(slot.pid for slot in (*living, *self._slots.others())):
             return
         told = bool(self._roster.clients or self._hellos)
         if not told and not self._hello_awaited:
@@ -683,3 +808,7 @@ class SupervisorCore:
         for identity, _ in self._hellos:
             self._shell.send(identity, stopped)
         self._shell.finish(code, "" if told else message)
+
+
+def _hands_over(slot: Slot) -> bool:
+    return slot.successor is not None and slot.successor.state is SlotState.READY

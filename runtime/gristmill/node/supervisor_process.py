@@ -24,10 +24,12 @@ from gristmill.node import forkserver as f
 from gristmill.node import tallies
 from gristmill.node.config import NodeConfig
 from gristmill.node.deliveries import Tally
+from gristmill.node.forkservers import ForkServers
 from gristmill.node.linux import OomKills, is_stopped, open_process
 from gristmill.node.rundir import NodeFacts, remove, write_facts
 from gristmill.node.slots import Slot
 from gristmill.node.supervisor_core import SupervisorCore
+from gristmill.node.supervisor_shell import Renewal
 from gristmill.transport import control as c
 from gristmill.transport.segment_directory import Process, remove_segments, segment_directory
 from gristmill.transport.wakeup import Wakeup
@@ -70,7 +72,7 @@ class SupervisorProcess:
         # before any thread or ZeroMQ context exists
         run_dir = Path(config.run_dir)
         close = (stdin, self._wakeup.fd, self._wakeup.write_fd)
-        self._fork_server, self._fork_server_pid = f.start(run_dir, close)
+        self._fork_servers = ForkServers(run_dir, config.lock, close)
         signal.set_wakeup_fd(self._wakeup.write_fd, warn_on_full_buffer=False)
         self._client_fd = _watch_client(config.client_pid, stdin)
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -84,15 +86,15 @@ class SupervisorProcess:
         facts = NodeFacts(config.node_id, os.getpid(), config.client_pid, control, time.time())
         write_facts(run_dir, facts)
         self._oom_kills = OomKills()
+        self.renewal: Renewal | None = self
         self._core = SupervisorCore(self, config, control)
 
     def run(self) -> int:
         """Serve until the node has ended; give the exit code."""
-        preload = f.Preload(self._config.main, self._config.preload)
-        self._fork_server.send(msgspec.msgpack.encode(preload))
+        self._fork_servers.watch = self._watch
+        self._fork_servers.begin(f.Preload(self._config.main, self._config.preload))
         poller = self._poller
         poller.register(self._router, zmq.POLLIN)
-        poller.register(self._fork_server.fileno(), zmq.POLLIN)
         poller.register(self._wakeup.fd, zmq.POLLIN)
         poller.register(self._client_fd, zmq.POLLIN)
         self._look_after_workers()
@@ -126,28 +128,39 @@ class SupervisorProcess:
         for number in signals:
             if number == signal.SIGTERM:
                 self._core.stop(self._config.drain)
+            elif number == signal.SIGHUP:
+                self._core.reload_on_signal()
 
     def _on_fork_server(self) -> None:
-        for frame in self._fork_server.receive():
-            match f.decode_from_fork_server(frame):
+        for message, fresh in self._fork_servers.receive():
+            match message:
                 case f.Loaded(threads):
                     if threads:
                         self.log(
                             f"{threads} starts threads when it is imported, so workers can't be "
                             "forked from it: each loads it anew, which takes longer"
                         )
-                    self._core.begin()
+                    if fresh:
+                        self._core.reloading.loaded()
+                    else:
+                        self._core.begin()
                 case f.LoadFailed(module, error):
-                    self._core.load_failed(module, error)
+                    if fresh:
+                        self._core.reloading.load_failed(module, error)
+                    else:
+                        self._core.load_failed(module, error)
                 case f.Forked(address, incarnation, pid):
                     self._core.forked(address, incarnation, pid)
                 case f.Reaped(pid, status):
                     self._core.reaped(pid, status)
-        if not self._fork_server.open and self._finished is None:
-            # its workers died with it
-            text = "the fork server died, and the workers with it"
-            self.log(text)
-            self._core.fork_server_died(text)
+                case f.Died() if fresh:
+                    self._core.reloading.load_failed("the new fork server died", None)
+                case f.Died() if self._finished is None:
+                    # its workers died with it
+                    text = "the fork server died, and the workers with it"
+                    self.log(text)
+                    self._core.fork_server_died(text)
+                    break
 
     def _receive(self) -> None:
         meter = self._meter
@@ -188,9 +201,7 @@ class SupervisorProcess:
             self.log(message)
         self._router.close()
         self._context.term()
-        self._fork_server.close()
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(self._fork_server_pid, 0)
+        self._fork_servers.close()
         remove(Path(self._config.run_dir))
         return code
 
@@ -208,13 +219,25 @@ class SupervisorProcess:
         finally:
             self._meter.enter(previous)
 
-    def fork(self, config: WorkerConfig) -> None:
-        """Ask the fork server for a worker."""
-        self._fork_server.send(msgspec.msgpack.encode(f.Fork(config)))
+    def fork(self, config: WorkerConfig, *, fresh: bool = False) -> None:
+        """Ask the fork server for a worker; if ``fresh`` the one that is not adopted yet."""
+        self._fork_servers.fork(config, fresh=fresh)
+
+    def load(self, modules: tuple[str, ...], types: tuple[str, ...]) -> None:
+        """Start a new fork server that loads the code as it is now."""
+        self._fork_servers.load(f.Preload(self._config.main, modules, types))
+
+    def adopt(self) -> None:
+        """Let the new fork server take over."""
+        self._fork_servers.adopt()
+
+    def discard(self) -> None:
+        """Do without the new fork server."""
+        self._fork_servers.discard()
 
     def signal(self, pid: int, number: int) -> None:
-        """Have the fork server send a signal: it knows whether the process is still its child."""
-        self._fork_server.send(msgspec.msgpack.encode(f.Signal(pid, number)))
+        """Have the worker's fork server send a signal."""
+        self._fork_servers.signal(pid, number)
 
     def call_at(self, when: float, callback: Callable[[], None]) -> int:
         """Call back at a monotonic time."""
@@ -280,9 +303,23 @@ class SupervisorProcess:
         """Tell whether the OOM killer has struck since this was asked last."""
         return self._oom_kills.struck()
 
+    def memory_of(self, pid: int) -> int:
+        """Give the bytes of memory that a worker has for itself; 0 if that can't be known."""
+        import psutil  # noqa: PLC0415 - 10 ms that only a node with such a limit needs
+
+        with contextlib.suppress(psutil.Error):
+            return int(psutil.Process(pid).memory_full_info().uss)
+        return 0
+
     def is_stopped(self, pid: int) -> bool:
         """Tell whether a signal has stopped a process (state T)."""
         return is_stopped(pid)
+
+    def _watch(self, descriptor: int, wanted: bool) -> None:
+        if wanted:
+            self._poller.register(descriptor, zmq.POLLIN)
+        else:
+            self._poller.unregister(descriptor)
 
     def watch(self, pid: int, address: int) -> None:
         """Notice the end of a client."""

@@ -16,10 +16,32 @@ from gristmill.worker.activity import Sight
 from gristmill.worker.config import WorkerConfig
 
 
+class Renewal(Protocol):
+    """How the code of a node's processes is loaded anew."""
+
+    def load(self, modules: tuple[str, ...], types: tuple[str, ...]) -> None:
+        """Start a new fork server that loads the code as it is now.
+
+        Answered by :meth:`Reloading.loaded` or :meth:`Reloading.load_failed`.
+
+        Args:
+            modules: what to import, besides the client's script.
+            types: import paths that must be there.
+        """
+
+    def adopt(self) -> None:
+        """Let the new fork server take over."""
+
+    def discard(self) -> None:
+        """Do without the new fork server."""
+
+
 class SupervisorShell(Protocol):
     """Clock, timers, sockets and processes of the supervisor process, real or simulated."""
 
     random: Random
+    renewal: Renewal | None
+    """None where the workers have no processes of their own."""
 
     def now(self) -> float:
         """Give monotonic time in seconds."""
@@ -30,8 +52,8 @@ class SupervisorShell(Protocol):
     def send(self, identity: bytes, message: ControlMessage) -> None:
         """Send a message to a worker or client."""
 
-    def fork(self, config: WorkerConfig) -> None:
-        """Ask the fork server for a worker."""
+    def fork(self, config: WorkerConfig, *, fresh: bool = False) -> None:
+        """Ask the fork server for a worker; if ``fresh`` the one that is not adopted yet."""
 
     def signal(self, pid: int, number: int) -> None:
         """Send a signal to a worker, unless it has ended."""
@@ -59,6 +81,9 @@ class SupervisorShell(Protocol):
 
     def out_of_memory(self) -> Likelihood:
         """Tell whether the OOM killer has struck since this was asked last."""
+
+    def memory_of(self, pid: int) -> int:
+        """Give the bytes of memory that a worker has for itself; 0 if that can't be known."""
 
     def is_stopped(self, pid: int) -> bool:
         """Tell whether a signal has stopped a process."""

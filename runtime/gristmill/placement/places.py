@@ -103,6 +103,10 @@ class Fences:
         del self._expected[number]
         return True
 
+    def __len__(self) -> int:
+        """How many retirements wait for fences."""
+        return len(self._expected)
+
     def process_down(self, process: int) -> list[int]:
         """A process has died; give the retirements that have waited for it alone."""
         done = []

@@ -249,6 +249,21 @@ class Engine(Roster):
             else:
                 self._end_unexpected(member, reason, event, verdict, free=collateral)
 
+    def replaced(self, members: list[Member], reason: ExitReason) -> None:
+        """Take note that members have ended in order to go on elsewhere, which is no failure."""
+        members = sorted(members, key=lambda member: member.position)
+        asked = [self._bury(member, reason) for member in members]
+        for member, (expected, _) in zip(members, asked, strict=True):
+            member.state = State.STOPPED
+            self.wake(member.owner)
+            if expected or member.owner.doomed:
+                self._end_expected(member, reason)
+            elif member.spec.restart is Restart.TEMPORARY:
+                self._end_unexpected(member, reason, self._event, None, free=True)
+            else:
+                member.state = State.RESTARTING
+                self._restart_group(member)
+
     def _bury(self, member: Member, reason: ExitReason) -> tuple[bool, bool]:
         """Mark a member dead; tell whether its stop was planned and whether it was starting."""
         owner = member.owner
@@ -357,11 +372,15 @@ class Engine(Roster):
         if says(verdict, Directive.REPLAY):
             decision = Decision.REPLAY
         self.report(child, reason, decision, self._back_off(child, verdict))
-        for sibling in owner.group(child):
+        self._restart_group(child)
+
+    def _restart_group(self, child: Member) -> None:
+        """Put the restart of a child, and of those that restart with it, on the plan."""
+        for sibling in child.owner.group(child):
             if sibling.alive:
                 self.plan_stop(sibling)
             if sibling.spec.restart is not Restart.TEMPORARY:
-                owner.to_start.add(sibling)
+                child.owner.to_start.add(sibling)
 
     def _back_off(self, child: Member, verdict: Verdict | None) -> float:
         """Give the seconds to wait before a restart, and arm the timer for it."""

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Sequence
 from random import Random
 from typing import NamedTuple
 
+import msgspec
+
 from gristmill.errors import AlreadyStartedError, UsageError
 from gristmill.supervision.actions import Action, Ending, Failed, Terminated
+from gristmill.supervision.comparison import differences
 from gristmill.supervision.engine import Engine
 from gristmill.supervision.members import Actor, Member, State, Supervisor
 from gristmill.supervision.policies import Verdict
@@ -20,7 +23,7 @@ from gristmill.supervision.refusals import (
     MaxChildrenError,
     StrategyError,
 )
-from gristmill.supervision.spec import Spec, Strategy, SupervisorSpec, validate
+from gristmill.supervision.spec import ChildSpec, Spec, Strategy, SupervisorSpec, validate
 from gristmill.supervision.tree_view import TreeView
 
 _SHUTDOWN = Shutdown()
@@ -146,6 +149,20 @@ class SupervisionTree(TreeView):
         found = {self._current(key, incarnation) for key, incarnation in exited}
         actors: list[Member] = [actor for actor in found if actor is not None]
         self._engine.gone(actors, reason, event, collateral=collateral, verdict=verdict)
+        return self._engine.finish()
+
+    def actors_replaced(
+        self, ended: Iterable[tuple[int, int]], reason: ExitReason, now: float
+    ) -> list[Action]:
+        """These incarnations, given as (key, incarnation), ended so that they go on elsewhere.
+
+        It is no failure: they are started again at once, their siblings as the strategy says,
+        transient ones too, and nothing is counted. Temporary ones are not started again.
+        """
+        self._engine.begin(now)
+        found = {self._current(key, incarnation) for key, incarnation in ended}
+        actors: list[Member] = [actor for actor in found if actor is not None]
+        self._engine.replaced(actors, reason)
         return self._engine.finish()
 
     def timer_fired(self, timer_id: int, now: float) -> list[Action]:
@@ -316,3 +333,20 @@ class SupervisionTree(TreeView):
                 f"can't {verb} {child.path}: it is {child.state}; terminate it first"
             )
         return child
+
+    def compare(self, root: SupervisorSpec) -> list[tuple[int, ChildSpec]]:
+        """Compare the static tree with another one that has the same members.
+
+        Gives the key and the new spec of each actor whose start differs.
+
+        Raises:
+            SpecError: a member is missing, is new, or is another kind of member.
+        """
+        return differences(self._root, root)
+
+    def change(self, key: int, spec: ChildSpec) -> bool:
+        """Start an actor as another spec says from its next start on; give whether it is there."""
+        actor = self._engine.members.get(key)
+        if isinstance(actor, Actor):
+            actor.spec = msgspec.structs.replace(actor.spec, start=spec.start)
+        return isinstance(actor, Actor)

@@ -18,7 +18,7 @@ from gristmill.errors import ConfigError, NodeError, UsageError
 from gristmill.node.builder import NodeBuilder
 from gristmill.node.config import NodeConfig
 from gristmill.node.hosting import Host, LocalHost
-from gristmill.node.node import DRAIN, Node
+from gristmill.node.node import Node
 from gristmill.ref import Ref
 from gristmill.testing.faults import Faults, Point
 from gristmill.testing.simulated_worker import SimulatedWorker
@@ -99,7 +99,7 @@ class Simulation(Node):
         self._simulated = SimulatedWorld(config, self.seed, self._faults)
         return self._simulated
 
-    def stop(self, timeout: float = DRAIN) -> None:
+    def stop(self, timeout: float | None = None) -> None:
         """Stop everything in order, without faults."""
         if self._simulated is not None:
             self._simulated.faults.end()

@@ -49,6 +49,15 @@ class ActorSpec(msgspec.Struct, frozen=True, array_like=True):
     """Seconds after which a keyed actor without work may end; 0 for never."""
 
 
+class Legacy(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker that takes another one's place has to know of it."""
+
+    credit: dict[int, dict[int, int]] = {}  # msgspec copies it
+    """Places in use in mailboxes, by process and actor."""
+    lanes: dict[str, tuple[int, int, int]] = {}
+    """How far at-least-once messages were sent, by target: process, incarnation, number."""
+
+
 class DeadLetter(ControlMessage, tag="DeadLetter", frozen=True):
     """A message that nobody handled, with the reason."""
 
@@ -124,6 +133,33 @@ class ActorExited(ControlMessage, tag="ActorExited", frozen=True):
     reason: ExitReason
     verdict: Verdict | None = None
     """What its class has decided about an exception of its own."""
+
+
+class Terminating(ControlMessage, tag="Terminating", frozen=True):
+    """SIGTERM has come to a worker: is it alone, or does the whole node stop?"""
+
+    address: int
+    incarnation: int
+
+
+class HandedOver(ControlMessage, tag="HandedOver", frozen=True):
+    """A worker has ended its actors, given as (key, incarnation), and passes on what comes.
+
+    ``taken``: messages about actors that it has carried out since it was told to hand over.
+    """
+
+    address: int
+    incarnation: int
+    ended: tuple[tuple[int, int], ...]
+    taken: int
+    legacy: Legacy
+
+
+class TookOver(ControlMessage, tag="TookOver", frozen=True):
+    """A worker has all that came to the one before it, which can end."""
+
+    address: int
+    incarnation: int
 
 
 class Subscribe(ControlMessage, tag="Subscribe", frozen=True):
@@ -311,6 +347,15 @@ class RemoveDeadLetter(msgspec.Struct, frozen=True, array_like=True, tag="Remove
     number: int
 
 
+class Reload(msgspec.Struct, frozen=True, array_like=True, tag="Reload"):
+    """Replace all workers, one after the other, by such with the code as it is now.
+
+    ``tree``: how the actors of the static tree are started from now on; None: as before.
+    """
+
+    tree: SupervisorSpec | None = None
+
+
 class StopNode(msgspec.Struct, frozen=True, array_like=True, tag="StopNode"):
     """Stop the whole node: in order within ``timeout`` seconds, at once when it is 0."""
 
@@ -340,6 +385,7 @@ Operation = (
     | GetDeadLetters
     | FindDeadLetter
     | RemoveDeadLetter
+    | Reload
     | StopNode
 )
 
@@ -380,6 +426,44 @@ class PeerDown(ControlMessage, tag="PeerDown", frozen=True):
     """Nobody will have this address again."""
     death: Death | None = None
     """How, of a worker."""
+
+
+class PeerMoved(ControlMessage, tag="PeerMoved", frozen=True):
+    """A worker is replaced by this one, which has got, or gets, all that was sent to it."""
+
+    peer: PeerInfo
+
+
+class Departed(ControlMessage, tag="Departed", frozen=True):
+    """A worker that was replaced has ended."""
+
+    address: int
+    incarnation: int
+
+
+class HandOver(ControlMessage, tag="HandOver", frozen=True):
+    """Leave your place to this worker, as soon as no handler is under way.
+
+    Those that are after ``patience`` seconds are ended.
+    """
+
+    to: PeerInfo
+    patience: float
+
+
+class Stay(ControlMessage, tag="Stay", frozen=True):
+    """Nobody takes your place: go on."""
+
+
+class TakeOver(ControlMessage, tag="TakeOver", frozen=True):
+    """The place is yours: these actors are going to be started in it.
+
+    ``before``: the worker that passes on what comes to it; None if it has died.
+    """
+
+    keys: tuple[int, ...]
+    before: PeerInfo | None
+    legacy: Legacy | None
 
 
 class Gone(ControlMessage, tag="Gone", frozen=True):
@@ -523,6 +607,10 @@ class Exit(ControlMessage, tag="Exit", frozen=True):
     """Flush, send a last :class:`Metrics`, and end the process."""
 
 
+class Terminate(ControlMessage, tag="Terminate", frozen=True):
+    """SIGTERM was meant for you alone: end your actors in order, and the process."""
+
+
 class Result(ControlMessage, tag="Result", frozen=True):
     """The answer to a :class:`Call`: an encoded value or an error."""
 
@@ -547,6 +635,9 @@ ToSupervisor = (
     | ActorsStarted
     | ActorFailed
     | ActorExited
+    | Terminating
+    | HandedOver
+    | TookOver
     | Subscribe
     | Metrics
     | Mailboxes
@@ -562,6 +653,11 @@ FromSupervisor = (
     Welcome
     | PeerUp
     | PeerDown
+    | PeerMoved
+    | Departed
+    | HandOver
+    | Stay
+    | TakeOver
     | Gone
     | Registered
     | Unregistered
@@ -581,6 +677,7 @@ FromSupervisor = (
     | ReportMetrics
     | ReportMailboxes
     | Exit
+    | Terminate
     | Result
     | NodeStopped
 )

@@ -53,6 +53,15 @@ class CreditBook:
         else:
             used.pop(key, None)
 
+    def export(self) -> dict[int, dict[int, int]]:
+        """Give the places in use, by process and actor."""
+        return {home: dict(used) for home, used in self._used.items() if used}
+
+    def adopt(self, used: dict[int, dict[int, int]]) -> None:
+        """Take over the places that the process before this one has in use."""
+        for home, places in used.items():
+            self._used[home].update(places)
+
     def reset(self, home: int) -> None:
         """Forget what was on the way to a process that has died."""
         self._used.pop(home, None)

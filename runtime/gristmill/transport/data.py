@@ -27,6 +27,8 @@ _READABLE = int(zmq.POLLIN)
 _NOBLOCK = int(zmq.NOBLOCK)
 _HIGH_WATER = 1000
 _LINGER_MS = 250
+_MOVED_LINGER_MS = 10_000
+"""A worker that is replaced reads until it has everything, unless it dies."""
 _LOOK_NS = 100_000
 """How long a wait looks for a frame before it sleeps."""
 _ONE = [1]
@@ -40,12 +42,14 @@ class Peer:
     Args:
         address: of the peer.
         dirty: where it is put when something waits for it.
+        account: the address under which what it is sent is counted; its own if None.
     """
 
-    __slots__ = ("address", "frames", "incarnation", "outbound", "sent", "socket")
+    __slots__ = ("account", "address", "frames", "incarnation", "outbound", "sent", "socket")
 
-    def __init__(self, address: int, dirty: list[Peer]) -> None:
+    def __init__(self, address: int, dirty: list[Peer], account: int | None = None) -> None:
         self.address = address
+        self.account = address if account is None else account
         self.incarnation = 0
         self.socket: zmq.Socket[bytes] | None = None
         self.outbound = Outbound(lambda: dirty.append(self))
@@ -170,6 +174,29 @@ class DataPlane:
         if peer.outbound.messages:
             self._dirty.append(peer)
 
+    def move(self, address: int, incarnation: int, endpoint: str, fence: bytes) -> None:
+        """Open the way to the worker that replaces a peer, behind ``fence`` on the way to that.
+
+        What was sent before goes out by the old way, which closes when it is empty.
+        """
+        peer = self._peer(address)
+        if peer.socket is not None:
+            old = self._peers[~address] = Peer(~address, self._dirty, account=address)
+            old.incarnation, old.sent = peer.incarnation, peer.sent
+            old.socket, peer.socket = peer.socket, None
+            old.frames, peer.frames = peer.frames, deque()
+            peer.outbound.add(fence)
+            self._queue_frames(old, *peer.outbound.take())
+            self._blocked.discard(address)
+            self._blocked.add(old.address)
+        self.connect(address, incarnation, endpoint)
+        self.flush()
+
+    def connect_beside(self, key: int, address: int, incarnation: int, endpoint: str) -> None:
+        """Open the way to a second process of an address, under another key."""
+        self._peers[key] = Peer(key, self._dirty, account=address)
+        self.connect(key, incarnation, endpoint)
+
     def disconnect(self, address: int) -> None:
         """Close the way to a dead peer: what still waits for it counts as sent, and is lost."""
         peer = self._peer(address)
@@ -218,6 +245,8 @@ class DataPlane:
             for address in tuple(self._blocked):
                 if self._send_frames(self._peers[address]):
                     self._blocked.discard(address)
+                    if address < 0:
+                        self._close_moved(address)
         if self._dirty:
             dirty = self._dirty.copy()
             self._dirty.clear()
@@ -235,6 +264,19 @@ class DataPlane:
                 peer.socket.setsockopt(zmq.LINGER, round(linger * 1000))
                 self._close(peer)
         self._pull.close()
+
+    def close_moved(self, address: int) -> None:
+        """A peer that was replaced has ended; what still waits for it is lost."""
+        if ~address in self._peers:
+            self._blocked.discard(~address)
+            self._close_moved(~address)
+
+    def _close_moved(self, address: int) -> None:
+        """Close the old way to a peer that was replaced."""
+        old = self._peers.pop(address)
+        if old.socket is not None:
+            old.socket.setsockopt(zmq.LINGER, _MOVED_LINGER_MS)
+            self._close(old)
 
     def _peer(self, address: int) -> Peer:
         peer = self._peers.get(address)
@@ -285,7 +327,7 @@ class DataPlane:
         messages = count_messages(envelopes, sizes)
         if messages:
             peer.sent += messages
-            self.wires.sent(peer.address, peer.incarnation, messages)
+            self.wires.sent(peer.account, peer.incarnation, messages)
         return messages
 
     def _send_frames(self, peer: Peer) -> bool:

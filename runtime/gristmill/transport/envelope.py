@@ -20,6 +20,11 @@ ARRAYS    envelope, handles                  (its body's arrays are in shared me
 RELEASE   body                               (arrays that are given back)
 FENCE     number                             (nothing more comes from here for who leaves)
 CANCEL    target, [requests]                 (their asker has given them up)
+LAST                                         (a worker that is replaced says no more)
+SWITCH                                       (the last one to it: what follows goes to the new one)
+RELAY     process, paid, envelope            (a message, passed on by a worker that is replaced)
+PASS      process, envelope                  (something else, passed on by it)
+HANDOVER  step, processes                    (how far a hand-over has come)
 ========  ==========================================================================
 
 The kinds with ``bodies`` carry runs: the number is that of the first body, and the others follow.
@@ -53,6 +58,7 @@ from gristmill.errors import (
 
 HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
 SIGNAL, ANSWER, INSPECT, ARRAYS, RELEASE, FENCE, CANCEL = range(9, 16)
+LAST, SWITCH, RELAY, PASS, HANDOVER = range(16, 21)
 
 MESSAGES = (TELL, ASK, EVENT)
 """The kinds that bring messages to actors or subscribers."""
@@ -105,7 +111,7 @@ def count_messages(envelopes: Sequence[bytes], sizes: Sequence[int]) -> int:
         kind = envelope[1]
         if kind == ARRAYS:
             kind = envelope[3]
-        if kind in MESSAGES:
+        if kind in MESSAGES or kind == RELAY:
             messages += size
     return messages
 

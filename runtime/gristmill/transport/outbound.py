@@ -42,15 +42,15 @@ class Outbound:
         self.messages = 0
         """How many messages wait."""
 
-    def add(self, envelope: bytes) -> None:
-        """Put a packed envelope behind what waits."""
+    def add(self, envelope: bytes, messages: int = 1) -> None:
+        """Put a packed envelope, of so many messages, behind what waits."""
         if self._head is not None:
             self._close()
         if not self.messages:
             self._begun()
         self._packed.append(envelope)
-        self._sizes.append(1)
-        self.messages += 1
+        self._sizes.append(messages)
+        self.messages += messages
 
     def put(self, head: Head, number: int, body: bytes) -> None:
         """Put a body behind what waits, into the open run if it continues that.

@@ -77,12 +77,12 @@ class Bonds:
 
     # --- what happens ---
 
-    def ended(self, cell: Cell, reason: ExitReason) -> None:
-        """An incarnation of this worker has ended."""
+    def ended(self, cell: Cell, reason: ExitReason, *, to_links: ExitReason | None = None) -> None:
+        """An incarnation of this worker has ended, for its links for another reason perhaps."""
         if self._monitors:
             self._monitors.ended(cell, reason)
         if self._links:
-            self._links.ended(cell, reason)
+            self._links.ended(cell, to_links or reason)
 
     def process_died(
         self, address: int, incarnation: int, reason: ExitReason, *, final: bool

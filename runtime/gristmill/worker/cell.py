@@ -69,11 +69,14 @@ class State(IntEnum):
     STARTING = 1
     SUSPENDED = 2
     """Takes nothing but inspections; its mailbox keeps the rest."""
-    RUNNING = 3
-    STOPPING = 4
+    PAUSED = 3
+    """Takes nothing; its worker is about to be replaced."""
+    RUNNING = 4
+    STOPPING = 5
     """Will end when it has handled what was there before the stop."""
 
 
+_MOVING = (State.STARTING, State.STOPPING)
 _ANY_MAILBOX = Mailbox()
 _NO_PLANS: Mapping[bytes, Any] = {}
 _CONTAINERS: dict[str, Callable[[], Any]] = {
@@ -176,6 +179,25 @@ class Cell:
     def waiting(self) -> int:
         """How many messages wait."""
         return len(self.queue) if self.has_mail else 0
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing of it is under way: no handler, no start, no stop, no deferred reply."""
+        if self.busy or self.task is not None or self.state in _MOVING:
+            return False
+        try:
+            return not object.__getattribute__(self, "deferred")
+        except AttributeError:
+            return True
+
+    def take_owed(self) -> dict[int, int]:
+        """Give the places freed since the last credit, by sending process, and owe them no more."""
+        try:
+            owed: dict[int, int] = object.__getattribute__(self, "owed")
+        except AttributeError:
+            return {}
+        self.owed = {}
+        return {source: places for source, places in owed.items() if places}
 
     def owes_nothing_to(self, process: int) -> None:
         """Forget what was owed to an earlier incarnation of a process."""

@@ -31,3 +31,5 @@ class WorkerConfig(msgspec.Struct, frozen=True, array_like=True):
     """Actors that are going to be started here: what comes for them is held."""
     asked_ns: int
     """When it was asked for, perf_counter ns."""
+    arriving: bool = False
+    """Whether it takes the place of a worker that lives: that has the journal, and messages."""

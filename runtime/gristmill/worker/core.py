@@ -33,6 +33,7 @@ from gristmill.transport.envelope import (
     EVENT,
     FENCE,
     INSPECT,
+    LAST,
     MESSAGES,
     NOTICE,
     RELEASE,
@@ -61,6 +62,7 @@ from gristmill.worker.sending import Sending
 from gristmill.worker.shell import Shell
 from gristmill.worker.spawning import Spawns
 from gristmill.worker.starving import Starving
+from gristmill.worker.succession import Succession
 
 _DISPATCH = int(TimeClass.DISPATCH)
 _RUNNING = State.RUNNING
@@ -117,6 +119,8 @@ class WorkerCore:
         self.parking = Parking(self, meter)
         self.records = Records(self, store, channels)
         self.channels = ChannelManager.from_config(channels, self.sending, self.records)
+        self.succession: Succession | None = None
+        """Its part in a hand-over between two workers; set by the process around it."""
         self.ready: deque[Cell] = deque()
         self._now = shell.now
         self._flushed_at = 0
@@ -126,7 +130,7 @@ class WorkerCore:
 
     def on_frame(self, frame: bytes) -> None:
         """Take in one frame of the data plane, or a notice of this process's control thread."""
-        self._deliver_all(self._read(frame))
+        self._deliver_all(self.read(frame))
 
     def on_lone_frame(self, frame: bytes) -> None:
         """Take in a frame and have a turn; a lone ask of an idle actor is answered at once.
@@ -134,14 +138,15 @@ class WorkerCore:
         It comes to the same as :meth:`on_frame` and :meth:`turn`, with less to do before the reply
         leaves, for who asks one thing after another.
         """
-        envelopes = self._read(frame)
+        envelopes = self.read(frame)
         alone = len(envelopes) == 2 and not self.ready and envelopes[1][0] == ASK
         self.handling.at_once = alone
         self._deliver_all(envelopes)
         self.turn()
         self.handling.at_once = False
 
-    def _read(self, frame: bytes) -> list[Envelope]:
+    def read(self, frame: bytes) -> list[Envelope]:
+        """Read a frame, and count the messages in it; nothing if it can't be read."""
         try:
             envelopes = read_frame(frame)
         except DecodeError as error:
@@ -155,6 +160,10 @@ class WorkerCore:
                 self.malformed(None, error, is_message=False)
                 return []
         return envelopes
+
+    def take_in(self, envelopes: list[Envelope]) -> None:
+        """Take in a frame that has been read already, its header first."""
+        self._deliver_all(envelopes)
 
     def _deliver_all(self, envelopes: list[Envelope]) -> None:
         source = envelopes[0][1] if envelopes else 0
@@ -214,6 +223,8 @@ class WorkerCore:
             self.cancelling.cancel(header[1], envelope[1], envelope[2])
         elif kind == RELEASE:
             self.arrays.take_back(header, envelope)
+        elif kind == LAST:
+            self.sending.on_last(header[1], header[2])
         else:
             raise ValueError(f"kind {kind!r} is unknown")
 

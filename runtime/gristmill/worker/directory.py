@@ -20,6 +20,7 @@ class Directory:
         self._by_key: dict[int, Address] = {}
         self._processes: dict[int, str] = {address: name}
         self._incarnations: dict[int, int] = {address: incarnation}
+        self._reachable: set[int] = set()
         self.gone: set[int] = set()
         """Processes that have died and whose actors live nowhere else."""
 
@@ -33,8 +34,18 @@ class Directory:
 
     def peer_up(self, peer: PeerInfo) -> None:
         """Take in a process that can be reached."""
+        self._reachable.add(peer.address)
         self._processes[peer.address] = peer.name
         self._incarnations[peer.address] = peer.incarnation
+
+    @property
+    def living(self) -> set[int]:
+        """The processes that can be reached."""
+        return set(self._reachable)
+
+    def peer_down(self, address: int) -> None:
+        """A process has died."""
+        self._reachable.discard(address)
 
     def add(self, address: Address) -> None:
         """A name stands for an actor from now on."""
@@ -47,6 +58,10 @@ class Directory:
             return False
         self._by_name.pop(name, None)
         return True
+
+    def named(self) -> list[Address]:
+        """Give all named actors."""
+        return list(self._by_name.values())
 
     def find(self, name: str) -> Address | None:
         """Give the actor that a name stands for."""

@@ -121,6 +121,11 @@ class Keyed:
         if self._leave is not None and not len(self._places):
             self._leave()
 
+    @property
+    def settled(self) -> bool:
+        """Whether nothing waits for the place of an actor, and no actor is about to leave."""
+        return not len(self._places) and not self._fences
+
     # --- hosting ---
 
     def await_fences(self, number: int, processes: Iterable[int]) -> None:

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
 
 _STARTUP = int(TimeClass.STARTUP)
+TERMINATED = 128 + 15
+"""Exit status of a worker that SIGTERM has asked to leave."""
 
 
 class Lifecycle:
@@ -59,7 +61,10 @@ class Lifecycle:
     def on_control(self, encoded: bytes) -> None:
         """Take in a message from the supervisor process."""
         sending = self._core.sending
-        match c.decode_from_supervisor(encoded):
+        message = c.decode_from_supervisor(encoded)
+        if self._core.succession is not None and self._core.succession.on_control(message):
+            return
+        match message:
             case c.StartActors(starts):
                 self._start_all(starts)
             case c.StopActor(key, incarnation, reason):
@@ -76,6 +81,10 @@ class Lifecycle:
                 sending.peer_down(address, name, reason, death, final=final)
                 self._core.keyed.process_down(address)
                 self._core.bonds.process_died(address, incarnation, reason, final=final)
+            case c.PeerMoved(peer):
+                sending.peer_moved(peer)
+            case c.Departed(address, incarnation):
+                sending.peer_departed(address, incarnation)
             case c.Gone(addresses):
                 sending.directory.gone.update(addresses)
             case c.Registered(address):
@@ -109,6 +118,9 @@ class Lifecycle:
                 self._shell.control(c.Loads(loads))
             case c.Exit():
                 self._core.keyed.exit(self._shell.exit)
+            case c.Terminate():
+                self.stop_all()
+                self._shell.exit(TERMINATED)
             case c.Result() as result:
                 self._core.spawns.on_result(result)
             case other:
@@ -262,7 +274,7 @@ class Lifecycle:
             self.end(cell, reason)
             return
         cell.stop_reason = reason
-        if cell.state is State.RUNNING:
+        if cell.state in (State.RUNNING, State.PAUSED):
             cell.state = State.STOPPING
         self._core.request_stop(cell)
 
@@ -283,6 +295,18 @@ class Lifecycle:
         self._shell.flush()  # its last words come before the news of its end
         self._shell.control(c.ActorExited(cell.key, cell.incarnation, reason, verdict))
 
+    def leave(self, cell: Cell, reason: ExitReason) -> None:
+        """End an incarnation whose next one begins in another worker, with its mailbox.
+
+        It is no failure, so actors that are linked to it go on.
+        """
+        cell.state = State.HELD
+        cell.queue.extendleft(reversed(cell.postponed))
+        cell.postponed.clear()
+        if cell.actor is not None:
+            self._terminate(cell, reason, restarts=False)
+        self._bury(cell, reason, to_links=Normal())
+
     def kill(self, cell: Cell) -> None:
         """End an incarnation at once and unconditionally, and report it; not if it has ended."""
         if cell.state is State.HELD:
@@ -297,7 +321,7 @@ class Lifecycle:
             self._terminate(cell, reason, restarts=restarts)
         self._bury(cell, reason)
 
-    def _bury(self, cell: Cell, reason: ExitReason) -> None:
+    def _bury(self, cell: Cell, reason: ExitReason, *, to_links: ExitReason | None = None) -> None:
         self._tell_waiting_askers(cell, reason)
         if cell.current is not None and cell.task is not None:  # its handler will not finish
             self._core.failures.interrupted(cell, cell.current, reason)
@@ -306,7 +330,7 @@ class Lifecycle:
                 self._core.failures.interrupted(cell, entry, reason)
         self._core.inspecting.ended(cell, reason)
         self._discard(cell)
-        self._core.bonds.ended(cell, reason)
+        self._core.bonds.ended(cell, reason, to_links=to_links)
 
     def _tell_waiting_askers(self, cell: Cell, reason: ExitReason) -> None:
         """Requests whose handler is under way, or whose reply was deferred, get no answer."""

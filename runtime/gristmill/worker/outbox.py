@@ -101,6 +101,23 @@ class Outbox:
             lane.sent = lane.acknowledged
         self._advance(lane, target)
 
+    def moved(self, home: int, before: int, now: int) -> None:
+        """A target's process was replaced by its next incarnation, which has all that was sent."""
+        for lane in self._lanes.values():
+            if lane.home == (home, before):
+                lane.home = (home, now)
+
+    def positions(self) -> dict[str, tuple[int, int, int]]:
+        """Say by target how far it was sent: to which process, its incarnation, and the number."""
+        return {name: (*lane.home, lane.sent) for name, lane in self._lanes.items() if lane.open}
+
+    def resume(self, positions: dict[str, tuple[int, int, int]]) -> None:
+        """Take over from a process that has sent so far."""
+        for name, (home, incarnation, sent) in positions.items():
+            lane = self._lane(name)
+            lane.home = (home, incarnation)
+            lane.sent = max(lane.sent, sent)
+
     def unlocated(self, target: str) -> None:
         """A target has gone, with or without its process: keep what comes until it is back.
 

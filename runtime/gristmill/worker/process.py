@@ -18,19 +18,20 @@ from typing import Any
 import zmq
 
 from gristmill.behaviours.actor_host import Timer
-from gristmill.durability import JournalError, open_store
+from gristmill.durability import JournalError, JournalStore, open_store
 from gristmill.errors import ErrorData
 from gristmill.metrics import Calibration, CounterPage, Meter, TimeClass
 from gristmill.metrics.wires import Wires
 from gristmill.transport.control import (
     ControlMessage,
     PeerInfo,
+    Terminating,
     WorkerFailed,
     WorkerReady,
 )
 from gristmill.transport.control_link import ControlLink
 from gristmill.transport.data import DataPlane, NoticeSender
-from gristmill.transport.envelope import NOTICE, pack
+from gristmill.transport.envelope import NOTICE, SWITCH, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.worker import counters
 from gristmill.worker.accounting import Accounting
@@ -38,6 +39,7 @@ from gristmill.worker.activity import Activity
 from gristmill.worker.config import WorkerConfig
 from gristmill.worker.core import WorkerCore
 from gristmill.worker.output import WorkerOutput
+from gristmill.worker.succession import Inlet, Succession
 from gristmill.worker.traces import ACTIVITY, STACKS, WIRES, write_stacks
 
 _IDLE, _ASK_WAIT, _IO_WAIT, _POLL, _RECV, _DISPATCH, _SEND = map(
@@ -52,6 +54,7 @@ _IDLE, _ASK_WAIT, _IO_WAIT, _POLL, _RECV, _DISPATCH, _SEND = map(
         TimeClass.SEND,
     ),
 )
+_SWITCH = pack((SWITCH,))
 _FRAMES_A_TURN = 64
 _SMALL_FRAME = 400
 """Bytes of a frame with so few messages that waiting for more would cost more than it saves."""
@@ -59,8 +62,6 @@ _CONVERSE_NS = 5_000_000
 _SOON = 0.001
 """Seconds in which somebody who was answered may ask the next thing."""
 _RETRY_SECONDS = 0.001
-TERMINATED = 128 + signal.SIGTERM
-"""Exit status of a worker that SIGTERM has asked to leave."""
 _GRACE = 0.005
 """Seconds in which what the kernel still has of a dead process reaches the pipe."""
 _PIPE_FRAMES = 10_000
@@ -108,12 +109,13 @@ class WorkerProcess:
         self.arrays = ArrayExchange.of(config.run_dir, config.address, config.incarnation)
         self.waiting = self.plane.waiting
         self.disconnect = self.plane.disconnect
+        self.close_moved = self.plane.close_moved
         self._notices = NoticeSender(self.context, self.plane)
         self._control = ControlLink(self.context, config.control, self._on_control)
         self.control = self._control.send
         self._store = (
             open_store(config.journal, config.name, durability=config.durability)
-            if config.journal
+            if config.journal and not config.arriving
             else None
         )
         self.core = WorkerCore(
@@ -121,6 +123,8 @@ class WorkerProcess:
         )
         self.accounting = Accounting(config.name, counted, self.meter, self.core, self.control)
         self.lone_turns = self.accounting.lone_turns
+        self.inlet: Inlet = self.core
+        self.core.succession = Succession(self.core, self, arriving=config.arriving)
         for key in config.expected:
             self.core.lifecycle.expect(key)
         self._output = WorkerOutput(config.name, self._speaker, activity.keep)
@@ -157,7 +161,7 @@ class WorkerProcess:
         room = _FRAMES_A_TURN
         while frame is not None:
             meter.switch(_DISPATCH)
-            self.core.on_frame(frame)
+            self.inlet.on_frame(frame)
             room -= 1
             if not room:
                 self.loop.call_soon(self._drain)  # the descriptor is edge-triggered
@@ -176,7 +180,7 @@ class WorkerProcess:
         until = meter.last + _CONVERSE_NS
         while frame is not None and len(frame) <= _SMALL_FRAME and meter.last < until:
             meter.switch(_DISPATCH)
-            core.on_lone_frame(frame)
+            self.inlet.on_lone_frame(frame)
             elsewhere = core.handling.waiting or core.parking.parked
             if elsewhere or self._turn_requested or self._exiting:
                 meter.switch(_RECV)
@@ -205,10 +209,8 @@ class WorkerProcess:
         self._notices.send(pack([NOTICE, encoded]))
 
     def _terminate(self) -> None:
-        self.core.lifecycle.stop_all()
-        self._status = TERMINATED
-        self.exit()
-        self._turn()
+        """SIGTERM has come; if it came to the whole node this worker goes on until it is told."""
+        self.control(Terminating(self.address, self.incarnation))
 
     def _close(self) -> None:
         self.flush()
@@ -263,7 +265,7 @@ class WorkerProcess:
                 frame = self.plane.receive()
                 if frame is None:
                     break
-                self.core.on_frame(frame)
+                self.inlet.on_frame(frame)
             callback()
 
         self.call_later(_GRACE, read_all)
@@ -278,8 +280,14 @@ class WorkerProcess:
 
     def connect(self, peer: PeerInfo) -> None:
         """Open the way to a process."""
-        if peer.address != self.address:
+        succession = self.core.succession
+        if peer.address != self.address and not (succession and succession.holds(peer)):
             self.plane.connect(peer.address, peer.incarnation, peer.endpoint)
+
+    def move(self, peer: PeerInfo) -> None:
+        """Open the way to the worker that replaces another one, behind what was sent to that."""
+        self.plane.move(peer.address, peer.incarnation, peer.endpoint, _SWITCH)
+        self.flush()
 
     def send_now(self, address: int, envelope: bytes) -> None:
         """Send an envelope to another process; by the next flush if something must go first."""
@@ -315,9 +323,42 @@ class WorkerProcess:
         self._retrying = False
         self.flush()
 
-    def exit(self) -> None:
+    def exit(self, status: int = 0) -> None:
         """End the process after this turn."""
+        self._status = status
         self._exiting = True
+
+    # --- Wires: what a hand-over needs ---
+
+    @property
+    def unsent(self) -> bool:
+        """Whether something has not left yet."""
+        return self.plane.unsent
+
+    def open_journal(self) -> JournalStore | None:
+        """Open the journal, if the node has one."""
+        config = self.config
+        if config.journal:
+            self._store = open_store(config.journal, config.name, durability=config.durability)
+        return self._store
+
+    def close_journal(self) -> bool:
+        """Commit and let go of the journal; if that can't be done the process ends instead."""
+        if self._store is None:
+            return True
+        try:
+            self._store.commit()
+            self._store.close()
+        except JournalError as error:
+            _log.error("%s; this worker ends, and another one goes on from the journal", error)
+            self.exit(1)
+            return False
+        self._store = None
+        return True
+
+    def connect_other(self, address: int, peer: PeerInfo) -> None:
+        """Open the way to the other worker of this place, under an address for it."""
+        self.plane.connect(address, peer.incarnation, peer.endpoint)
 
     # --- accounting ---
 

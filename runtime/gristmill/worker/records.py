@@ -61,6 +61,7 @@ class Records:
         self._core = core
         self._store = store
         self._config = config
+        self._drivers: list[Driver] = []
         self._publishers: dict[ChannelBackend, Publisher] = {}
         self._numbers: dict[ChannelBackend, int] = {}
         self._name = ""
@@ -79,6 +80,16 @@ class Records:
 
     def resume(self, driver: Driver) -> None:
         """Publish what an earlier incarnation of this worker has journaled and not got rid of."""
+        self._drivers.append(driver)
+        self._resume(driver)
+
+    def open(self, store: JournalStore | None) -> None:
+        """Take the journal over from the worker before, with what it has not got rid of."""
+        self._store = store
+        for driver in self._drivers:
+            self._resume(driver)
+
+    def _resume(self, driver: Driver) -> None:
         lane = CHANNEL_LANE + driver.kind
         if self._store is None:
             return

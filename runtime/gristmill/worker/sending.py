@@ -18,7 +18,7 @@ from gristmill.messages import Command, Event, Request
 from gristmill.metrics import MeteredTable, TimeClass
 from gristmill.ref import KEYED, Address, DeliveryGuarantee, OverflowPolicy, Pending
 from gristmill.supervision import ExitReason, describe
-from gristmill.transport.control import PeerInfo, Subscribe
+from gristmill.transport.control import Legacy, PeerInfo, Subscribe
 from gristmill.transport.credit import CreditBook
 from gristmill.transport.envelope import ACK, ANSWER, CREDIT, ERROR, EVENT, REPLY, TELL, pack
 from gristmill.transport.outbound import Head
@@ -67,6 +67,10 @@ class Sending:
         """Under which number others wait for room with a keyed actor, by its number there."""
         self._subscribers: dict[str, dict[int, list[int]]] = {}
         self._outbox = Outbox(store, self._transmit) if store is not None else None
+        self._moving: dict[int, PeerInfo] = {}
+        """Processes that were replaced, by whom, and from which something may still come."""
+        self._silent: dict[int, int] = {}
+        """Processes that say no more, by address, and their incarnations."""
 
     # --- who is where ---
 
@@ -91,6 +95,9 @@ class Sending:
         incarnation = self.directory.incarnation(address)
         self._core.arrays.pool.peer_down(Process(address, incarnation))
         self._credit.reset(address)
+        self._moving.pop(address, None)
+        self._silent.pop(address, None)
+        self.directory.peer_down(address)
         if self._outbox is not None:
             self._outbox.lost(address)
         if final:
@@ -99,6 +106,65 @@ class Sending:
             self._feed(key)
         died = f"its worker {name} died ({describe(reason)})"
         self.asks.process_died(address, died, death, final=final)
+
+    def peer_moved(self, peer: PeerInfo) -> None:
+        """A process is replaced by its next incarnation, which gets all that was sent to it.
+
+        This process sends to that one, and hears from it, once it has heard all of the one before.
+        """
+        self._moving[peer.address] = peer
+        self._move_if_silent(peer.address)
+
+    def on_last(self, address: int, incarnation: int) -> None:
+        """A process that is replaced says no more."""
+        self._silent[address] = incarnation
+        self._move_if_silent(address)
+
+    def _move_if_silent(self, address: int) -> None:
+        before = self.directory.incarnation(address)
+        if address in self._moving and self._silent.get(address) == before:
+            self._move(self._moving.pop(address), before)
+
+    def _move(self, peer: PeerInfo, before: int) -> None:
+        self._silent.pop(peer.address, None)
+        self.directory.peer_up(peer)
+        if self._outbox is not None:
+            self._outbox.moved(peer.address, before, peer.incarnation)
+        self._shell.move(peer)
+
+    def peer_departed(self, address: int, incarnation: int) -> None:
+        """A process that was replaced has ended."""
+        if address in self._moving:  # it has died before it said its last
+            self._move(self._moving.pop(address), incarnation)
+        self._shell.close_moved(address)
+        self._core.arrays.pool.peer_down(Process(address, incarnation))
+
+    # --- when this worker is replaced, or replaces another one ---
+
+    def settle_credit(self) -> None:
+        """Give back all places that were freed since the last credit."""
+        for cell in self._core.cells.values():
+            for source, places in cell.take_owed().items():
+                self.give_credit(source, cell.key, places)
+
+    def close(self) -> Legacy:
+        """Let go of the journal; give what the next process of this place has to know."""
+        lanes = self._outbox.positions() if self._outbox is not None else {}
+        self.store = self._outbox = None
+        return Legacy(self._credit.export(), lanes)
+
+    def open(self, store: JournalStore | None, legacy: Legacy) -> None:
+        """Go on from where the process before this one has stopped."""
+        self._credit.adopt(legacy.credit)
+        if store is None:
+            return
+        self.store = store
+        self._outbox = Outbox(store, self._transmit)
+        self._outbox.resume(legacy.lanes)
+        for address in self.directory.named():
+            self._outbox.located(address, self.directory.incarnation(address.home))
+
+    # --- names ---
 
     def registered(self, address: Address) -> None:
         """A name stands for an actor now, whose process has announced itself before."""

@@ -69,13 +69,19 @@ class Shell(Protocol):
     def connect(self, peer: PeerInfo) -> None:
         """Open the way to a process."""
 
+    def move(self, peer: PeerInfo) -> None:
+        """Open the way to the worker that replaces another one, behind what was sent to that."""
+
+    def close_moved(self, address: int) -> None:
+        """A worker that was replaced has ended; what still waits for it is lost."""
+
     def disconnect(self, address: int) -> None:
         """Close the way to a dead process; what still waits for it is lost."""
 
     def report_metrics(self) -> None:
         """Send the process's accounting to the supervisor process."""
 
-    def exit(self) -> None:
+    def exit(self, status: int = 0) -> None:
         """End the process after this turn."""
 
     def control(self, message: ControlMessage) -> None:
