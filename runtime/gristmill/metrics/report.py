@@ -107,13 +107,18 @@ def assemble(
     )
 
 
-def _shared(processes: Iterable[WorkerSnapshot], types: Iterable[TypeSnapshot]) -> float:
-    """Give the coordination in ns for each message that belongs to no type: mostly to poll."""
-    rows = list(processes)
-    coord = sum(total(row.classes, COORD) for row in rows)
-    own = sum(row.coord_ns.total() for row in types)
-    messages = sum(row.messages for row in rows if row.kind == "worker")
-    return max(0.0, ratios.quotient(coord - own, messages) or 0.0)
+def _shared(processes: Sequence[WorkerSnapshot], types: Sequence[TypeSnapshot]) -> float:
+    """Give the coordination of workers in ns, for each message, that belongs to no type.
+
+    It is mostly to poll. What a client does on its own account is not a message's.
+    """
+    workers = [row for row in processes if row.kind == "worker"]
+    everywhere = sum(total(row.classes, COORD) for row in processes)
+    in_workers = sum(total(row.classes, COORD) for row in workers)
+    full = sum(row.coord_ns.total() for row in types)
+    received = full - sum(row.coord_ns.peer for row in types)
+    unowned = max(0, min(everywhere - full, in_workers - received))
+    return ratios.quotient(unowned, sum(row.messages for row in workers)) or 0.0
 
 
 def _process_order(row: WorkerSnapshot) -> tuple[int, list[tuple[int, str]]]:
