@@ -25,7 +25,11 @@ from gristmill.transport.outbound import Head
 from gristmill.transport.segment_directory import Process
 from gristmill.worker import counters
 from gristmill.worker.asking import Asks
+<<<<<<< HEAD
 from gristmill.worker.cell import RECORD, Cell, Entry
+=======
+from gristmill.worker.cell import REMINDER, Cell, Entry
+>>>>>>> 63556a6 (Reminders survive restarts; claims of idempotency keys can lapse; the page on facets)
 from gristmill.worker.directory import Directory
 from gristmill.worker.keyed import Held
 from gristmill.worker.outbox import Outbox
@@ -409,6 +413,8 @@ class Sending:
         effects, cell.effects = cell.effects, []
         for act, *arguments in effects:
             act(cell, *arguments)
+        if entry.kind == REMINDER:
+            self._core.reminding.handled(cell, entry)
         if effects and cell.history is not None:
             cell.history.snapshot_if_due()
         if entry.kind == RECORD:
