@@ -32,12 +32,12 @@ STOP = -3
 """The kind of the entry that marks where an ordered stop stands."""
 SIGNAL = -4
 """The kind of a message about the end of another actor."""
-REMINDER = -6
-"""The kind of a reminder that was due."""
 INSPECTION = -5
 """The kind of an inspection, which keeps its place among the messages."""
 RECORD = -6
 """The kind of an event from a broker; one that was not handled comes from there again."""
+REMINDER = -7
+"""The kind of a reminder that was due."""
 
 
 class Entry(msgspec.Struct, frozen=True, eq=False, gc=False):

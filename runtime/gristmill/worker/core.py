@@ -48,23 +48,25 @@ from gristmill.worker.batching import Batching
 from gristmill.worker.bonds import Bonds
 from gristmill.worker.breakers import SharedBreakers
 from gristmill.worker.cancelling import Cancelling
-<<<<<<< HEAD
-from gristmill.worker.cell import CONTINUE, INSPECTION, RECORD, STOP, Cell, Entry, State
-=======
-from gristmill.worker.cell import CONTINUE, INSPECTION, REMINDER, STOP, Cell, Entry, State
->>>>>>> 63556a6 (Reminders survive restarts; claims of idempotency keys can lapse; the page on facets)
+from gristmill.worker.cell import (
+    CONTINUE,
+    INSPECTION,
+    RECORD,
+    REMINDER,
+    STOP,
+    Cell,
+    Entry,
+    State,
+)
 from gristmill.worker.cycles import Cycles
 from gristmill.worker.failures import Failures
 from gristmill.worker.handling import Handling
 from gristmill.worker.inspecting import Inspecting
 from gristmill.worker.keyed import Keyed
 from gristmill.worker.lifecycle import Lifecycle
-<<<<<<< HEAD
 from gristmill.worker.parking import Parking
 from gristmill.worker.records import Records
-=======
 from gristmill.worker.reminding import Reminding
->>>>>>> 63556a6 (Reminders survive restarts; claims of idempotency keys can lapse; the page on facets)
 from gristmill.worker.sending import Sending
 from gristmill.worker.shell import Shell
 from gristmill.worker.spawning import Spawns
@@ -344,13 +346,10 @@ class WorkerCore:
             if entry.kind == INSPECTION:
                 self.inspecting.answer(cell, entry)
                 return False
-<<<<<<< HEAD
             if entry.kind == RECORD:
                 return self.records.begin(cell, entry)
-=======
             if entry.kind == REMINDER:
                 return self.reminding.admit(cell, entry)
->>>>>>> 63556a6 (Reminders survive restarts; claims of idempotency keys can lapse; the page on facets)
             if entry.kind == CONTINUE:
                 self.shell.flush()  # the reply that it continues from goes first
             return True

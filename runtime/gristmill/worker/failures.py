@@ -38,11 +38,7 @@ from gristmill.transport.codec import NO_MESSAGE, for_dead_letter, message_tag
 from gristmill.transport.control import DeadLetter
 from gristmill.transport.envelope import ASK, EVENT, TELL, error_reply
 from gristmill.worker import counters
-<<<<<<< HEAD
-from gristmill.worker.cell import RECORD, Cell, Entry, State
-=======
-from gristmill.worker.cell import REMINDER, Cell, Entry, State
->>>>>>> 63556a6 (Reminders survive restarts; claims of idempotency keys can lapse; the page on facets)
+from gristmill.worker.cell import RECORD, REMINDER, Cell, Entry, State
 from gristmill.worker.dead_letter_log import DeadLetterLog
 
 if TYPE_CHECKING:

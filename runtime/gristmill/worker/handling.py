@@ -39,7 +39,7 @@ from gristmill.worker.activity import (
     WAITING,
     Activity,
 )
-from gristmill.worker.cell import REMINDER, Cell, Entry, State
+from gristmill.worker.cell import Cell, Entry, State
 from gristmill.worker.eager import Eager, Suspended
 from gristmill.worker.metered import metered
 from gristmill.worker.sending import REPLY_HEAD
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
 
 _DESER = int(TimeClass.DESER)
-_SETTLED = (TELL, REMINDER)
-"""The kinds of numbered messages that are settled when they have been handled."""
 _DISPATCH = int(TimeClass.DISPATCH)
 _COMPUTE = int(TimeClass.COMPUTE)
 _SER = int(TimeClass.SER)
@@ -590,11 +588,7 @@ class Handling:
     def _finish(self, cell: Cell, entry: Entry) -> None:
         """Let the handler's effects happen, and count its message as handled."""
         core = self._core
-<<<<<<< HEAD
         if cell.effects or (entry.number and entry.kind != ASK):
-=======
-        if cell.effects or (entry.number and entry.kind in _SETTLED):
->>>>>>> 63556a6 (Reminders survive restarts; claims of idempotency keys can lapse; the page on facets)
             core.sending.release(cell, entry)
         self._counters[_HANDLED] += 1
         cell.current = None

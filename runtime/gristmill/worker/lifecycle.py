@@ -191,15 +191,10 @@ class Lifecycle:
             cell.history.replay()
             assert self._core.sending.store is not None
             cell.marks = self._core.sending.store.marks(spec.name)
-<<<<<<< HEAD
-        for listen in kind.channels:
-            host.subscribe(listening(listen), wanted=True)
-=======
             if any(isinstance(facet, Reminders) for facet in spec.facets):
                 self._core.reminding.arm_all(cell)
-        for channel in kind.channels:
-            host.subscribe(channel, wanted=True)
->>>>>>> 63556a6 (Reminders survive restarts; claims of idempotency keys can lapse; the page on facets)
+        for listen in kind.channels:
+            host.subscribe(listening(listen), wanted=True)
         starting = cell.actor.__begin__(cell.context)
         if not inspect.iscoroutine(starting):
             _check_start(cell, starting)

@@ -18,7 +18,7 @@ from gristmill.worker import counters
 from gristmill.worker.cell import REMINDER, Cell, Entry
 
 if TYPE_CHECKING:
-    from gristmill.behaviours.context import Timer
+    from gristmill.behaviours.actor_host import Timer
     from gristmill.behaviours.facet_set import RemindersFacet
     from gristmill.worker.core import WorkerCore
 

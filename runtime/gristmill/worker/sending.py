@@ -25,11 +25,7 @@ from gristmill.transport.outbound import Head
 from gristmill.transport.segment_directory import Process
 from gristmill.worker import counters
 from gristmill.worker.asking import Asks
-<<<<<<< HEAD
-from gristmill.worker.cell import RECORD, Cell, Entry
-=======
-from gristmill.worker.cell import REMINDER, Cell, Entry
->>>>>>> 63556a6 (Reminders survive restarts; claims of idempotency keys can lapse; the page on facets)
+from gristmill.worker.cell import RECORD, REMINDER, Cell, Entry
 from gristmill.worker.directory import Directory
 from gristmill.worker.keyed import Held
 from gristmill.worker.outbox import Outbox
