@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         Ignore,
         Reject,
     )
-    from gristmill.facets.specs import Breaker, Durable, Idempotency
+    from gristmill.facets.specs import Breaker, Durable, Idempotency, Reminders
     from gristmill.keyed import KeyedGroup
     from gristmill.messages import Command, Event, Request
     from gristmill.metrics import CoordinationComputeTracker
@@ -83,6 +83,7 @@ __all__ = [
     "Recycle",
     "Ref",
     "Reject",
+    "Reminders",
     "Reply",
     "Request",
     "Restart",
@@ -119,6 +120,7 @@ _HOMES = {
     "Breaker": "gristmill.facets.specs",
     "Durable": "gristmill.facets.specs",
     "Idempotency": "gristmill.facets.specs",
+    "Reminders": "gristmill.facets.specs",
     "Elasticity": "gristmill.placement.elasticity",
     "KeyedGroup": "gristmill.keyed",
     "Command": "gristmill.messages",

@@ -287,3 +287,7 @@ class CircuitOpenError(GristmillError):
 
 class IdempotencyConflictError(GristmillError):
     """The key is in use: its first request is still running, or had another payload."""
+
+
+class ClaimLapsedError(GristmillError):
+    """The lease of a claim was over, and its idempotency key belongs to a later claim now."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from gristmill.errors import UsageError
+from gristmill.errors import ClaimLapsedError, IdempotencyConflictError, UsageError
 from gristmill.facets import IdempotencyTable, InProgress, KeyCompleted, Replay, Run, fingerprint
 from gristmill.messages import Command
 
@@ -105,3 +105,35 @@ def test_fingerprint_ignores_the_order_of_a_mapping_and_excluded_fields() -> Non
     assert fingerprint(one, exclude=["attempt"]) == fingerprint(two, exclude=["attempt"])
     with pytest.raises(UsageError, match="Charge has no field try"):
         fingerprint(one, exclude=["try"])
+
+
+def test_a_claim_holds_for_its_lease() -> None:
+    table = IdempotencyTable(60.0, lease=5.0)
+    first = table.claim("k", "f", 0.0)
+    assert table.claim("k", "f", 4.9) == InProgress()
+    with pytest.raises(IdempotencyConflictError):
+        table.claim("k", "g", 4.9)
+    second = table.claim("k", "f", 5.0)
+    assert isinstance(first, Run)
+    assert isinstance(second, Run)
+    assert first != second
+    for end in (lambda: table.complete("k", b"1", 6.0, first), lambda: table.release("k", first)):
+        with pytest.raises(ClaimLapsedError, match="somebody else has claimed it"):
+            end()
+    table.complete("k", b"2", 6.0, second)
+    assert table.claim("k", "f", 7.0) == Replay(b"2")
+    with pytest.raises(ClaimLapsedError):
+        table.complete("k", b"1", 8.0, first)
+
+
+def test_a_lapsed_claim_that_nobody_has_taken_over_can_be_completed() -> None:
+    table = IdempotencyTable(60.0, lease=5.0)
+    claim = table.claim("k", "f", 0.0)
+    assert isinstance(claim, Run)
+    table.complete("k", b"late", 100.0, claim)
+    assert table.claim("k", "f", 101.0) == Replay(b"late")
+
+
+def test_a_lease_is_above_zero() -> None:
+    with pytest.raises(UsageError, match="lease is 0"):
+        IdempotencyTable(60.0, lease=0)

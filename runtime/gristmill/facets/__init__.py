@@ -27,13 +27,19 @@ from gristmill.facets.idempotency import (
     Run,
     fingerprint,
 )
+from gristmill.facets.reminders import ReminderEnded, ReminderSet, ReminderTable
 from gristmill.facets.transitions import TransitionTable
 from gristmill.facets.versions import ABSENT, VersionConflict, Versioned, VersionedStore
+
+FacetRecord = KeyCompleted | ReminderSet | ReminderEnded
+"""What facets keep in the journal of their actor."""
+FACET_RECORDS = (KeyCompleted, ReminderSet, ReminderEnded)
 
 __all__ = [
     "ABSENT",
     "BREAKERS",
     "CIRCUIT_TRANSITIONS",
+    "FACET_RECORDS",
     "BreakerMoved",
     "CircuitBreaker",
     "CircuitBreakerSpec",
@@ -42,11 +48,15 @@ __all__ = [
     "CircuitSnapshot",
     "CircuitState",
     "Claim",
+    "FacetRecord",
     "Guard",
     "IdempotencyTable",
     "InProgress",
     "KeyCompleted",
     "Permit",
+    "ReminderEnded",
+    "ReminderSet",
+    "ReminderTable",
     "Replay",
     "Run",
     "Transition",

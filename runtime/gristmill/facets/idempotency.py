@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+import math
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from gristmill.errors import IdempotencyConflictError, UsageError
+from gristmill.errors import ClaimLapsedError, IdempotencyConflictError, UsageError
 from gristmill.messages import tag_of
 
 
 class Run(msgspec.Struct, frozen=True, tag=True):
     """The key is yours: run the request, then ``complete`` the key, or ``release`` it."""
+
+    number: int = 0
+    """Tells the claim from others of the same key, where claims have leases."""
 
 
 class Replay(msgspec.Struct, frozen=True, tag=True):
@@ -30,6 +34,12 @@ class InProgress(msgspec.Struct, frozen=True, tag=True):
 Claim = Run | Replay | InProgress
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
+
+
+class _Running(NamedTuple):
+    fingerprint: str
+    until: float
+    number: int
 
 
 class KeyCompleted(msgspec.Struct, frozen=True, array_like=True, tag="gristmill:KeyCompleted"):
@@ -53,16 +63,22 @@ class IdempotencyTable:
 
     Args:
         ttl: for how many seconds a completed key is remembered.
+        lease: for how many seconds a claim holds that is not completed; None for ever. A request
+            that takes longer may be run a second time, by whoever claims its key then.
 
     Raises:
-        UsageError: ``ttl`` is not above 0.
+        UsageError: ``ttl`` or ``lease`` is not above 0.
     """
 
-    def __init__(self, ttl: float) -> None:
+    def __init__(self, ttl: float, lease: float | None = None) -> None:
         if not ttl > 0:
             raise UsageError(f"idempotency: ttl is {ttl!r}, but must be above 0 seconds")
+        if lease is not None and not lease > 0:
+            raise UsageError(f"idempotency: lease is {lease!r}, but must be above 0 seconds")
         self._ttl = ttl
-        self._running: dict[str, str] = {}
+        self._lease = lease
+        self._claims = 0
+        self._running: dict[str, _Running] = {}
         self._completed: dict[str, KeyCompleted] = {}
         self._expiries: list[tuple[float, str]] = []
 
@@ -83,35 +99,57 @@ class IdempotencyTable:
         """
         self.expire(now)
         done = self._completed.get(key)
-        known = done.fingerprint if done is not None else self._running.get(key)
+        running = self._running.get(key)
+        if running is not None and running.until <= now:
+            running = None
+        known = done or running
         if known is None:
-            self._running[key] = fingerprint
-            return Run()
-        if known != fingerprint:
+            return self._run(key, fingerprint, now)
+        if known.fingerprint != fingerprint:
             raise IdempotencyConflictError(
                 f"idempotency key {key!r} was used for another request; "
                 "send this one with a key of its own"
             )
         return InProgress() if done is None else Replay(done.outcome)
 
-    def complete(self, key: str, outcome: bytes, now: float) -> KeyCompleted:
+    def _run(self, key: str, fingerprint: str, now: float) -> Run:
+        until = math.inf
+        if self._lease is not None:
+            self._claims += 1
+            until = now + self._lease
+        self._running[key] = _Running(fingerprint, until, self._claims)
+        return Run(self._claims)
+
+    def complete(
+        self, key: str, outcome: bytes, now: float, claim: Run | None = None
+    ) -> KeyCompleted:
         """Keep the outcome of a request that has run, and give the record to be journaled.
 
+        A claim whose lease is over can still be completed if nobody has claimed its key since.
+
+        Args:
+            key: the key.
+            outcome: what a repetition is answered with.
+            now: the time.
+            claim: what :meth:`claim` gave, so that it can be told from a later one.
+
         Raises:
+            ClaimLapsedError: somebody else has claimed the key since.
             UsageError: the key has not been claimed.
         """
-        fingerprint = self._take_running(key, "complete")
+        fingerprint = self._take_running(key, "complete", claim)
         record = KeyCompleted(key, fingerprint, outcome, now + self._ttl)
         self.apply(record)
         return record
 
-    def release(self, key: str) -> None:
+    def release(self, key: str, claim: Run | None = None) -> None:
         """Give up a claim: the request failed and may run again.
 
         Raises:
+            ClaimLapsedError: ``claim`` is given, and somebody else has claimed the key since.
             UsageError: the key has not been claimed, or has been completed.
         """
-        self._take_running(key, "release")
+        self._take_running(key, "release", claim)
 
     def apply(self, record: KeyCompleted) -> None:
         """Take in a record from a journal; the last one of a key counts."""
@@ -134,13 +172,21 @@ class IdempotencyTable:
         """Give all completions, for a snapshot that replaces the journal."""
         return tuple(self._completed.values())
 
-    def _take_running(self, key: str, verb: str) -> str:
-        if key not in self._running:
+    def _take_running(self, key: str, verb: str, claim: Run | None) -> str:
+        running = self._running.get(key)
+        ours = claim is None or (running is not None and running.number == claim.number)
+        if not ours and self._lease is not None:
+            raise ClaimLapsedError(
+                f"can't {verb} idempotency key {key!r}: its lease of {self._lease:g} s was over, "
+                "and somebody else has claimed it since"
+            )
+        if running is None:
             raise UsageError(
                 f"can't {verb} idempotency key {key!r}: it is not claimed, "
                 "or its claim has been ended already"
             )
-        return self._running.pop(key)
+        del self._running[key]
+        return running.fingerprint
 
 
 def fingerprint(message: msgspec.Struct, *, exclude: Collection[str] = ()) -> str:

@@ -43,6 +43,16 @@ class Idempotency(msgspec.Struct, frozen=True, tag="idempotency"):
 
     ttl: float = 86_400.0
     """Seconds for which a completed key is remembered."""
+    lease: float | None = None
+    """Seconds after which a claim that was neither completed nor released is open to others; None:
+    it holds for as long as the incarnation lives."""
 
 
-FacetSpec = Durable | Breaker | Idempotency
+class Reminders(msgspec.Struct, frozen=True, tag="reminders"):
+    """Messages to itself that survive restarts, reached as ``ctx.facets.reminders``.
+
+    They are in the actor's journal, so it also needs :class:`Durable`.
+    """
+
+
+FacetSpec = Durable | Breaker | Idempotency | Reminders

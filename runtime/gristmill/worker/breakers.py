@@ -7,9 +7,11 @@ different workers together.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from gristmill.channels.contract import ChannelFullError
 from gristmill.facets import CircuitBreaker, CircuitState, Guard
 from gristmill.facets.breaker_events import BREAKERS, BreakerMoved
 from gristmill.facets.breaker_state import SharedState, Transition
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
 
 _Key = tuple[str, str]
+_log = logging.getLogger("gristmill.worker")
 
 
 class SharedBreakers:
@@ -86,6 +89,8 @@ class SharedBreakers:
         origin, sending.origin = sending.origin, None  # it is the worker that publishes
         try:
             self._core.channels.publish(BREAKERS, event, f"{state.service}/{state.breaker}")
+        except ChannelFullError as error:
+            _log.warning("%s is not published: %s", event, error)
         finally:
             sending.origin = origin
         self._core.shell.request_turn()

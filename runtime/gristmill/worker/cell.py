@@ -36,6 +36,8 @@ INSPECTION = -5
 """The kind of an inspection, which keeps its place among the messages."""
 RECORD = -6
 """The kind of an event from a broker; one that was not handled comes from there again."""
+REMINDER = -7
+"""The kind of a reminder that was due."""
 
 
 class Entry(msgspec.Struct, frozen=True, eq=False, gc=False):

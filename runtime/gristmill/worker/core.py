@@ -49,7 +49,16 @@ from gristmill.worker.batching import Batching
 from gristmill.worker.bonds import Bonds
 from gristmill.worker.breakers import SharedBreakers
 from gristmill.worker.cancelling import Cancelling
-from gristmill.worker.cell import CONTINUE, INSPECTION, RECORD, STOP, Cell, Entry, State
+from gristmill.worker.cell import (
+    CONTINUE,
+    INSPECTION,
+    RECORD,
+    REMINDER,
+    STOP,
+    Cell,
+    Entry,
+    State,
+)
 from gristmill.worker.cycles import Cycles
 from gristmill.worker.failures import Failures
 from gristmill.worker.handling import Handling
@@ -58,6 +67,7 @@ from gristmill.worker.keyed import Keyed
 from gristmill.worker.lifecycle import Lifecycle
 from gristmill.worker.parking import Parking
 from gristmill.worker.records import Records
+from gristmill.worker.reminding import Reminding
 from gristmill.worker.sending import Sending
 from gristmill.worker.shell import Shell
 from gristmill.worker.spawning import Spawns
@@ -109,6 +119,7 @@ class WorkerCore:
         self.bonds = Bonds(self)
         self.spawns = Spawns(self)
         self.breakers = SharedBreakers(self)
+        self.reminding = Reminding(self)
         self.failures = Failures(self)
         self.inspecting = Inspecting(self)
         self.cancelling = Cancelling(self)
@@ -348,6 +359,8 @@ class WorkerCore:
                 return False
             if entry.kind == RECORD:
                 return self.records.begin(cell, entry)
+            if entry.kind == REMINDER:
+                return self.reminding.admit(cell, entry)
             if entry.kind == CONTINUE:
                 self.shell.flush()  # the reply that it continues from goes first
             return True

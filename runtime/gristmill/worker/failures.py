@@ -38,7 +38,7 @@ from gristmill.transport.codec import NO_MESSAGE, for_dead_letter, message_tag
 from gristmill.transport.control import DeadLetter
 from gristmill.transport.envelope import ASK, EVENT, TELL, error_reply
 from gristmill.worker import counters
-from gristmill.worker.cell import RECORD, Cell, Entry, State
+from gristmill.worker.cell import RECORD, REMINDER, Cell, Entry, State
 from gristmill.worker.dead_letter_log import DeadLetterLog
 
 if TYPE_CHECKING:
@@ -197,6 +197,8 @@ class Failures:
 
     def _redeliver(self, cell: Cell, entry: Entry, error: ErrorData) -> bool:
         """Put an at-least-once message back in front, unless it has ended its actor too often."""
+        if entry.kind == REMINDER:
+            return self._core.reminding.is_tried_again(cell, entry)
         if entry.kind != TELL or not entry.number:
             return False
         attempt = (entry.source, entry.number)

@@ -9,7 +9,7 @@ import msgspec
 
 from gristmill.behaviours.actor import Actor
 from gristmill.errors import UsageError
-from gristmill.facets import KeyCompleted
+from gristmill.facets import FACET_RECORDS, FacetRecord
 from gristmill.facets.specs import Durable
 from gristmill.importing import import_path, resolve
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gristmill.worker.host import CellHost
 
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(tuple[bytes, list[KeyCompleted]]).decode
+_decode = msgspec.msgpack.Decoder(tuple[bytes, list[FacetRecord]]).decode
 """A snapshot as the journal keeps it: the actor's state, and what its facets have journaled."""
 
 _log = logging.getLogger("gristmill.worker")
@@ -68,17 +68,17 @@ class History:
         if snapshot is not None:
             state, records = _decode(snapshot.payload)
             self._actor.restore(self._codec.decoder(resolve(snapshot.kind)).decode(state))
-            for completed in records:
-                self._host.facets.idempotency.apply(completed)
+            for record in records:
+                self._host.facets.apply(record)
         decoders: dict[str, Any] = {}
-        for record in self._store.replay(self._name):
+        for stored in self._store.replay(self._name):
             self._since += 1
-            decoder = decoders.get(record.kind)
+            decoder = decoders.get(stored.kind)
             if decoder is None:
-                decoder = decoders[record.kind] = self._codec.decoder(resolve(record.kind))
-            event = decoder.decode(record.payload)
-            if isinstance(event, KeyCompleted):
-                self._host.facets.idempotency.apply(event)
+                decoder = decoders[stored.kind] = self._codec.decoder(resolve(stored.kind))
+            event = decoder.decode(stored.payload)
+            if isinstance(event, FACET_RECORDS):
+                self._host.facets.apply(event)
             else:
                 self._actor.apply(event)
 

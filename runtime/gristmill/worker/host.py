@@ -17,7 +17,7 @@ from gristmill.behaviours.links import MonitorRef
 from gristmill.channels.contract import Listen
 from gristmill.deferred import Reply, Ticket
 from gristmill.errors import Reject, UsageError
-from gristmill.facets import CircuitBreaker, Guard
+from gristmill.facets import CircuitBreaker, Guard, ReminderSet
 from gristmill.facets.specs import Breaker
 from gristmill.importing import import_path
 from gristmill.keyed import KeyedGroup, keyed_address
@@ -86,8 +86,23 @@ class CellHost:
                 wall_time=self.wall_time,
                 persist=self._journal,
                 guard=self._guard,
+                encode=self._encode_own,
+                later=self._remind,
             )
         return self._facets
+
+    def _remind(self, reminder: ReminderSet | int) -> None:
+        """Arm a reminder, or cancel the timer of one, when the handler is done."""
+        reminding = self._core.reminding
+        if isinstance(reminder, int):
+            self._cell.effects.append((reminding.disarm, reminder))
+        else:
+            self._cell.effects.append((reminding.arm, reminder))
+
+    def _encode_own(self, message: Command | Event) -> bytes:
+        """Check and encode a message to the actor itself."""
+        self._check_own(message)
+        return self._core.codec.encode_in_band(message)
 
     def _guard(self, facet: Breaker) -> Guard:
         """Give a circuit breaker: the service's, or of an actor without a name its own."""

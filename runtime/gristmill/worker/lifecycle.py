@@ -17,6 +17,7 @@ from gristmill.errors import (
     Ignore,
     UsageError,
 )
+from gristmill.facets.specs import Reminders
 from gristmill.metrics import TimeClass
 from gristmill.supervision import (
     Crash,
@@ -32,13 +33,15 @@ from gristmill.transport import control as c
 from gristmill.transport.envelope import ASK
 from gristmill.worker import counters
 from gristmill.worker.blueprint import Blueprint
-from gristmill.worker.cell import CONTINUE, INSPECTION, SIGNAL, STOP, TIMER, Cell, State
+from gristmill.worker.cell import CONTINUE, INSPECTION, REMINDER, SIGNAL, STOP, TIMER, Cell, State
 from gristmill.worker.history import History
 from gristmill.worker.host import CellHost
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
 
+_OWN = (CONTINUE, TIMER, SIGNAL, REMINDER)
+"""The kinds of messages that end with their incarnation."""
 _STARTUP = int(TimeClass.STARTUP)
 TERMINATED = 128 + 15
 """Exit status of a worker that SIGTERM has asked to leave."""
@@ -200,6 +203,8 @@ class Lifecycle:
             cell.history.replay()
             assert self._core.sending.store is not None
             cell.marks = self._core.sending.store.marks(spec.name)
+            if any(isinstance(facet, Reminders) for facet in spec.facets):
+                self._core.reminding.arm_all(cell)
         for listen in kind.channels:
             host.subscribe(listening(listen), wanted=True)
         starting = cell.actor.__begin__(cell.context)
@@ -383,7 +388,7 @@ class Lifecycle:
         cell.busy = False
         cell.deferred.clear()
         kept = [entry for entry in cell.queue if entry.kind >= 0 or entry.kind == INSPECTION]
-        own = sum(e.kind in (CONTINUE, TIMER, SIGNAL) for e in (*cell.postponed, *cell.queue))
+        own = sum(e.kind in _OWN for e in (*cell.postponed, *cell.queue))
         self._core.counters[counters.ENDED] += own + len(cell.blocked)
         cell.blocked.clear()
         cell.postponed.clear()

@@ -25,7 +25,7 @@ from gristmill.transport.outbound import Head
 from gristmill.transport.segment_directory import Process
 from gristmill.worker import counters
 from gristmill.worker.asking import Asks
-from gristmill.worker.cell import RECORD, Cell, Entry
+from gristmill.worker.cell import RECORD, REMINDER, Cell, Entry
 from gristmill.worker.directory import Directory
 from gristmill.worker.keyed import Held
 from gristmill.worker.outbox import Outbox
@@ -475,6 +475,8 @@ class Sending:
         effects, cell.effects = cell.effects, []
         for act, *arguments in effects:
             act(cell, *arguments)
+        if entry.kind == REMINDER:
+            self._core.reminding.handled(cell, entry)
         if effects and cell.history is not None:
             cell.history.snapshot_if_due()
         if entry.kind == RECORD:

@@ -10,7 +10,7 @@ import msgspec
 
 from gristmill.behaviours.actor import Actor
 from gristmill.errors import ActorTypeError, UsageError
-from gristmill.facets.specs import FacetSpec
+from gristmill.facets.specs import Durable, FacetSpec, Reminders
 from gristmill.importing import import_path
 from gristmill.ref import Mailbox
 from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy
@@ -51,6 +51,10 @@ def actor_spec(
         raise UsageError(f"{path}: a mailbox has a capacity of 1 or more, not {bound.capacity}")
     if start_timeout is not None and not start_timeout > 0:
         raise UsageError(f"start_timeout is {start_timeout!r}; write seconds > 0, or None")
+    attached = tuple(kind.facets if facets is None else facets)
+    kinds = {type(facet) for facet in attached}
+    if Reminders in kinds and Durable not in kinds:
+        raise UsageError(f"{path}: Reminders() are kept in the journal, so add Durable() too")
     limit = kind.time_limit if time_limit is None else time_limit
     _check_time_limit(path, limit, placement)
     return ActorSpec(
@@ -58,7 +62,7 @@ def actor_spec(
         args=encode_arguments(codec, args, kwargs),
         name=name,
         mailbox=bound,
-        facets=tuple(kind.facets if facets is None else facets),
+        facets=attached,
         placement=placement,
         on_restart=on_restart,
         start_timeout=start_timeout or 0.0,
