@@ -135,6 +135,7 @@ def test_DA03_a_terminated_child_is_stopped_and_kept(
     short = top.start_child(Peer, args=(str(log),), name="da03-t", restart="temporary")
     ends = [node.monitor(each) for each in (ref, short)]
     for child in (ref, short):
+        child.ask(Ping())  # the monitor has come there before
         top.terminate_child(child.name if how == "id" else child)
     assert [end.wait(5.0) for end in ends] == [Shutdown(), Shutdown()]
     lines = [line for line in read_lines(log) if "terminate" in line]
@@ -255,6 +256,37 @@ def test_DA06_a_child_whose_name_is_taken_by_now(
     assert ref.ask(Born()) == "da06-n1"
 
 
+def test_DA06_a_child_whose_worker_was_removed_meanwhile(switch: Path) -> None:
+    with Node(workers=2) as own:
+        top = own.supervisor()
+        options = {"args": (str(switch), "moved")}
+        bound = top.start_child(Fragile, name="da06-b", placement="w2", **options)  # type: ignore[arg-type]  # a table
+        free = top.start_child(Fragile, name="da06-f", **options)  # type: ignore[arg-type]  # a table
+        for child in (bound, free):
+            top.terminate_child(child)
+        own.remove_worker("w2")
+        with pytest.raises(StartFailedError, match="placement 'w2' is unknown"):
+            top.restart_child(bound)
+        assert states(top) == {"da06-f": "stopped", "da06-b": "stopped"}
+        (again,) = top.restart_child("da06-f")
+        assert again.ask(Born()) == "moved"
+
+
+def test_DA06_a_stopped_child_starts_as_the_last_reload_says(switch: Path) -> None:
+    def child(text: str) -> ChildSpec:
+        actor = actor_spec(Codec(None), Fragile, args=(str(switch), text), name="da06-r")
+        return child_spec(actor, "da06-r")
+
+    with Node(workers=1, supervisors=[child("old")]) as own:
+        top, ref = own.supervisor(), own.lookup("da06-r")
+        assert ref.ask(Born()) == "old"
+        top.terminate_child(ref)
+        own.reload(supervisors=[child("new")])
+        assert states(top) == {"da06-r": "stopped"}
+        top.restart_child(ref)
+        assert ref.ask(Born()) == "new"
+
+
 def test_DA09_a_supervisor_that_has_ended(
     start: Callable[..., SupervisorRef], node: Node, switch: Path
 ) -> None:
@@ -353,7 +385,7 @@ def test_DA13_work_in_proportion_to_the_children(start: Callable[..., Supervisor
             top.terminate_child(ref)
         return time.perf_counter() - begun
 
-    assert cost(200) < 50 * cost(20)
+    assert min(cost(60) for _ in range(3)) < 50 * min(cost(6) for _ in range(3))
     assert counts(top) == (0, 0, 0, 0)
 
 

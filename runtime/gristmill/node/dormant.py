@@ -31,6 +31,10 @@ class Dormant:
             self._look_at = 2 * len(self._records) + _FIRST_LOOK
         self._records[key] = record
 
+    def get(self, key: int) -> ActorRecord | None:
+        """Give what is kept of an actor, if anything is."""
+        return self._records.get(key)
+
     def take(self, key: int) -> ActorRecord | None:
         """Give what was kept of an actor that is started again, if anything was."""
         record = self._records.pop(key, None)

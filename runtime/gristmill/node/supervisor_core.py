@@ -9,26 +9,23 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections import defaultdict
 from collections.abc import Iterable
 from functools import partial
 from itertools import groupby
 from typing import Literal, cast
 
-import msgspec
-
 from gristmill.death import Death
-from gristmill.errors import AlreadyStartedError, ErrorData, GristmillError, UsageError
+from gristmill.errors import ErrorData, GristmillError, UsageError
 from gristmill.node import status as st
 from gristmill.node.accounts import Accounts
 from gristmill.node.breakers import Breakers
 from gristmill.node.config import NodeConfig
 from gristmill.node.deaths import Deaths, reason_of, with_fates
 from gristmill.node.deliveries import Deliveries, DeliveryBook
-from gristmill.node.dormant import Dormant
 from gristmill.node.endings import Endings
 from gristmill.node.families import Families
 from gristmill.node.groups import Groups
+from gristmill.node.incarnations import Incarnations
 from gristmill.node.operations import Operations
 from gristmill.node.pools import Pools
 from gristmill.node.recycling import Recycling
@@ -45,9 +42,7 @@ from gristmill.supervision import (
     Action,
     ArmTimer,
     CancelTimer,
-    ChildSpec,
     Completed,
-    Crash,
     Ending,
     Exited,
     ExitReason,
@@ -67,8 +62,6 @@ from gristmill.transport import control as c
 from gristmill.transport.segment_directory import Process
 from gristmill.worker.config import WorkerConfig
 
-_KILL_GRACE = 0.5
-"""Seconds that a worker gets to drop an actor before the worker is killed for it."""
 _EXIT_GRACE = 2.0
 """Seconds that workers get to leave at the end."""
 _HELLO_GRACE = 1.0
@@ -76,8 +69,6 @@ _HELLO_GRACE = 1.0
 _ARRAYS_GRACE = 1.0
 """Seconds in which what a process sent before its end can arrive with its arrays."""
 _MAX_BOOTS = 3
-_STARTS_TOGETHER = 500
-"""Starts in one message: many enough to be cheap, few enough to need little memory at a time."""
 _CLIENT_ASKS_WITHIN = 0.5
 """Seconds in which a client that has got SIGHUP too asks for a reload."""
 _ALONE_AFTER = 0.05
@@ -103,8 +94,8 @@ class SupervisorCore:
         self._accounts = Accounts()
         self._deliveries = DeliveryBook()
         self._families = Families(self._tree, self.act, shell.now)
-        self._dormant = Dormant(self._tree)
-        self._limits = StartLimits(shell, self._kill_actor)
+        self._incarnations = Incarnations(self, shell, self._tree, self._roster)
+        self._limits = StartLimits(shell, self._incarnations.kill)
         self._deaths = Deaths(shell, self._roster)
         self.vitals = Vitals(shell, self._slots, self._roster.actors)
         self._breakers = Breakers(self._roster.tell_workers)
@@ -360,14 +351,7 @@ class SupervisorCore:
         if not self.accepts_actors:
             raise UsageError("the node does not run, so it can't be reloaded")
         changed = [] if tree is None else self._tree.compare(tree)
-        self.reloading.begin(partial(self._take_up, changed), answer)
-
-    def _take_up(self, changed: list[tuple[int, ChildSpec]]) -> None:
-        for key, spec in changed:
-            record = self._roster.actors.get(key)
-            if record is not None and self._tree.change(key, spec):
-                actor = msgspec.msgpack.decode(spec.start or b"", type=c.ActorSpec)
-                record.spec = msgspec.structs.replace(actor, placement=record.spec.placement)
+        self.reloading.begin(partial(self._incarnations.change, changed), answer)
 
     def reload_on_signal(self) -> None:
         """SIGHUP has come; if it came to all, the client asks for more than the code alone."""
@@ -493,12 +477,12 @@ class SupervisorCore:
         if parent in self._roster.actors:
             incarnation = self._roster.actors[parent].incarnation
             reason = Shutdown("its children were restarted too often")
-            self._tell_home(parent, c.StopActor(parent, incarnation, reason))
+            self._incarnations.tell_home(parent, c.StopActor(parent, incarnation, reason))
         slot = self._slots.get(record.home)
         if slot is None:
             return
         slot.keys.discard(key)
-        self._dormant.keep(key, record)
+        self._incarnations.dormant.keep(key, record)
         if slot.name.startswith("dedicated") and not slot.keys:
             self.dismiss(slot)
         self._groups.gone(key)
@@ -517,7 +501,7 @@ class SupervisorCore:
         """Carry out what the tree has decided, in order."""
         for kind, run in groupby(actions, type):
             if kind is StartActor:
-                self._start_actors(cast("Iterable[StartActor]", run))
+                self._incarnations.start(cast("Iterable[StartActor]", run))
             elif kind is Report:
                 for line in self._deaths.lines(cast("Iterable[Report]", run)):
                     self._shell.log(line)
@@ -529,9 +513,9 @@ class SupervisorCore:
         match action:
             case StopActor(key, incarnation, reason, _timeout):
                 why = self._families.reason_for(key, reason)
-                self._tell_home(key, c.StopActor(key, incarnation, why))
+                self._incarnations.tell_home(key, c.StopActor(key, incarnation, why))
             case KillActor(key, incarnation):
-                self._kill_actor(key, incarnation)
+                self._incarnations.kill(key, incarnation)
             case ArmTimer(timer, at):
                 self._tree_timers[timer] = self._shell.call_at(at, partial(self._tree_timer, timer))
             case CancelTimer(timer):
@@ -559,91 +543,15 @@ class SupervisorCore:
 
     def admit(self, key: int, spec: c.ActorSpec) -> ActorRecord:
         """Give a new actor its place."""
-        slot, new = self._slots.place(spec.placement)
-        slot.keys.add(key)
-        record = ActorRecord(spec, slot.address)
-        self._roster.add(key, record)
-        if new:
-            self.fork(slot)
-        return record
+        return self._incarnations.admit(key, spec)
 
-    def _start_actors(self, actions: Iterable[StartActor]) -> None:
-        """Start incarnations, those of one worker with one message."""
-        starts: defaultdict[int, list[c.StartActor]] = defaultdict(list)
-        for key, incarnation, spec in actions:
-            record = self._roster.actors.get(key) or self._admit_again(key, spec.start)
-            if record is None:
-                self._refuse_start(key, incarnation)
-                continue
-            record.incarnation = incarnation
-            record.alive = True
-            path = self._tree.path_of(key)
-            together = starts[record.home]
-            together.append(c.StartActor(key, incarnation, path, record.spec, record.suspects))
-            if record.spec.start_timeout:
-                self._limits.begin(key, incarnation, record.spec.start_timeout)
-            if len(together) == _STARTS_TOGETHER:
-                self._tell_starts(record.home, starts.pop(record.home))
-        for home, together in starts.items():
-            self._tell_starts(home, together)
+    def limit_start(self, key: int, incarnation: int, seconds: float) -> None:
+        """A start begins that may take so long."""
+        self._limits.begin(key, incarnation, seconds)
 
-    def _admit_again(self, key: int, start: bytes | None) -> ActorRecord | None:
-        """Give an actor that was not there its place, the old one if it can; None if it can't be.
-
-        That is so when somebody else has taken its name.
-        """
-        known = self._dormant.take(key)
-        spec = (
-            msgspec.msgpack.decode(start or b"", type=c.ActorSpec) if known is None else known.spec
-        )
-        if spec.name in self._roster.names:
-            if known is not None:
-                self._dormant.keep(key, known)
-            return None
-        slot = self._slots.get(known.home) if known is not None else None
-        if known is None or slot is None or slot.leaving:
-            return self.admit(key, spec)
-        slot.keys.add(key)
-        self._roster.add(key, known)
-        return known
-
-    def _refuse_start(self, key: int, incarnation: int) -> None:
-        """An actor can't start, because its name is taken: the tree hears of it as of any other."""
-        path = self._tree.path_of(key)
-        text = f"{path} can't start: another actor has its name by now"
-        reason = Crash(ErrorData(AlreadyStartedError.__qualname__, text))
-
-        def fail() -> None:
-            self._endings.start_failed(key, incarnation, reason, ignored=False, verdict=None)
-
-        self._shell.call_at(self._shell.now(), fail)
-
-    def _tell_starts(self, home: int, starts: list[c.StartActor]) -> None:
-        slot = self._slots.get(home)
-        if slot is not None:
-            self.tell_slot(slot, c.StartActors(tuple(starts)))
-
-    def _kill_actor(self, key: int, incarnation: int) -> None:
-        self._tell_home(key, c.KillActor(key, incarnation))
-
-        def insist() -> None:
-            record = self._roster.actors.get(key)
-            if record is None or not record.alive or record.incarnation != incarnation:
-                return
-            slot = self._slots.get(record.home)
-            if slot is not None and slot.pid:
-                label = self._roster.label(key)
-                self._shell.log(f"{label} does not stop: killing worker {slot.name}")
-                slot.verdict, slot.collateral = f"{label} did not stop", True
-                self._shell.signal(slot.pid, 9)
-
-        self._shell.call_at(self._shell.now() + _KILL_GRACE, insist)
-
-    def _tell_home(self, key: int, message: c.ControlMessage) -> None:
-        record = self._roster.actors.get(key)
-        slot = self._slots.get(record.home) if record is not None else None
-        if slot is not None:
-            self.tell_slot(slot, message)
+    def start_failed(self, key: int, incarnation: int, reason: ExitReason) -> None:
+        """An incarnation could not start."""
+        self._endings.start_failed(key, incarnation, reason, ignored=False, verdict=None)
 
     def tell_slot(self, slot: Slot, message: c.ControlMessage) -> None:
         """Tell a worker something, once it is ready."""
