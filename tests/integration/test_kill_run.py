@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -141,7 +142,8 @@ def test_a_kill_of_everything_at_once_is_swept_by_the_next_start(
     with running(tmp_path, source) as script:
         assert script.line() == "up"
         for pid in {script.pid, *marked_processes()}:
-            kill(pid)
+            with suppress(ProcessLookupError):  # it has died with its parent just now
+                kill(pid)
         script.wait()
         eventually(lambda: all(map(is_let_go, run_directories())), "all are dead")
     left = {*run_directories(), *segments()}

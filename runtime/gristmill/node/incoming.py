@@ -42,7 +42,7 @@ class Incoming:
         """Who takes the events of which channel."""
         self.monitors: dict[int, Monitor] = {}
         """Who wants to know of the ends of actors, by number."""
-        self.on_last: Callable[[int, int], None] = lambda _address, _incarnation: None
+        self.on_last: Callable[[int, int], None] = _nobody
         """Is told of a worker that is replaced and says no more."""
 
     def take(self, frame: bytes) -> None:
@@ -116,3 +116,11 @@ class Incoming:
             self._publish(inner)
         else:
             self._answer(inner[1], inner[2])
+
+    def close(self) -> None:
+        """Let go of who is told, so that nothing waits for the garbage collector."""
+        self.on_last = _nobody
+
+
+def _nobody(_address: int, _incarnation: int) -> None:
+    """Be nobody who is told."""

@@ -336,6 +336,7 @@ class ClientSending:
         self._outgoing.close(self._delivery.close)
         self.counters.close()
         self.plane.wires.close()
+        self._incoming.close()
 
     def bar(self, error: GristmillError) -> None:
         """Refuse to send anything from now on."""
