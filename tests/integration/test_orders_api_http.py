@@ -274,11 +274,14 @@ def test_a_port_in_use_is_one_clear_error(served: Served, tmp_path: Path) -> Non
 
 
 def test_answers_leave_at_once_however_many_parts_they_have() -> None:
-    with _listening("127.0.0.1", free_port(), "it") as listener:
-        with socket.create_connection(listener.getsockname()):
-            accepted, _ = listener.accept()
-            with accepted:
-                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    port = free_port()
+    with (
+        _listening("127.0.0.1", port, "it") as listener,
+        socket.create_connection(("127.0.0.1", port)),
+    ):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_the_openapi_document_is_what_is_served(client: httpx.Client) -> None:
