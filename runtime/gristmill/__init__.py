@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gristmill.behaviours.gen_event import GenEvent
     from gristmill.behaviours.gen_server import GenServer
     from gristmill.behaviours.gen_state_machine import GenStateMachine, on
+    from gristmill.behaviours.layers import guarded, once, through
     from gristmill.behaviours.links import Down, Exited, MonitorRef
     from gristmill.behaviours.protocol import handles
     from gristmill.channels import ChannelManager
@@ -90,8 +91,11 @@ __all__ = [
     "Strategy",
     "SupervisorRef",
     "SupervisorSpec",
+    "guarded",
     "handles",
     "on",
+    "once",
+    "through",
 ]
 
 _HOMES = {
@@ -106,6 +110,9 @@ _HOMES = {
     "Down": "gristmill.behaviours.links",
     "Exited": "gristmill.behaviours.links",
     "MonitorRef": "gristmill.behaviours.links",
+    "guarded": "gristmill.behaviours.layers",
+    "once": "gristmill.behaviours.layers",
+    "through": "gristmill.behaviours.layers",
     "handles": "gristmill.behaviours.protocol",
     "ActorCrashed": "gristmill.errors",
     "ActorDied": "gristmill.errors",

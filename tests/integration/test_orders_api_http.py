@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from gristmill_orders.api.http import LARGEST_BODY, http_app
 from gristmill_orders.api.openapi import openapi
 from gristmill_orders.api.operations import Orders
 from gristmill_orders.api.problems import ApiError, Kind
+from gristmill_orders.api.serve import _listening
 from gristmill_orders.app import OrderService
 from gristmill_orders.config import bootstrap
 from gristmill_orders.ledger import read_ledgers
@@ -269,6 +271,17 @@ def test_a_port_in_use_is_one_clear_error(served: Served, tmp_path: Path) -> Non
     assert "[api] http_port" in script.stderr
     assert "Traceback" not in script.stderr
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+def test_answers_leave_at_once_however_many_parts_they_have() -> None:
+    port = free_port()
+    with (
+        _listening("127.0.0.1", port, "it") as listener,
+        socket.create_connection(("127.0.0.1", port)),
+    ):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_the_openapi_document_is_what_is_served(client: httpx.Client) -> None:

@@ -19,6 +19,8 @@ from gristmill.messages import Message, Request, reply_type
 F = TypeVar("F", bound=Callable[..., Any])
 
 _MARK = "__gristmill_handler__"
+LAYERS = "__gristmill_layers__"
+"""Marks a handler that goes :func:`~gristmill.behaviours.layers.through` layers."""
 
 
 @overload
@@ -144,6 +146,8 @@ def handlers_of(owner: type, name: str, function: Callable[..., Any]) -> list[Ha
     answers, wants_context = hints.get("return"), len(parameters) == 2
     batch = getattr(function, _MARK, True)
     if isinstance(batch, Batch):
+        if hasattr(function, LAYERS):
+            raise ProtocolError(f"handler {where}: layers are around single messages; not a batch")
         kind = batches.message_of(where, annotation)
         return [_batch_handler(where, name, function, kind, answers, wants_context, batch)]
     kinds = get_args(annotation) if _is_union(annotation) else (annotation,)
