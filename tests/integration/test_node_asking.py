@@ -11,6 +11,7 @@ import pytest
 
 from gristmill import (
     ActorCrashed,
+    ActorDied,
     ActorNotFoundError,
     AskTimeoutError,
     Node,
@@ -397,7 +398,6 @@ def test_a_forked_client_is_told(node: Node, worker: Ref[Worker]) -> None:
 
 
 def test_threads_that_ask_while_the_node_stops_are_told() -> None:
-
     outcomes: list[BaseException] = []
     node = Node(workers=1).start()
     ref = node.spawn(Worker)
@@ -422,6 +422,22 @@ def test_threads_that_ask_while_the_node_stops_are_told() -> None:
     ), outcomes
     with pytest.raises(NodeStoppedError):
         ref.ask(Add(1, 1))
+
+
+def test_whoever_awaits_a_reply_is_told_that_the_node_has_stopped() -> None:
+    node = Node(workers=1).start()
+    ref = node.spawn(Worker)
+
+    async def await_two() -> None:
+        waiting = asyncio.create_task(ref.ask_async(Nap(30), timeout=None))
+        await asyncio.sleep(0)  # it asks
+        await asyncio.to_thread(node.stop, 0.5)
+        with pytest.raises((NodeStoppedError, ActorDied, ActorNotFoundError)):
+            await waiting
+        with pytest.raises(NodeStoppedError):
+            await ref.ask_async(Add(1, 1))
+
+    asyncio.run(await_two())
 
 
 def test_an_actor_stopped_on_a_worker_of_its_own_is_not_waited_for(node: Node) -> None:

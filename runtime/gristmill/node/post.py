@@ -85,6 +85,7 @@ class ClientPost(ClientSending):
 
     async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""
+        self._check()  # before a loop watches sockets that may be closed
         deadline = None if timeout is None else self._now() + timeout
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()

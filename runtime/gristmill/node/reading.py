@@ -71,6 +71,7 @@ class Reading:
         self._leader = threading.Lock()
         self._followers: set[Wait] = set()
         self._loops: dict[asyncio.AbstractEventLoop, int] = {}
+        self._fd = self._plane.fd  # asked for now: a loop may leave when the socket is closed
 
     @property
     def led(self) -> bool:
@@ -191,7 +192,7 @@ class Reading:
         users = self._loops.get(loop, 0)
         self._loops[loop] = users + 1
         if not users:
-            loop.add_reader(self._plane.fd, self.available)
+            loop.add_reader(self._fd, self.available)
             loop.call_soon(self.available)  # the descriptor is edge-triggered
 
     def leave_loop(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -199,4 +200,4 @@ class Reading:
         self._loops[loop] -= 1
         if not self._loops[loop]:
             del self._loops[loop]
-            loop.remove_reader(self._plane.fd)
+            loop.remove_reader(self._fd)

@@ -84,8 +84,6 @@ class KafkaMember:
         self._failure: BrokerDownError | None = None
         """What has gone wrong in a callback."""
         self.lost = 0
-        self.stale_commits = 0
-        """Commits that were refused because the partition had moved on: its records come again."""
 
     # --- fetching ---
 
@@ -124,7 +122,9 @@ class KafkaMember:
     def _take(self, intake: Intake, message: Any) -> None:  # noqa: ANN401 - a confluent Message
         error = message.error()
         if error is not None:
-            if error.fatal():
+            from confluent_kafka import KafkaError  # noqa: PLC0415 - only where it is turned on
+
+            if error.code() == KafkaError._FATAL:  # noqa: SLF001 - public, though named like that
                 raise BrokerDownError(error.str())
             _log.debug("kafka, %s: %s", self._topic, error.str())
             return
@@ -263,7 +263,6 @@ class KafkaMember:
 
     def _committed(self, error: Any, _places: list[Any]) -> None:  # noqa: ANN401 - confluent's own
         if error is not None:
-            self.stale_commits += 1
             text = "kafka, %s: a commit was refused, its events may come again: %s"
             _log.warning(text, self._topic, error.str())
 
