@@ -244,7 +244,7 @@ def service_names(pools: Mapping[str, PoolConfig]) -> dict[str, tuple[str, ...]]
     """Give the names of the actors of each service, as the pools' sizes say.
 
     Raises:
-        ConfigError: there is no such service, or it can't be a pool.
+        ConfigError: there is no such service, it can't be a pool, or not an elastic one.
     """
     for name in pools:
         if name not in _SERVICES:
@@ -258,6 +258,13 @@ def service_names(pools: Mapping[str, PoolConfig]) -> dict[str, tuple[str, ...]]
             f"[pools.{INVENTORY}] size = {pools[INVENTORY].size}: all stock has one owner; "
             "set size = 1"
         )
+    for name, pool in pools.items():
+        if not pool.min == pool.size == pool.max:
+            raise ConfigError(
+                f"[pools.{name}] min = {pool.min}, size = {pool.size}, max = {pool.max}: a service "
+                "keeps the orders that its name was asked for, so its pool has a fixed size; "
+                "remove min and max"
+            )
     sizes = {name: pools[name].size if name in pools else 1 for name in _SERVICES}
     return {
         name: (name,) if size == 1 else tuple(f"{name}-{n}" for n in range(1, size + 1))
