@@ -42,24 +42,32 @@ ECHO = (
 )
 
 
+def begun_since(before: list[int]) -> list[int]:
+    """Give the processes below this one, without those that servers for other tests are."""
+    return [pid for pid in descendants(os.getpid()) if pid not in before]
+
+
 def test_a_program_is_ready_answers_and_ends() -> None:
+    before = descendants(os.getpid())
     with Program("-c", ECHO) as program:
         assert 0 < program.ready_after < 30
         program.tell("ab")
         assert program.line() == "abab"
-        assert descendants(os.getpid()) == [program.pid]
-    assert descendants(os.getpid()) == []
+        assert begun_since(before) == [program.pid]
+    assert begun_since(before) == []
 
 
 def test_a_program_that_does_not_become_ready_is_named() -> None:
+    before = descendants(os.getpid())
     with pytest.raises(ProgramError, match=r"-c said 'no' instead of 'ready'"):
         Program("-c", "print('no')")
     with pytest.raises(ProgramError, match=r"said '' instead"):
         Program("-c", "raise SystemExit(3)", quiet=True)
-    assert descendants(os.getpid()) == []
+    assert begun_since(before) == []
 
 
 def test_the_floor_measures_every_job_and_ends() -> None:
+    before = descendants(os.getpid())
     core = min(os.sched_getaffinity(0))
     with RawPair(core, core, b"body") as raw:
         assert raw.latency(20) > 0
@@ -68,8 +76,8 @@ def test_the_floor_measures_every_job_and_ends() -> None:
         assert raw.bulk(1_000_000) > 0
         assert raw.latency(20) > 0  # nothing of the jobs before is left in the pipe
         assert cpu_seconds(raw.pids) > 0
-        assert sorted(raw.pids) == sorted(descendants(os.getpid()))
-    assert descendants(os.getpid()) == []
+        assert sorted(raw.pids) == sorted(begun_since(before))
+    assert begun_since(before) == []
 
 
 def test_cpu_time_is_that_of_the_process() -> None:
@@ -113,13 +121,14 @@ def test_kernels_answer_alike_everywhere_and_take_as_long_as_they_should(kernel:
 
 
 def test_grids_run_on_raw_sockets_and_on_other_libraries() -> None:
+    before = descendants(os.getpid())
     core = min(os.sched_getaffinity(0))
     library = BENCH / "libraries" / "grid_pool.py"
     with RawGrid([core, core]) as raw, Program(library, quiet=True) as program:
         for pattern in PATTERNS:
             for system in (raw, LibraryGrid(program)):
                 assert system.run(Grid(pattern, 9), 5, "compute_bound", 1) > 0
-    assert descendants(os.getpid()) == []
+    assert begun_since(before) == []
 
 
 @pytest.mark.parametrize("make", [Alignment, Heat, Matmul, NBody, Options])

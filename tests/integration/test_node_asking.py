@@ -300,6 +300,15 @@ def test_what_waits_for_an_actor_that_stops_is_handled_first(node: Node, tmp_pat
         assert added.result(5) == [2, 4]
 
 
+def test_what_was_told_before_a_stop_is_handled_before_it(node: Node) -> None:
+    letters = node.status().dead_letters
+    for number in range(200):
+        ref = node.spawn(Worker)
+        ref.tell(Note(number))
+        ref.stop()
+    assert node.status().dead_letters == letters
+
+
 def test_a_name_is_taken_once(node: Node) -> None:
     node.spawn(Worker, name="unique")
     with pytest.raises(AlreadyStartedError, match="'unique' is taken by actor #"):

@@ -187,7 +187,7 @@ def test_an_actor_that_never_stops_is_killed_within_its_time(tmp_path: Path) -> 
         neighbour = node.spawn(Worker, name="neighbour", placement="w1")
         with ThreadPoolExecutor(1) as threads:
             held = threads.submit(stubborn.ask, Compute(str(tmp_path / "never")), timeout=None)
-            eventually(lambda: stubborn._post._pending, "it computes")  # type: ignore[attr-defined]  # ours
+            eventually(lambda: node.activity()[0].message == "Compute", "it computes")
             begun = time.monotonic()
             stubborn.stop()
             assert time.monotonic() - begun < 1.5

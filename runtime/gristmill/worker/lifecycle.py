@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gristmill.behaviours.context import Context
@@ -71,7 +72,8 @@ class Lifecycle:
             case c.StartActors(starts):
                 self._start_all(starts)
             case c.StopActor(key, incarnation, reason):
-                self.stop(key, incarnation, reason)
+                # what was sent before it comes by another pipe, and is to be handled before it
+                self._shell.when_arrived(partial(self.stop, key, incarnation, reason))
             case c.KillActor(key, incarnation):
                 cell = self._core.cells.get(key)
                 if cell is not None and cell.incarnation == incarnation:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
 from typing import Any
@@ -259,16 +260,19 @@ class WorkerProcess:
 
     def when_drained(self, callback: Callable[[], None]) -> None:
         """Let what a dead process has left in the pipe come in, read it all, and call back."""
+        self.call_later(_GRACE, partial(self._read_all, callback))
 
-        def read_all() -> None:
-            for _ in range(_PIPE_FRAMES):
-                frame = self.plane.receive()
-                if frame is None:
-                    break
-                self.inlet.on_frame(frame)
-            callback()
+    def when_arrived(self, callback: Callable[[], None]) -> None:
+        """Read all that is in the pipe, and call back."""
+        self.call_later(0.0, partial(self._read_all, callback))
 
-        self.call_later(_GRACE, read_all)
+    def _read_all(self, then: Callable[[], None]) -> None:
+        for _ in range(_PIPE_FRAMES):
+            frame = self.plane.receive()
+            if frame is None:
+                break
+            self.inlet.on_frame(frame)
+        then()
 
     def create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine on the loop."""

@@ -45,6 +45,9 @@ class Shell(Protocol):
     def when_drained(self, callback: Callable[[], None]) -> None:
         """Call back when all that a process sent before its end, now known, has been taken in."""
 
+    def when_arrived(self, callback: Callable[[], None]) -> None:
+        """Call back when all that has arrived by now, by whatever pipe, has been taken in."""
+
     def create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run a coroutine on the loop."""
 
