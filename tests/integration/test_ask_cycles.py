@@ -82,16 +82,20 @@ def test_an_answer_given_before_breaks_a_chain(links: list[Ref[Link]]) -> None:
     assert one.ask(Through([two]), timeout=10.0) == "the end"
 
 
-def test_two_that_ask_each_other_at_the_same_time_are_found(
-    either: Node, links: list[Ref[Link]], tmp_path: Path
+@pytest.mark.parametrize("count", [2, 3])
+def test_those_that_ask_each_other_at_the_same_time_are_found(
+    either: Node, links: list[Ref[Link]], tmp_path: Path, count: int
 ) -> None:
-    one, two, _ = links
-    gates = [tmp_path / "one", tmp_path / "two"]
-    one.tell(BeginAt(str(gates[0]), two))
-    two.tell(BeginAt(str(gates[1]), one))
+    ring = links[:count]
+    gates = [tmp_path / str(number) for number in range(count)]
+    for number, link in enumerate(ring):
+        link.tell(BeginAt(str(gates[number]), ring[(number + 1) % count]))
     for gate in gates:
         eventually(lambda g=gate: either.status() and Path(f"{g}.held").exists(), "it is held")
     for gate in gates:
         gate.touch()
-    outcomes = [ref.ask(Outcome(), timeout=SOON) for ref in (one, two)]
+    outcomes = [ref.ask(Outcome(), timeout=SOON) for ref in ring]
     assert any("AskCycle: the asks" in outcome for outcome in outcomes)
+    names = [f"link-{n}" for n in range(count)] * 2
+    circle = [" -> ".join(names[n : n + count]) for n in range(count)]
+    assert any(path in outcome for path in circle for outcome in outcomes)

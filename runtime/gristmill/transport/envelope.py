@@ -20,6 +20,7 @@ ARRAYS    envelope, handles                  (its body's arrays are in shared me
 RELEASE   body                               (arrays that are given back)
 FENCE     number                             (nothing more comes from here for who leaves)
 CANCEL    target, [requests]                 (their asker has given them up)
+PROBE     target, chain                      (who waits for it, see worker.cycles)
 LAST                                         (a worker that is replaced says no more)
 SWITCH                                       (the last one to it: what follows goes to the new one)
 RELAY     process, paid, envelope            (a message, passed on by a worker that is replaced)
@@ -58,7 +59,7 @@ from gristmill.errors import (
 
 HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
 SIGNAL, ANSWER, INSPECT, ARRAYS, RELEASE, FENCE, CANCEL = range(9, 16)
-LAST, SWITCH, RELAY, PASS, HANDOVER = range(16, 21)
+LAST, SWITCH, RELAY, PASS, HANDOVER, PROBE = range(16, 22)
 
 MESSAGES = (TELL, ASK, EVENT)
 """The kinds that bring messages to actors or subscribers."""

@@ -150,7 +150,7 @@ class Cell:
         self.current: Entry | None = None
         self.given_up: Entry | None = None
         """The message in hand if its asker has taken it back."""
-        self.awaited: tuple[int, ...] = ()
+        self.awaited: tuple[Address, ...] = ()
         """The actors whose replies its handler waits for now."""
         self.durable = False
         self.history: History | None = None

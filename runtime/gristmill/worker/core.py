@@ -36,6 +36,7 @@ from gristmill.transport.envelope import (
     LAST,
     MESSAGES,
     NOTICE,
+    PROBE,
     RELEASE,
     REPLY,
     SIGNAL,
@@ -232,6 +233,8 @@ class WorkerCore:
             self.keyed.fence(header[1], envelope[1])
         elif kind == CANCEL:
             self.cancelling.cancel(header[1], envelope[1], envelope[2])
+        elif kind == PROBE:
+            self.cycles.probed(envelope[1], envelope[2])
         elif kind == RELEASE:
             self.arrays.take_back(header, envelope)
         elif kind == LAST:
