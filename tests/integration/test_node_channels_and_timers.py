@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gristmill import Node, Ref
@@ -7,6 +9,7 @@ from support.actors import (
     Alarms,
     Arm,
     Clock,
+    Compute,
     Crash,
     Listener,
     Noted,
@@ -29,14 +32,50 @@ def test_subscribers_get_events_in_order(node: Node, speaker: Ref[Speaker], plac
     listener = node.spawn(Listener, placement=placement)
     later = node.spawn(Worker, placement=placement)
     later.ask(Subscribe("numbers"))
+
+    def hears() -> bool:
+        speaker.tell(Pump(speaker, 1))
+        return bool(later.ask(Notes()))
+
+    eventually(hears, "who subscribes while it runs hears a moment later")
     with node.subscribe("numbers", Noted) as mine:
         speaker.tell(Pump(listener, 200))
-        heard = [mine.get(5).number for _ in range(200)]
+        heard = [mine.get(5).number]
+        while heard[-1] != 200:
+            heard.append(mine.get(5).number)
+        heard = heard[-200:]  # the ones before were for the late listener
     assert heard == list(range(1, 201))
     eventually(lambda: listener.ask(Notes())[-200:] == heard, "the listener has heard all")
     eventually(lambda: later.ask(Notes())[-200:] == heard, "the late listener has heard all")
     listener.stop()
     later.stop()
+
+
+def test_a_subscription_holds_when_it_is_there(node: Node, speaker: Ref[Speaker]) -> None:
+    for _ in range(50):
+        listener = node.spawn(Listener, placement="w2")
+        with node.subscribe("numbers", Noted) as mine:
+            speaker.tell(Pump(speaker, 1))
+            assert mine.get(5) == Noted(1)
+        eventually(lambda ref=listener: ref.ask(Notes()) == [1], "the listener has heard it")
+        listener.stop()
+
+
+def test_a_worker_that_computes_does_not_hold_up_subscribers(node: Node, tmp_path: Path) -> None:
+    busy = node.spawn(Worker, placement="w2")
+    gate = tmp_path / "gate"
+    held = busy.request(Compute(str(gate)))
+    eventually(lambda: node.activity()[1].message == "Compute", "it computes")
+    with node.subscribe("numbers", Noted) as mine:
+        node.publish("numbers", Noted(1))
+        assert mine.get(5) == Noted(1)
+    listener = node.spawn(Listener, placement="w1")
+    node.publish("numbers", Noted(2))
+    eventually(lambda: listener.ask(Notes()) == [2], "the listener has heard it")
+    gate.touch()
+    assert held.result(5)
+    listener.stop()
+    busy.stop()
 
 
 def test_a_client_publishes(node: Node) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from glob import glob
 from pathlib import Path
 
 from gristmill.transport.segment_directory import segment_directory
@@ -33,7 +34,7 @@ def marked_processes() -> dict[int, str]:
 
 def run_directories() -> list[Path]:
     """Give the run directories of this session's nodes."""
-    return sorted(Path(tempfile.gettempdir()).glob("gristmill-*/*"))
+    return _paths(Path(tempfile.gettempdir()) / "gristmill-*" / "*")
 
 
 def segments() -> list[Path]:
@@ -41,9 +42,13 @@ def segments() -> list[Path]:
     base = Path(tempfile.gettempdir()) / f"gristmill-{os.getuid()}"
     if not base.exists():
         return []
-    every = segment_directory(base / "*")
-    directories = sorted(every.parent.glob(every.name))
-    return directories + [segment for folder in directories for segment in folder.glob("*")]
+    directories = _paths(segment_directory(base / "*"))
+    return directories + [segment for folder in directories for segment in _paths(folder / "*")]
+
+
+def _paths(pattern: Path) -> list[Path]:
+    # not Path.glob: that one fails if a folder goes while it looks
+    return [Path(found) for found in sorted(glob(str(pattern)))]  # noqa: PTH207 - see above
 
 
 def leftovers() -> list[str]:

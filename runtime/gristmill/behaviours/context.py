@@ -198,6 +198,9 @@ class Context(Bonding):
     ) -> None:
         """Get the events of ``channel`` from now on, as messages.
 
+        In memory this holds for every publisher when the actor's start, in which it was called, is
+        over. Called later it holds a moment later, when publishers have heard of it.
+
         Args:
             channel: its name.
             group: share the events with the other members of this group, at least once: an event

@@ -42,10 +42,6 @@ _ERRORS: dict[int, type[NodeError]] = {
 }
 
 
-_CONFIRMATION = 5.0
-"""Seconds to wait for the supervisor process to note a subscription."""
-
-
 class Link(Protocol):
     """A client's end of the control plane."""
 
@@ -186,17 +182,9 @@ class Connection:
         self.post.publish(channel, homes, event, heard_here=own is not None)
 
     def attach(self, channel: str, subscriber: int, *, wanted: bool) -> None:
-        """Begin or end the client's own subscription; wait until that is known."""
-        target = (self.address, subscriber)
-        self._link.send(c.Subscribe(channel, *target, wanted))
-        now = self.post.plane.now
-        deadline = now() + _CONFIRMATION
-        while (target in self.subscribers.get(channel, ())) is not wanted:
-            if self._error is not None:
-                raise self._error
-            if now() > deadline:
-                raise NodeError(f"the change of {channel!r}'s subscribers was not confirmed")
-            self._wait(self._ended, 0.0005)
+        """Begin or end the client's own subscription; wait until publishers know."""
+        self._link.send(c.Subscribe(channel, self.address, subscriber, wanted))
+        self.call(c.AwaitSubscriptions(), type(None))
 
     def _on_control(self, encoded: bytes) -> None:
         match c.decode_from_supervisor(encoded):
@@ -229,8 +217,10 @@ class Connection:
                 self.post.keyed.retire(number, home, names)
             case c.Members() as members:
                 self.post.keyed.members(members)
-            case c.Subscribers(channel, targets):
+            case c.Subscribers(channel, targets, number):
                 self.subscribers[channel] = targets
+                if number:
+                    self._link.send(c.Heard(number))
             case c.Result() as result:
                 pending = self._calls.get(result.number)
                 if pending is not None:

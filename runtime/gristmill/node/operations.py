@@ -25,6 +25,7 @@ from gristmill.node.pools import Pools
 from gristmill.node.roster import ActorRecord, Roster
 from gristmill.node.spawning import Spawning, why_not_started
 from gristmill.node.status import NodeStatus, Reloaded
+from gristmill.node.subscriptions import Subscriptions
 from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.node.views import Views
 from gristmill.node.workforce import Workforce
@@ -94,6 +95,7 @@ class Operations:
         groups: Groups,
         pools: Pools,
         workforce: Workforce,
+        subscriptions: Subscriptions,
     ) -> None:
         self._driver = driver
         self._shell = shell
@@ -105,6 +107,7 @@ class Operations:
         self._groups = groups
         self._pools = pools
         self._workforce = workforce
+        self._subscriptions = subscriptions
         self._administration = Administration(
             driver, tree, roster, families, self._address_of, shell.now
         )
@@ -160,6 +163,10 @@ class Operations:
                 answer = partial(self._answer, identity, number)
                 refuse = partial(self._refuse, identity, number)
                 self._administration.begin(operation, answer, refuse)
+            case c.AwaitSubscriptions():
+                own = (self._roster.process_of(identity), 0)
+                answer = partial(self._answer, identity, number, None)
+                self._subscriptions.when_known({own}, answer)
             case c.Lookup(name):
                 self._answer(identity, number, self._find(name))
             case c.GetStatus():

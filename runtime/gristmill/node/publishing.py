@@ -73,6 +73,9 @@ class Publishing:
     ) -> Subscription:
         """Get a channel's events of the given types from now on.
 
+        In memory every publisher knows when this returns, but for a worker that has computed for
+        more than a second: it hears of it when it has finished.
+
         Args:
             channel: its name.
             kinds: the event types; others are passed over.

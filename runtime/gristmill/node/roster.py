@@ -1,4 +1,4 @@
-"""The roster: which actors, names, clients and subscriptions a node has, and who hears of it."""
+"""The roster: which actors, names and clients a node has, and who hears of it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ class Roster:
         self.clients: dict[int, Client] = {}
         self.departed: dict[int, str] = {}
         """The names of the last actors that have stopped, by key."""
-        self._channels: dict[str, list[tuple[int, int]]] = {}
         self._send = send
 
     def broadcast(self, message: c.ControlMessage, *, but: int = -1) -> None:
@@ -76,6 +75,10 @@ class Roster:
         clients = self.clients.items()
         return next((at for at, client in clients if client.identity == identity), 0)
 
+    def processes(self) -> set[int]:
+        """Give the addresses of the workers that are up and of the clients."""
+        return {slot.address for slot in self.slots.reachable()} | set(self.clients)
+
     def peers(self) -> list[c.PeerInfo]:
         """Give every process that can be reached."""
         workers = [slot.peer for slot in self.slots.ready() if slot.peer is not None]
@@ -93,11 +96,6 @@ class Roster:
         """Give the names of all actors but the keyed ones, sorted."""
         named = self.names.items()
         return tuple(sorted(name for name, key in named if not self.actors[key].spec.key))
-
-    def introduce(self, identity: bytes) -> None:
-        """Tell a newcomer who gets the events of which channel."""
-        for channel, targets in self._channels.items():
-            self._send(identity, c.Subscribers(channel, tuple(targets)))
 
     def address(self, key: int) -> Address:
         """Give the address of an actor."""
@@ -130,9 +128,8 @@ class Roster:
             self.broadcast(c.Registered(self.address(key)))
 
     def remove(self, key: int) -> None:
-        """Forget an actor, its name and its subscriptions."""
+        """Forget an actor and its name."""
         record = self.actors.pop(key)
-        self.unsubscribe(record.home, key)
         name = record.spec.name
         if name:
             self.departed[key] = name
@@ -142,18 +139,3 @@ class Roster:
             del self.names[name]
             if not record.spec.key:
                 self.broadcast(c.Unregistered(key, name))
-
-    def subscribe(self, channel: str, target: tuple[int, int], *, wanted: bool) -> None:
-        """Begin or end a subscription of an actor, or of a client (key 0)."""
-        targets = self._channels.setdefault(channel, [])
-        if wanted and target not in targets:
-            targets.append(target)
-        elif not wanted and target in targets:
-            targets.remove(target)
-        self.broadcast(c.Subscribers(channel, tuple(targets)))
-
-    def unsubscribe(self, address: int, key: int) -> None:
-        """End all subscriptions of an actor or client."""
-        for channel, targets in self._channels.items():
-            if (address, key) in targets:
-                self.subscribe(channel, (address, key), wanted=False)

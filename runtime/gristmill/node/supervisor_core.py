@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Literal, cast
@@ -34,6 +34,7 @@ from gristmill.node.replacing import Replacing
 from gristmill.node.roster import ActorRecord, Client, Roster
 from gristmill.node.slots import Slot, Slots, SlotState
 from gristmill.node.start_limits import StartLimits
+from gristmill.node.subscriptions import Subscriptions
 from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.node.views import Views
 from gristmill.node.vitals import Vitals
@@ -98,6 +99,7 @@ class SupervisorCore:
         self._limits = StartLimits(shell, self._incarnations.kill)
         self._deaths = Deaths(shell, self._roster)
         self.vitals = Vitals(shell, self._slots, self._roster.actors)
+        self._subscriptions = Subscriptions(shell, self._roster)
         self._breakers = Breakers(self._roster.tell_workers)
         self._views = Views(shell, self._tree, self._roster, self._breakers)
         retirements = itertools.count(1)
@@ -115,6 +117,7 @@ class SupervisorCore:
             self._groups,
             self._pools,
             self._workforce,
+            self._subscriptions,
         )
         self._replacing = Replacing(self, shell, self._roster, config.drain)
         self.reloading = Reloading(shell, config, self._roster, self._replacing)
@@ -218,6 +221,7 @@ class SupervisorCore:
             self._close_tally(slot.peer)
         self._accounts.close(slot, pid, self._shell.read_page(slot, remove=True))
         self._remove_arrays_of(slot.address, slot.incarnation)
+        self._subscriptions.process_down(slot.address)
         exited = self._ended_with(slot)
         self._groups.process_down(slot.address)
         told: list[int] = []
@@ -304,7 +308,7 @@ class SupervisorCore:
                 self._shell.send(identity, c.PeerUp(peer))
         for address in self._roster.directory():
             self._shell.send(identity, c.Registered(address))
-        self._roster.introduce(identity)
+        self._subscriptions.introduce(identity)
         self._breakers.introduce(partial(self._shell.send, identity))
         self._groups.introduce(identity)
 
@@ -396,18 +400,19 @@ class SupervisorCore:
                 if self._phase == "exiting":
                     self._finish_if_empty()
             case c.ActorsStarted(started):
-                in_time = self._limits.in_time(started)
-                for key, incarnation in in_time:
-                    self._announce(key, incarnation)
-                self.act(self._tree.actors_started(in_time, now))
+                self._actors_started(self._limits.in_time(started))
             case c.ActorFailed(key, incarnation, reason, ignored, verdict):
+                self._stop_waiting(key)
                 self._endings.start_failed(
                     key, incarnation, reason, ignored=ignored, verdict=verdict
                 )
             case c.ActorExited(key, incarnation, reason, verdict):
+                self._stop_waiting(key)
                 self._endings.exited([(key, incarnation)], reason, verdict)
             case c.Subscribe(channel, address, key, wanted):
-                self._roster.subscribe(channel, (address, key), wanted=wanted)
+                self._subscriptions.change(channel, (address, key), wanted=wanted)
+            case c.Heard(number):
+                self._subscriptions.heard(number, self._roster.process_of(identity))
             case c.Metrics(snapshot):
                 slot = self._slots.by_identity(identity)
                 if slot is not None:
@@ -445,11 +450,31 @@ class SupervisorCore:
         if slot is not None and slot.incarnation == incarnation and not stopping:
             self.tell_slot(slot, c.Terminate())
 
+    def _actors_started(self, started: Sequence[tuple[int, int]]) -> None:
+        """Incarnations are up; who waits for them learns it when their subscriptions hold."""
+        targets = set()
+        for key, incarnation in started:
+            record = self._roster.actors.get(key)
+            if record is not None and record.incarnation == incarnation:
+                self._limits.started(key)
+                targets.add((record.home, key))
+
+        def known() -> None:
+            for key, incarnation in started:
+                self._announce(key, incarnation)
+            self.act(self._tree.actors_started(started, self._shell.now()))
+
+        self._subscriptions.when_known(targets, known)
+
+    def _stop_waiting(self, key: int) -> None:
+        record = self._roster.actors.get(key)
+        if record is not None:
+            self._subscriptions.stop_waiting((record.home, key))
+
     def _announce(self, key: int, incarnation: int) -> None:
         record = self._roster.actors.get(key)
         if record is None or record.incarnation != incarnation:
             return
-        self._limits.started(key)
         if incarnation > 1:
             self._actor_restarts += 1
         self._roster.announce(key)
@@ -470,6 +495,7 @@ class SupervisorCore:
 
     def _forget(self, key: int, record: ActorRecord) -> None:
         self._roster.remove(key)
+        self._subscriptions.end(record.home, key)
         self._breakers.forget(record.spec.name)
         self._replacing.settled(key)
         self._families.end(key, Shutdown("its parent has stopped"), lambda: None)
@@ -588,7 +614,7 @@ class SupervisorCore:
                 address, self._config.node_id, workers, tuple(self._roster.directory())
             )
             self._shell.send(identity, welcome)
-            self._roster.introduce(identity)
+            self._subscriptions.introduce(identity)
             if not hello.owner:
                 self._shell.watch(hello.pid, address)
 
@@ -597,7 +623,8 @@ class SupervisorCore:
         client = self._roster.clients.pop(address, None)
         if client is not None:
             self._close_tally(client.peer)
-            self._roster.unsubscribe(address, 0)
+            self._subscriptions.process_down(address)
+            self._subscriptions.end(address, 0)
             self._groups.process_down(address)
             self._pools.process_down(address)
             self._remove_arrays_of(address, client.peer.incarnation)

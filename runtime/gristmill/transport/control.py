@@ -171,6 +171,12 @@ class Subscribe(ControlMessage, tag="Subscribe", frozen=True):
     wanted: bool = True
 
 
+class Heard(ControlMessage, tag="Heard", frozen=True):
+    """This process knows of a change of the :class:`Subscribers` of a channel."""
+
+    number: int
+
+
 class Metrics(ControlMessage, tag="Metrics", frozen=True):
     """A process's accounting up to now."""
 
@@ -307,6 +313,10 @@ class StopChild(msgspec.Struct, frozen=True, array_like=True, tag="StopChild"):
     reason: ExitReason = Shutdown()
 
 
+class AwaitSubscriptions(msgspec.Struct, frozen=True, array_like=True, tag="AwaitSubscriptions"):
+    """Answer when every process has heard what this client has subscribed to, or no more."""
+
+
 class Lookup(msgspec.Struct, frozen=True, array_like=True, tag="Lookup"):
     """Find an actor by its name."""
 
@@ -377,6 +387,7 @@ Operation = (
     | children.DeleteChild
     | children.WhichChildren
     | children.CountChildren
+    | AwaitSubscriptions
     | Lookup
     | GetStatus
     | GetTree
@@ -549,6 +560,8 @@ class Subscribers(ControlMessage, tag="Subscribers", frozen=True):
 
     channel: str
     targets: tuple[tuple[int, int], ...]
+    number: int = 0
+    """The supervisor process waits until this change was heard of; 0: it doesn't."""
 
 
 class StartActor(msgspec.Struct, frozen=True, array_like=True):
@@ -639,6 +652,7 @@ ToSupervisor = (
     | HandedOver
     | TookOver
     | Subscribe
+    | Heard
     | Metrics
     | Mailboxes
     | BreakerReport

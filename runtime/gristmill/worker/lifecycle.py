@@ -109,8 +109,10 @@ class Lifecycle:
                 self._core.keyed.retire(number, home, names)
             case c.AwaitFences(number, processes):
                 self._core.keyed.await_fences(number, processes)
-            case c.Subscribers(channel, targets):
+            case c.Subscribers(channel, targets, number):
                 sending.subscribers(channel, targets)
+                if number:
+                    self._shell.control(c.Heard(number))
             case c.ReportMetrics():
                 self._shell.report_metrics()
             case c.ReportMailboxes():
