@@ -151,8 +151,8 @@ class Operations:
                 self._pools.watch(operation)
                 self._answer(identity, number, None)
             case c.JoinPool(name):
-                self._pools.introduce(name, self._roster.process_of(identity))
-                self._answer(identity, number, None)
+                address = self._pools.join(name, self._roster.process_of(identity))
+                self._answer(identity, number, address)
             case c.AddWorkers(count):
                 self._workforce.add(count, partial(self._answer, identity, number))
             case c.RemoveWorker(name):

@@ -135,6 +135,7 @@ class Arrival:
         store = self._wires.open_journal()
         core.sending.open(store, legacy or c.Legacy())
         core.records.open(store)
+        core.keyed.reopened()
         for key in keys:
             core.lifecycle.expect(key)
         self._begun = True

@@ -96,6 +96,7 @@ class Lifecycle:
                 sending.registered(address)
             case c.Unregistered(key, name):
                 sending.unregistered(key, name)
+                self._core.keyed.pools.unregistered(name)
                 self._core.breakers.forget(name)
             case c.BreakerNews() as news:
                 self._core.breakers.on_news(news)
@@ -105,6 +106,8 @@ class Lifecycle:
                 self._core.keyed.placed(address)
             case c.NotPlaced(name, why):
                 self._core.keyed.not_placed(name, why)
+            case c.Members() as news:
+                self._core.keyed.members(news)
             case c.Retire(number, home, names):
                 self._core.keyed.retire(number, home, names)
             case c.AwaitFences(number, processes):
@@ -403,6 +406,7 @@ class Lifecycle:
         cell = self._core.cells.pop(key, None)
         if cell is not None:
             self._core.records.forget(cell)
+            self._core.keyed.pools.forgotten(key, cell.label)
             self._drop_mailbox(cell, f"{cell.label} has stopped")
 
     def _drop_mailbox(self, cell: Cell, reason: str) -> None:

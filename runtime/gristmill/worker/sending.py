@@ -16,7 +16,7 @@ from gristmill.errors import GristmillError, MailboxFullError, UsageError
 from gristmill.keyed import actor_number
 from gristmill.messages import Command, Event, Request
 from gristmill.metrics import MeteredTable, TimeClass
-from gristmill.ref import KEYED, Address, DeliveryGuarantee, OverflowPolicy, Pending
+from gristmill.ref import POOLED, Address, DeliveryGuarantee, OverflowPolicy, Pending
 from gristmill.supervision import ExitReason, describe
 from gristmill.transport.control import Legacy, PeerInfo, Subscribe
 from gristmill.transport.credit import CreditBook
@@ -187,11 +187,24 @@ class Sending:
         if self._outbox is None:
             return False
         self._outbox.unlocated(name)
-        return self._outbox.has_open(name)
+        return self.has_open(name)
+
+    def has_open(self, name: str) -> bool:
+        """Tell whether something must still reach an actor."""
+        return self._outbox is not None and self._outbox.has_open(name)
 
     def open_targets(self, prefix: str) -> list[str]:
         """Give the names that begin so of those that something must still reach."""
         return self._outbox.open_targets(prefix) if self._outbox is not None else []
+
+    def open_to(self, name: str) -> int:
+        """Count what must still reach an actor."""
+        return self._outbox.open_to(name) if self._outbox is not None else 0
+
+    def pass_on(self, name: str, choose: Callable[[], Address]) -> None:
+        """Give what must still reach a member of a pool that is no more to others."""
+        if self._outbox is not None:
+            self._outbox.pass_on(name, choose)
 
     def feed(self, name: str) -> None:
         """Let those who wait for room with a keyed actor try again."""
@@ -282,8 +295,7 @@ class Sending:
     def _starve(self, to: Address, waiter: Cell | asyncio.Future[None]) -> None:
         """Let somebody wait for room in a mailbox."""
         self._starved[to.key].append(waiter)
-        place = self._core.keyed.find(to)
-        if place is not None and place is not to:
+        for place in self._core.keyed.find_all(to):
             self._keyed_as[place.key] = to.key
 
     def _tell_late(self, origin: Cell, to: Address, body: bytes) -> None:
@@ -317,9 +329,12 @@ class Sending:
     def _tell_journaled(self, origin: Cell | None, to: Address, body: bytes) -> None:
         assert self._outbox is not None
         sender = origin.spec.name if origin is not None and origin.spec is not None else ""
+        wanted = to
+        if to.home == POOLED:
+            to = self._core.keyed.pools.find_journaled(to)
         self._outbox.send(to, sender, body)
-        if to.home == KEYED:
-            self._core.keyed.want(to)
+        if to.home < 0:
+            self._core.keyed.want(wanted)
 
     def _transmit(self, to: Address, sender: str, number: int, body: bytes, *, again: bool) -> None:
         self._core.counters[_SENT] += 1
@@ -354,6 +369,10 @@ class Sending:
         """Take a place in a mailbox, or among what waits for a keyed actor's place."""
         place = to if to.home >= 0 else self._core.keyed.find(to)
         return self._core.keyed.has_room(to) if place is None else self._credit.take(place)
+
+    def has_room(self, to: Address) -> bool:
+        """Tell whether there is room in a mailbox."""
+        return self._credit.has_room(to)
 
     async def await_room(self, origin: Cell, to: Address, take: Callable[[], bool]) -> None:
         """Have an actor wait until ``take`` has found the room that it wants with another one."""
@@ -514,6 +533,8 @@ class Sending:
         """A target has handled this process's messages up to ``number``."""
         if self._outbox is not None:
             self._outbox.acknowledged(target, number)
+            if target in self._core.keyed.pools.leaving:
+                self._core.keyed.pools.acknowledged(target)
 
     def give_credit(self, source: int, key: int, places: int) -> None:
         """Give places of a mailbox back to a sending process."""
@@ -525,7 +546,8 @@ class Sending:
     def on_credit(self, home: int, key: int, places: int) -> None:
         """Places of a mailbox are free again."""
         self._credit.give(home, key, places)
-        key = self._keyed_as.pop(key, key)
+        if key in self._keyed_as:
+            self._feed(self._keyed_as.pop(key))
         if key in self._starved:
             self._feed(key)
 
