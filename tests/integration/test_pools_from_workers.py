@@ -275,6 +275,21 @@ def test_a_pool_whose_supervisor_was_restarted_goes_on(
         eventually(lambda: set(numbers(log)) == set(range(110)), "it goes on", 15.0)
 
 
+def test_a_reload_finds_the_members_that_there_are(nothing_is_left: None, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    builder = shop(log).journal(tmp_path / "journal")
+    with builder.build() as node:
+        eventually(lambda: pool_of(node, "notes").size == 1, "one of the two has left", 10.0)
+        sender = node.spawn(Sender)
+        sender.tell(Spread("notes", 0, 60, "at_least_once", 0.02))
+        eventually(lambda: pool_of(node, "notes").size > 1, "it has grown")
+        node.reload(supervisors=builder.supervisors)
+        sender.tell(Spread("notes", 60, 70, "at_least_once", 0.02))
+        eventually(lambda: set(numbers(log)) == set(range(70)), "everything was handled", 15.0)
+        assert node.dead_letters() == []
+        eventually(lambda: pool_of(node, "notes").size == 1, "it shrinks again", 15.0)
+
+
 def test_it_works_in_one_process(nothing_is_left: None, tmp_path: Path) -> None:
     log = tmp_path / "log"
     with Node(workers=2, in_process=True, journal=tmp_path / "journal") as node:

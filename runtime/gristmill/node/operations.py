@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -308,7 +309,8 @@ class Operations:
 
         def stopped(key: int, _operation: int, _outcome: object) -> None:
             if self._tree.knows(key):
-                self._tree.delete_child(key)
+                with suppress(ActorNotFoundError):  # its supervisor ends too
+                    self._tree.delete_child(key)
             self._driver.settle(below[key])
             left.discard(key)
             if not left:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
@@ -82,11 +83,6 @@ class _Pool:
     @property
     def address(self) -> Address:
         return pool_address(self.spec.name, self.spec.actor.type, self.spec.actor.mailbox)
-
-    @property
-    def path(self) -> str:
-        """The path of its supervisor."""
-        return f"{self.spec.supervisor}/{self.spec.name}".lstrip("/")
 
     def those(self, *phases: _Phase) -> list[int]:
         return [key for key, member in self.members.items() if member.phase in phases]
@@ -206,7 +202,8 @@ class Pools:
         pool = self._pools.get(name.rpartition("-")[0])
         if pool is None or not pool.last:
             return None
-        if self._tree.path_of(actor) != f"{self._tree.path_of(self._tree.root)}/{pool.path}/{name}":
+        root = self._tree.path_of(self._tree.root)
+        if self._tree.path_of(actor) != f"{root}/{pool.spec.path}/{name}":
             return None
         pool.members[actor] = _Member(_Phase.STARTING)
         self._of_member[actor] = pool
@@ -291,7 +288,7 @@ class Pools:
         names = [f"{spec.name}-{number}" for number in numbers]
         children = [msgspec.structs.replace(spec.child, id=name) for name in names]
         try:
-            parent = self._tree.supervisor_at(pool.path)
+            parent = self._tree.supervisor_at(spec.path)
             added, actions = self._tree.add_children(parent, children, self._shell.now())
         except GristmillError as error:
             self._shell.log(f"pool {spec.name} can't grow: {error}")
@@ -335,7 +332,8 @@ class Pools:
         if actor is None:
             return False
         if self._tree.knows(actor):
-            self._tree.delete_child(actor)
+            with suppress(ActorNotFoundError):  # its supervisor ends too
+                self._tree.delete_child(actor)
         self._driver.settle([actor])
         return True
 

@@ -79,6 +79,11 @@ class WatchPool(msgspec.Struct, frozen=True, array_like=True, tag="WatchPool"):
     supervisor: str = ""
     """The path of the one above the pool's own, which has the pool's name; empty: the root."""
 
+    @property
+    def path(self) -> str:
+        """The path of the pool's supervisor, below the root."""
+        return f"{self.supervisor}/{self.name}".lstrip("/")
+
 
 class JoinPool(msgspec.Struct, frozen=True, array_like=True, tag="JoinPool"):
     """Be told of an elastic pool's members, first before the answer, which is its address."""
