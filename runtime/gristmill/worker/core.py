@@ -71,9 +71,12 @@ from gristmill.worker.records import Records
 from gristmill.worker.reminding import Reminding
 from gristmill.worker.sending import Sending
 from gristmill.worker.shell import Shell
+from gristmill.worker.showing import Showing
 from gristmill.worker.spawning import Spawns
+from gristmill.worker.stamping import Stamping
 from gristmill.worker.starving import Starving
 from gristmill.worker.succession import Succession
+from gristmill.worker.waiting import Waiting
 
 _DISPATCH = int(TimeClass.DISPATCH)
 _RUNNING = State.RUNNING
@@ -126,7 +129,10 @@ class WorkerCore:
         self.cancelling = Cancelling(self)
         self.cycles = Cycles(self)
         self.starving = Starving(self)
-        self.handling = Handling(self, meter, activity or Activity())
+        self.stamping = Stamping(self, meter)
+        self.showing = Showing(self, meter, activity or Activity())
+        self.waiting = Waiting(self, meter)
+        self.handling = Handling(self, meter)
         self.batching = Batching(self, meter)
         self.parking = Parking(self, meter)
         self.records = Records(self, store, channels)
@@ -394,7 +400,7 @@ class WorkerCore:
             return False
         if cell.attempts and self.failures.quarantines(cell, entry):
             return False
-        self.handling.expect_journaled()
+        self.showing.expect_journaled()
         return True
 
     def free_places(self, cell: Cell, source: int, places: int) -> None:

@@ -159,7 +159,7 @@ class Lifecycle:
         meter = self._core.meter
         previous = meter.switch(_STARTUP)
         cell.prepare(spec, start.path, start.incarnation)
-        self._core.handling.begin_start(cell)
+        self._core.showing.enter(cell, None)
         try:
             starting = self._construct(cell, spec)
             if not inspect.iscoroutine(starting):
@@ -174,7 +174,7 @@ class Lifecycle:
             else:
                 self._started(cell)
         finally:
-            self._core.handling.leave()
+            self._core.showing.leave()
             meter.switch(previous)
 
     def _construct(self, cell: Cell, spec: c.ActorSpec) -> Any:  # noqa: ANN401 - None or awaitable
@@ -217,10 +217,10 @@ class Lifecycle:
         return starting
 
     async def _finish_start(self, cell: Cell, starting: Any) -> None:  # noqa: ANN401 - awaitable
-        handling, incarnation = self._core.handling, cell.incarnation
-        handling.waiting += 1
+        waiting, incarnation = self._core.waiting, cell.incarnation
+        waiting.count += 1
         try:
-            _check_start(cell, await handling.metered(cell, starting))
+            _check_start(cell, await waiting.metered(cell, starting))
         except Exception as error:  # whatever on_start raises fails this start
             if cell.incarnation == incarnation:
                 self._start_failed(cell, error)
@@ -230,7 +230,7 @@ class Lifecycle:
                 cell.busy = False
                 self._started(cell)
         finally:
-            handling.waiting -= 1
+            waiting.count -= 1
             self._shell.request_turn()
 
     def _started(self, cell: Cell) -> None:

@@ -482,7 +482,7 @@ class Sending:
         if entry.kind == RECORD:
             self._core.records.handled(cell, entry)
         elif entry.kind == TELL and entry.number:
-            self._core.handling.journaled_is_done()
+            self._core.showing.journaled_is_done()
             if cell.durable and self.store is not None and cell.spec is not None:
                 sender = self.directory.process_name(entry.source)
                 cell.marks[sender] = entry.number
