@@ -25,7 +25,7 @@ from gristmill.worker.batch_plans import BatchPlan, is_suspect, plan_of
 from gristmill.worker.cell import RECORD, Cell, Entry, State
 from gristmill.worker.eager import Suspended
 from gristmill.worker.metered import metered
-from gristmill.worker.sending import REPLY_HEAD
+from gristmill.worker.replying import REPLY_HEAD
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
@@ -92,7 +92,7 @@ class Batching:
             if core.flush_if_due():
                 break
         if cell.acknowledged:
-            core.sending.acknowledge(cell)
+            core.delivery.acknowledge(cell)
         handling.end_burst()
 
     def _handle_another(self, cell: Cell) -> int:
@@ -295,14 +295,14 @@ class Batching:
         for entry, reply, body in zip(entries, replies, bodies, strict=True):
             if entry.source != source:
                 source = entry.source
-                way = core.sending.way_for_replies(source)
+                way = core.replying.way_for_replies(source)
             if body is None:
                 refused += 1
                 core.failures.answer(entry, reply)
             elif way is not None and type(body) is bytes:
                 way(REPLY_HEAD, entry.number, body)
             else:
-                core.sending.reply(source, entry.number, body)
+                core.replying.reply(source, entry.number, body)
         return refused
 
     def _finish(self, call: _Call, refused: int) -> None:
@@ -316,7 +316,7 @@ class Batching:
 
     def _release(self, call: _Call) -> None:
         """Let the handler's effects happen, and have what is numbered acknowledged."""
-        release = self._core.sending.release
+        release = self._core.effects.release
         if not call.plan.is_asked:
             numbered = {e.source: e for e in call.entries if e.kind == TELL and e.number}
             records = [e for e in call.entries if e.kind == RECORD]
@@ -332,7 +332,7 @@ class Batching:
         """The handler has raised: a refusal is one of all messages, else the incarnation ends."""
         core, cell = self._core, call.cell
         self._meter.switch(_DISPATCH)
-        persisted = core.sending.has_persisted(cell)
+        persisted = core.effects.has_persisted(cell)
         cell.effects = []
         cell.in_hand = []
         name = call.plan.message.__qualname__

@@ -26,7 +26,7 @@ from gristmill.worker.activity import ACTOR, SINCE
 from gristmill.worker.cell import Cell, Entry, State
 from gristmill.worker.eager import Eager, Suspended
 from gristmill.worker.metered import metered
-from gristmill.worker.sending import REPLY_HEAD
+from gristmill.worker.replying import REPLY_HEAD
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
@@ -122,7 +122,7 @@ class Handling:
                         if freed:
                             core.free_places(cell, source, freed)
                         source, freed = entry.source, 0
-                        reply = None if self.at_once else core.sending.way_for_replies(source)
+                        reply = None if self.at_once else core.replying.way_for_replies(source)
                     freed += 1
                     ordinary = not entry.deadline or entry.deadline > now
                 else:
@@ -171,7 +171,7 @@ class Handling:
                         if type(body) is bytes:
                             reply(REPLY_HEAD, entry.number, body)
                         else:
-                            core.sending.reply(source, entry.number, body)
+                            core.replying.reply(source, entry.number, body)
                     elif type(value) is Suspended:
                         self._go_on(cell, entry, handler, message, value, None)
                         break
@@ -187,7 +187,7 @@ class Handling:
                     alike += 1
                     cell.current = None
                     if not ordinary or cell.effects:
-                        core.sending.release(cell, entry)
+                        core.effects.release(cell, entry)
                     if cell.stop_reason is not None and cell.state is _RUNNING:
                         core.lifecycle.end(cell, cell.stop_reason)
                 if cell.busy or cell.state < _RUNNING or clock() > due:
@@ -387,8 +387,8 @@ class Handling:
         except GristmillError as error:
             self._core.failures.failed(cell, entry, message, error)
             return False
-        sending = self._core.sending
-        reply = sending.reply_at_once if self.at_once and not cell.effects else sending.reply
+        replying = self._core.replying
+        reply = replying.reply_at_once if self.at_once and not cell.effects else replying.reply
         reply(entry.source, entry.number, body)
         self._replied = len(body)
         if cell.deferred:
@@ -399,7 +399,7 @@ class Handling:
         """Let the handler's effects happen, and count its message as handled."""
         core = self._core
         if cell.effects or (entry.number and entry.kind != ASK):
-            core.sending.release(cell, entry)
+            core.effects.release(cell, entry)
         self._counters[_HANDLED] += 1
         cell.current = None
         if cell.stop_reason is not None and cell.state is _RUNNING:

@@ -368,7 +368,7 @@ class WorkerProcess:
 
     def idle_class(self) -> int:
         """Say what it means when the loop blocks now."""
-        if self.core.sending.asks:
+        if self.core.asks:
             return _ASK_WAIT
         if self.core.waiting.count:
             return _IO_WAIT

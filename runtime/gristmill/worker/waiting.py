@@ -76,7 +76,7 @@ class Waiting:
         self._showing.cells[WAITING] = 0
         if cell.task is task:
             self.free(cell)
-        self._core.sending.acknowledge(cell)
+        self._core.delivery.acknowledge(cell)
         self._shell.request_turn()
 
     def free(self, cell: Cell) -> None:
