@@ -314,7 +314,7 @@ class LocalWorld:
     def look(self, slot: Slot) -> tuple[Sight | None, tuple[str, ...]]:
         """See what a worker does."""
         worker = self.workers.get(slot.address)
-        return (worker.core.handling.activity.sight() if worker is not None else None), ()
+        return (worker.core.showing.activity.sight() if worker is not None else None), ()
 
     def out_of_memory(self) -> Likelihood:
         """Deny it: no worker can die of it alone."""

@@ -93,7 +93,7 @@ class Keyed:
             self.pools.grouped(address)
             return
         self.groups[address.name] = address
-        for name in self._core.sending.open_targets(f"{address.name}/"):
+        for name in self._core.delivery.open_targets(f"{address.name}/"):
             if self._places.ask(name):
                 self._locate(name)
 
@@ -109,7 +109,7 @@ class Keyed:
 
     def placed(self, address: Address) -> None:
         """An actor is here now: what has waited goes there."""
-        self._core.sending.located(address)
+        self._core.delivery.located(address)
         for held in self._places.placed(address):
             held.send(address)
         self._core.sending.feed(address.name)
@@ -127,7 +127,7 @@ class Keyed:
         sending = self._core.sending
         again = set(self._places.forget(names))
         for name in names:
-            if sending.unlocated(name) and self._places.ask(name):
+            if self._core.delivery.unlocated(name) and self._places.ask(name):
                 again.add(name)
         for name in again:
             self._locate(name)

@@ -65,9 +65,8 @@ class Pooled:
 
     def _load(self, member: Address) -> int:
         """Say what from here a member has not finished: requests, and what must reach it."""
-        sending = self._core.sending
-        load = self._asked[member.key] + sending.open_to(member.name)
-        return load if sending.has_room(member) else load + _FULL
+        load = self._asked[member.key] + self._core.delivery.open_to(member.name)
+        return load if self._core.sending.has_room(member) else load + _FULL
 
     def asked(self, member: Address, reply: asyncio.Future[Any]) -> None:
         """A member is asked something; one that is the pool itself is chosen later."""
@@ -104,7 +103,7 @@ class Pooled:
 
     def acknowledged(self, member: str) -> None:
         """A member that leaves has acknowledged something: if that was all, it gets its fence."""
-        if not self._core.sending.has_open(member):
+        if not self._core.delivery.has_open(member):
             number, home = self.leaving.pop(member)
             self._core.keyed.put_fence(home, number)
 
@@ -116,19 +115,19 @@ class Pooled:
 
     def _pass_on(self, name: str) -> None:
         """Give what members had not acknowledged when they ended to other ones."""
-        sending = self._core.sending
-        for target in [_LANE + name, *sending.open_targets(f"{name}-")]:
+        delivery = self._core.delivery
+        for target in [_LANE + name, *delivery.open_targets(f"{name}-")]:
             nobody = target == _LANE + name or (
                 target.removeprefix(f"{name}-").isdecimal()
-                and sending.directory.find(target) is None
+                and self._core.directory.find(target) is None
             )
-            if not nobody or not sending.has_open(target):
+            if not nobody or not delivery.has_open(target):
                 continue
             pool = self._pools.get(name)
             if pool is None or not pool.members:
                 self._core.keyed.want(self.addresses[name])
                 return
-            sending.pass_on(target, partial(pool.choose, None, self._load))
+            delivery.pass_on(target, partial(pool.choose, None, self._load))
             if target in self.leaving:
                 self.acknowledged(target)
 
