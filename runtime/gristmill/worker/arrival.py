@@ -133,11 +133,11 @@ class Arrival:
         """
         core = self._core
         store = self._wires.open_journal()
+        for key in keys:
+            core.lifecycle.expect(key)
         core.sending.open(store, legacy or c.Legacy())
         core.records.open(store)
         core.keyed.reopened()
-        for key in keys:
-            core.lifecycle.expect(key)
         self._begun = True
         relayed, self._relayed = self._relayed, []
         if legacy is None:

@@ -154,6 +154,10 @@ class Delivery:
         """Go on from where the process before this one has stopped."""
         self.store = store
         self._outbox = Outbox(store, self._transmit)
-        self._outbox.resume(lanes)
+        now = self._directory.incarnation(self._here)
+        own = {
+            name: (home, now, sent) for name, (home, _, sent) in lanes.items() if home == self._here
+        }
+        self._outbox.resume(lanes | own)  # what was sent to actors here is passed on with them
         for address in self._directory.named():
             self._outbox.located(address, self._directory.incarnation(address.home))
