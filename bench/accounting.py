@@ -42,7 +42,7 @@ class Never(Sampling):
         super().__init__(random)
         self.n = 2
 
-    def gap(self, stamps: int) -> int:  # noqa: ARG002
+    def gap(self, stamps: int, messages: int = 1) -> int:  # noqa: ARG002
         """Let all go by."""
         return 1 << 60
 
@@ -58,10 +58,10 @@ class Worker(Actor):
     @handles
     def account(self, msg: Account, ctx: Context) -> int:
         """Switch: from the next message on."""
-        handling = ctx._host._core.handling  # type: ignore[attr-defined]  # noqa: SLF001 - nobody else may
-        handling.sampling = Sampling(ctx.random) if msg.on else Never(ctx.random)
-        if msg.on and handling._unstamped:  # noqa: SLF001 - as above
-            handling._unstamped = 1  # noqa: SLF001 - this message
+        stamping = ctx._host._core.stamping  # type: ignore[attr-defined]  # noqa: SLF001 - nobody else may
+        stamping.sampling = Sampling(ctx.random) if msg.on else Never(ctx.random)
+        if msg.on and stamping.unstamped:
+            stamping.unstamped = 1  # this message
         return time.process_time_ns()
 
 

@@ -19,6 +19,9 @@ from gristmill.supervision import (
     Verdict,
 )
 
+_REPLACED = Shutdown("its worker was replaced")
+"""What actors end with that go on in another worker."""
+
 
 class Driver(Protocol):
     """The part of the core that carries out what follows."""
@@ -61,6 +64,12 @@ class Endings:
         ``verdict`` is what the class of one that ended alone has decided.
         """
         keys, decided = self.decide(exited, reason, verdict=verdict)
+        self._driver.act(decided)
+        self._driver.settle(keys)
+
+    def replaced(self, ended: list[tuple[int, int]]) -> None:
+        """Incarnations, as (key, incarnation), ended with the worker that they were in."""
+        keys, decided = self.decide(ended, _REPLACED, replaced=True)
         self._driver.act(decided)
         self._driver.settle(keys)
 

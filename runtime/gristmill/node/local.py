@@ -121,9 +121,9 @@ class LocalWorld:
             try:
                 importlib.import_module(module)
             except Exception as error:  # whatever the user's module raises
-                self.core.load_failed(module, ErrorData.of(error))
+                self.core.run.load_failed(module, ErrorData.of(error))
                 return
-        self.core.begin()
+        self.core.workers.begin()
 
     # --- running ---
 
@@ -216,7 +216,7 @@ class LocalWorld:
             self._last_pages[worker.name] = worker.page()
             self._last_tallies[worker.address] = (worker.counted(), worker.wires)
             worker.close()
-            self.submit(partial(self.core.reaped, worker.pid, status))
+            self.submit(partial(self.core.workers.reaped, worker.pid, status))
 
     # --- SupervisorShell ---
 
@@ -238,13 +238,13 @@ class LocalWorld:
 
     def _make(self, config: WorkerConfig) -> None:
         pid = next(self._pids)
-        self.core.forked(config.address, config.incarnation, pid)
+        self.core.workers.forked(config.address, config.incarnation, pid)
         try:
             worker = self._new_worker(config, pid)
         except Exception as error:  # whatever prevents the start is told to the supervisor
             failed = c.WorkerFailed(config.address, ErrorData.of(error))
             self.core.on_message(b"", failed)
-            self.submit(partial(self.core.reaped, pid, 1))
+            self.submit(partial(self.core.workers.reaped, pid, 1))
             return
         self.workers[config.address] = worker
         peer = c.PeerInfo(config.address, config.incarnation, "in-process", config.name)
@@ -314,7 +314,7 @@ class LocalWorld:
     def look(self, slot: Slot) -> tuple[Sight | None, tuple[str, ...]]:
         """See what a worker does."""
         worker = self.workers.get(slot.address)
-        return (worker.core.handling.activity.sight() if worker is not None else None), ()
+        return (worker.core.showing.activity.sight() if worker is not None else None), ()
 
     def out_of_memory(self) -> Likelihood:
         """Deny it: no worker can die of it alone."""

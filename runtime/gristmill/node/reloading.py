@@ -12,15 +12,20 @@ from collections.abc import Callable
 
 from gristmill.errors import ErrorData, GristmillError, ReloadError, UsageError
 from gristmill.node.config import NodeConfig
+from gristmill.node.incarnations import Incarnations
 from gristmill.node.replacing import Replacing, can_be_replaced
 from gristmill.node.roster import Roster
+from gristmill.node.run import Run
 from gristmill.node.slots import Slot
 from gristmill.node.status import Reloaded
 from gristmill.node.supervisor_shell import Renewal, SupervisorShell
+from gristmill.supervision import ChildSpec, SupervisionTree, SupervisorSpec
 
 Answer = Callable[[Reloaded | GristmillError], None]
 """Is told what became of a reload."""
 
+_CLIENT_ASKS_WITHIN = 0.5
+"""Seconds in which a client that has got SIGHUP too asks for a reload."""
 _AGAIN = 0.02
 """Seconds after which a worker that can't be replaced just now is looked at again."""
 
@@ -31,23 +36,37 @@ class Reloading:
     Args:
         shell: of the supervisor process.
         config: how the node was started.
+        run: says whether it runs.
+        tree: the node's tree.
         roster: who is where.
+        incarnations: are started as the new code says.
         replacing: replaces workers.
     """
 
     def __init__(
-        self, shell: SupervisorShell, config: NodeConfig, roster: Roster, replacing: Replacing
+        self,
+        shell: SupervisorShell,
+        config: NodeConfig,
+        run: Run,
+        tree: SupervisionTree,
+        roster: Roster,
+        incarnations: Incarnations,
+        replacing: Replacing,
     ) -> None:
         self._shell = shell
         self._config = config
+        self._run = run
+        self._tree = tree
         self._roster = roster
+        self._incarnations = incarnations
         self._replacing = replacing
         self._answer: Answer | None = None
-        self._commit: Callable[[], None] = lambda: None
+        self._changed: list[tuple[int, ChildSpec]] = []
+        """What starts in another way once nothing can go wrong with the new code any more."""
         self._left: deque[Slot] | None = None
         """The workers that are still to be replaced; None until the first one has come up."""
         self._began = 0.0
-        self.ended_at = -math.inf
+        self._ended_at = -math.inf
         """When the last one ended, monotonic seconds."""
         self._count = 0
 
@@ -56,24 +75,46 @@ class Reloading:
         """Whether a reload is under way."""
         return self._answer is not None
 
-    def begin(self, commit: Callable[[], None], answer: Answer) -> None:
+    def begin(self, tree: SupervisorSpec | None, answer: Answer) -> None:
         """Begin a reload.
 
         Args:
-            commit: called when nothing can go wrong with the new code any more, before the first
-                actor is started with it.
+            tree: how the actors that the node was started with are started from now on; None
+                leaves that as it is.
             answer: is told what became of it.
 
         Raises:
-            UsageError: one is under way, or the node can't reload.
+            UsageError: that can't be done now, or the tree has other members.
         """
+        if not self._run.accepts_actors:
+            raise UsageError("the node does not run, so it can't be reloaded")
+        changed = [] if tree is None else self._tree.compare(tree)
         renewal = self._renewal()
         if self.busy:
             raise UsageError("the node is being reloaded already; wait until that has ended")
-        self._commit, self._answer = commit, answer
+        self._changed, self._answer = changed, answer
         self._began, self._count, self._left = self._shell.now(), 0, None
         types = {record.spec.type for record in self._roster.actors.values()}
         renewal.load(self._config.preload, tuple(sorted(types)))
+
+    def on_signal(self) -> None:
+        """SIGHUP has come; if it came to all, the client asks for more than the code alone."""
+        self._shell.call_at(self._shell.now() + _CLIENT_ASKS_WITHIN, self._begin_unless_asked)
+
+    def _begin_unless_asked(self) -> None:
+        if self.busy or self._ended_at > self._shell.now() - _CLIENT_ASKS_WITHIN:
+            return
+
+        def answer(outcome: Reloaded | GristmillError) -> None:
+            if isinstance(outcome, GristmillError):
+                self._shell.log(f"reload: {outcome}")
+            else:
+                self._shell.log(f"reload: {outcome.workers} workers in {outcome.seconds:.2f} s")
+
+        try:
+            self.begin(None, answer)
+        except GristmillError as error:
+            answer(error)
 
     def _renewal(self) -> Renewal:
         if self._shell.renewal is None:
@@ -111,7 +152,7 @@ class Reloading:
         slots = self._roster.slots.all()
         self._left = deque(slot for slot in slots if slot.successor is None)
         self._renewal().adopt()
-        self._commit()
+        self._incarnations.change(self._changed)
 
     def _replace(
         self, slot: Slot, *, fresh: bool = False, ready: Callable[[], None] = lambda: None
@@ -154,7 +195,7 @@ class Reloading:
             )
 
     def _finish(self, outcome: Reloaded | GristmillError) -> None:
-        self.ended_at = self._shell.now()
+        self._ended_at = self._shell.now()
         answer, self._answer = self._answer, None
         assert answer is not None
         answer(outcome)

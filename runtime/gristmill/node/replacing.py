@@ -15,6 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from gristmill.node.endings import Endings
+from gristmill.node.newcomers import Newcomers
+from gristmill.node.remains import Remains
 from gristmill.node.roster import Roster
 from gristmill.node.slots import Slot, Slots, SlotState
 from gristmill.node.supervisor_shell import SupervisorShell
@@ -30,17 +33,8 @@ class Driver(Protocol):
     def worker_config(self, slot: Slot, *, arriving: bool = False) -> WorkerConfig:
         """Say how to start a worker."""
 
-    def introduce(self, slot: Slot) -> None:
-        """Tell a worker that has come up who is where."""
-
     def took_place(self, slot: Slot) -> None:
         """A worker is ready in its slot."""
-
-    def replaced(self, ended: list[tuple[int, int]]) -> None:
-        """Incarnations, as (key, incarnation), ended with the worker that they were in."""
-
-    def ended_beside(self, slot: Slot, pid: int) -> None:
-        """A worker that stood in no slot any more, or not yet, has ended: settle its accounts."""
 
 
 @dataclass(slots=True)
@@ -64,17 +58,30 @@ class Replacing:
         driver: carries out what follows.
         shell: of the supervisor process.
         roster: who is where.
+        newcomers: introduces the new processes.
+        remains: takes in what the old ones leave.
+        endings: tells the tree that their actors go on elsewhere.
         patience: seconds that handlers under way get before they are ended.
     """
 
     def __init__(
-        self, driver: Driver, shell: SupervisorShell, roster: Roster, patience: float
+        self,
+        driver: Driver,
+        shell: SupervisorShell,
+        roster: Roster,
+        newcomers: Newcomers,
+        remains: Remains,
+        endings: Endings,
+        patience: float,
     ) -> None:
         self._patience = patience
         self._driver = driver
         self._shell = shell
         self._roster = roster
         self._slots = roster.slots
+        self._newcomers = newcomers
+        self._remains = remains
+        self._endings = endings
         self._open: dict[int, _Replacement] = {}
         self._dropped: list[Slot] = []
         """New workers that are not wanted any more and may still live."""
@@ -124,7 +131,7 @@ class Replacing:
             return
         successor.state, successor.identity = SlotState.READY, identity
         successor.peer, successor.pid = message.peer, message.pid
-        self._driver.introduce(successor)
+        self._newcomers.introduce(successor)
         one = self._open[slot.address]
         one.ready()
         one.handing_over = True
@@ -156,7 +163,7 @@ class Replacing:
         ended = [(k, i) for k, i in message.ended if self._runs(k, i)]
         one.missing = {key for key, _ in ended}
         self.count += 1
-        self._driver.replaced(ended)
+        self._endings.replaced(ended)
         self._settle(slot.address)
 
     def _runs(self, key: int, incarnation: int) -> bool:
@@ -187,7 +194,7 @@ class Replacing:
         for slot in self._slots.all():
             if slot.successor is not None and slot.successor.pid == pid:
                 successor, slot.successor = slot.successor, None
-                self._driver.ended_beside(successor, pid)
+                self._remains.of_worker(successor, pid)
                 self._shell.send(slot.identity, c.Stay())
                 self._fail(slot, f"the new worker {slot.name} did not come up: {how}")
                 return True
@@ -197,14 +204,14 @@ class Replacing:
         for other in self._dropped:
             if other.pid == pid:
                 self._dropped.remove(other)
-                self._driver.ended_beside(other, pid)
+                self._remains.of_worker(other, pid)
                 return True
         return False
 
     def _departed(self, slot: Slot, pid: int) -> None:
         former, slot.former = slot.former, None
         assert former is not None
-        self._driver.ended_beside(former, pid)
+        self._remains.of_worker(former, pid)
         self._roster.broadcast(c.Departed(former.address, former.incarnation))
 
     def failed(self, address: int, why: str) -> bool:

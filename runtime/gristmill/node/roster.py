@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
@@ -119,6 +119,14 @@ class Roster:
         record = self.actors.get(key)
         if record is not None and record.incarnation == incarnation:
             record.alive = False
+
+    def lost(self, keys: Iterable[int]) -> list[tuple[int, int]]:
+        """These actors run no more; give those that did, as (key, incarnation), by key."""
+        records = ((key, self.actors[key]) for key in sorted(keys))
+        lost = [(key, record.incarnation) for key, record in records if record.alive]
+        for key, _ in lost:
+            self.actors[key].alive = False
+        return lost
 
     def announce(self, key: int) -> None:
         """An actor has started: its name stands for it now."""

@@ -109,7 +109,7 @@ class SupervisorProcess:
             self._on_signals()
             if self._client_fd in ready:
                 poller.unregister(self._client_fd)
-                self._core.owner_gone()
+                self._core.run.owner_gone()
             for descriptor in [fd for fd in ready if fd in self._watched]:
                 self._poller.unregister(descriptor)
                 os.close(descriptor)
@@ -127,9 +127,9 @@ class SupervisorProcess:
         signals, self._signals = self._signals, []
         for number in signals:
             if number == signal.SIGTERM:
-                self._core.stop(self._config.drain)
+                self._core.run.stop(self._config.drain)
             elif number == signal.SIGHUP:
-                self._core.reload_on_signal()
+                self._core.reloading.on_signal()
 
     def _on_fork_server(self) -> None:
         for message, fresh in self._fork_servers.receive():
@@ -143,23 +143,23 @@ class SupervisorProcess:
                     if fresh:
                         self._core.reloading.loaded()
                     else:
-                        self._core.begin()
+                        self._core.workers.begin()
                 case f.LoadFailed(module, error):
                     if fresh:
                         self._core.reloading.load_failed(module, error)
                     else:
-                        self._core.load_failed(module, error)
+                        self._core.run.load_failed(module, error)
                 case f.Forked(address, incarnation, pid):
-                    self._core.forked(address, incarnation, pid)
+                    self._core.workers.forked(address, incarnation, pid)
                 case f.Reaped(pid, status):
-                    self._core.reaped(pid, status)
+                    self._core.workers.reaped(pid, status)
                 case f.Died() if fresh:
                     self._core.reloading.load_failed("the new fork server died", None)
                 case f.Died() if self._finished is None:
                     # its workers died with it
                     text = "the fork server died, and the workers with it"
                     self.log(text)
-                    self._core.fork_server_died(text)
+                    self._core.run.fork_server_died(text)
                     break
 
     def _receive(self) -> None:

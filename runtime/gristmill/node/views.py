@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from gristmill.node.breakers import Breakers
 from gristmill.node.roster import Roster
-from gristmill.node.slots import Slot
-from gristmill.node.status import NodeTree, WorkerActivity
+from gristmill.node.slots import Slot, SlotState
+from gristmill.node.status import NodeTree, WorkerActivity, WorkerStatus
 from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.supervision import SupervisionTree
 from gristmill.transport import control as c
@@ -28,6 +28,20 @@ class Views:
         self._tree = tree
         self._roster = roster
         self._open: list[_Survey] = []
+
+    def workers(self) -> tuple[WorkerStatus, ...]:
+        """Say how the workers are, and how often they were started."""
+        return tuple(
+            WorkerStatus(
+                name=slot.name,
+                pid=slot.pid,
+                state="handing over" if _hands_over(slot) else slot.state.name.lower(),
+                incarnation=slot.incarnation,
+                actors=len(slot.keys),
+                last_exit=slot.last_exit,
+            )
+            for slot in self._roster.slots.all()
+        )
 
     def activity(self, *, stacks: bool = False) -> list[WorkerActivity]:
         """Say what every worker does now; with ``stacks`` also have each write its stacks."""
@@ -97,3 +111,7 @@ class _Survey:
         """Who has not answered, by address."""
         self.done = done
         self.lengths: dict[int, int] = {}
+
+
+def _hands_over(slot: Slot) -> bool:
+    return slot.successor is not None and slot.successor.state is SlotState.READY

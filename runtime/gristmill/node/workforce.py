@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 from gristmill.errors import UsageError
 from gristmill.node.groups import Groups
 from gristmill.node.roster import Roster
+from gristmill.node.run import Run
 from gristmill.node.slots import Slot
-
-
-class Driver(Protocol):
-    """The part of the core that carries out what follows."""
-
-    @property
-    def accepts_actors(self) -> bool:
-        """Whether actors can be started."""
-
-    def fork(self, slot: Slot) -> None:
-        """Start a process in a slot."""
-
-    def dismiss(self, slot: Slot) -> None:
-        """End the worker of a slot in which nobody lives, and give the slot up."""
+from gristmill.node.workers import Workers
 
 
 class Workforce:
-    """Adds workers to the slots, and removes those whose actors can all move."""
+    """Adds workers to the slots, and removes those whose actors can all move.
 
-    def __init__(self, driver: Driver, roster: Roster, groups: Groups) -> None:
-        self._driver = driver
+    Args:
+        run: says whether workers can be added.
+        workers: starts them and ends them.
+        roster: who is where.
+        groups: whose actors move.
+    """
+
+    def __init__(self, run: Run, workers: Workers, roster: Roster, groups: Groups) -> None:
+        self._run = run
+        self._workers = workers
         self._roster = roster
         self._groups = groups
         self._coming: dict[int, _Arrival] = {}
@@ -43,13 +38,13 @@ class Workforce:
         """
         if count < 1:
             raise UsageError(f"add_workers({count}): write a whole number from 1 on")
-        if not self._driver.accepts_actors:
+        if not self._run.accepts_actors:
             raise UsageError("the node is stopping and starts no more workers")
         slots = [self._roster.slots.add() for _ in range(count)]
         arrival = _Arrival({slot.address for slot in slots}, [slot.name for slot in slots], done)
         for slot in slots:
             self._coming[slot.address] = arrival
-            self._driver.fork(slot)
+            self._workers.fork(slot)
 
     def ready(self, slot: Slot) -> None:
         """A worker is up; when it is the last of those that were added, they join."""
@@ -95,7 +90,7 @@ class Workforce:
     def emptied(self, slot: Slot) -> None:
         """An actor has left a slot: if nobody is left who must be, its worker ends."""
         if slot.draining and not slot.keys and not slot.leaving:
-            self._driver.dismiss(slot)
+            self._workers.dismiss(slot)
 
     def gone(self, slot: Slot) -> None:
         """A slot was given up."""

@@ -43,9 +43,9 @@ def account(
         transitions=meter.transitions,
         probe_ns=meter.transitions * probe_ns,
         messages=core.counters[counters.HANDLED],
-        types=tuple(stats.snapshot() for stats in core.handling.stats.values()),
+        types=tuple(stats.snapshot() for stats in core.stamping.stats.values()),
         sent=core.sending.sent.snapshot(),
-        sample_n=core.handling.sampling.n,
+        sample_n=core.stamping.sampling.n,
         lone_hist=histogram.sparse(lone_turns.hist) if lone_turns is not None else {},
     )
     return Metrics(attributed(snapshot))

@@ -115,7 +115,7 @@ class Asks:
         future = self._shell.create_future()
         number = self._next_number
         self._next_number += 1
-        if to.home in self._core.sending.directory.gone:
+        if to.home in self._core.directory.gone:
             future.set_exception(ActorNotFoundError(f"{to.label} has stopped"))
             return future
         kind = type(inspection)
@@ -164,12 +164,12 @@ class Asks:
         to = found.to
         if to.home == self._shell.address:
             self._core.cancelling.cancel(to.home, to.key, [number])
-        elif to.home >= 0 and to.home not in self._core.sending.directory.gone:
+        elif to.home >= 0 and to.home not in self._core.directory.gone:
             self._shell.post(to.home, pack((CANCEL, to.key, [number])))
         self._shell.request_turn()
 
     def _encode(self, origin: Cell, to: Address, request: Request[Any]) -> bytes:
-        if to.home in self._core.sending.directory.gone:
+        if to.home in self._core.directory.gone:
             raise ActorNotFoundError(f"{to.label} has stopped")
         sent = self._core.sending.sent
         begun = sent.begin()

@@ -25,7 +25,7 @@ from gristmill.worker.batch_plans import BatchPlan, is_suspect, plan_of
 from gristmill.worker.cell import RECORD, Cell, Entry, State
 from gristmill.worker.eager import Suspended
 from gristmill.worker.metered import metered
-from gristmill.worker.sending import REPLY_HEAD
+from gristmill.worker.replying import REPLY_HEAD
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
@@ -92,7 +92,7 @@ class Batching:
             if core.flush_if_due():
                 break
         if cell.acknowledged:
-            core.sending.acknowledge(cell)
+            core.delivery.acknowledge(cell)
         handling.end_burst()
 
     def _handle_another(self, cell: Cell) -> int:
@@ -105,8 +105,8 @@ class Batching:
 
     def _take(self, cell: Cell, plan: BatchPlan) -> int:
         """Handle a batch; give how many messages have left the mailbox."""
-        meter, handling = self._meter, self._core.handling
-        stamped = handling.stamps_next
+        meter, core = self._meter, self._core
+        stamped = not core.stamping.unstamped
         if stamped and meter.paused:
             meter.resume(_DISPATCH)
         began, stamps, classes = meter.last, meter.transitions, meter.classes
@@ -121,8 +121,8 @@ class Batching:
         if meter.current != _DISPATCH:
             meter.switch(_DISPATCH)
         for source, count in places.items():  # what is in hand has its place still
-            self._core.free_places(cell, source, count)
-        handling.count_call(taken, meter.transitions - stamps if stamped else None)
+            core.free_places(cell, source, count)
+        core.stamping.count_call(taken, meter.transitions - stamps if stamped else None)
         return taken
 
     def _collect(self, cell: Cell, plan: BatchPlan) -> tuple[int, list[Entry], dict[int, int]]:
@@ -252,7 +252,7 @@ class Batching:
         finished = meter.last
         count = len(call.entries)
         self._finish(call, refused)
-        stats = self._core.handling.stats_of(cell, plan.message)
+        stats = self._core.stamping.stats_of(cell, plan.message)
         stats.batches += 1
         stats.governor = plan.governor
         if not stamped:
@@ -270,7 +270,7 @@ class Batching:
             collected = meter.classes[_GC_USER] - spent.collected
             stats.gc_ns += collected
             told = meter.classes[_SER] - spent.encoded
-            self._core.handling.share(spent.compute, spent.deser, dispatch, told, collected)
+            self._core.stamping.share(spent.compute, spent.deser, dispatch, told, collected)
         if plan.governor is not None:
             other = spent.deser + dispatch + ser
             if elapsed is not None:  # what the handler encoded, sent and journaled itself
@@ -295,14 +295,14 @@ class Batching:
         for entry, reply, body in zip(entries, replies, bodies, strict=True):
             if entry.source != source:
                 source = entry.source
-                way = core.sending.way_for_replies(source)
+                way = core.replying.way_for_replies(source)
             if body is None:
                 refused += 1
                 core.failures.answer(entry, reply)
             elif way is not None and type(body) is bytes:
                 way(REPLY_HEAD, entry.number, body)
             else:
-                core.sending.reply(source, entry.number, body)
+                core.replying.reply(source, entry.number, body)
         return refused
 
     def _finish(self, call: _Call, refused: int) -> None:
@@ -316,7 +316,7 @@ class Batching:
 
     def _release(self, call: _Call) -> None:
         """Let the handler's effects happen, and have what is numbered acknowledged."""
-        release = self._core.sending.release
+        release = self._core.effects.release
         if not call.plan.is_asked:
             numbered = {e.source: e for e in call.entries if e.kind == TELL and e.number}
             records = [e for e in call.entries if e.kind == RECORD]
@@ -332,7 +332,7 @@ class Batching:
         """The handler has raised: a refusal is one of all messages, else the incarnation ends."""
         core, cell = self._core, call.cell
         self._meter.switch(_DISPATCH)
-        persisted = core.sending.has_persisted(cell)
+        persisted = core.effects.has_persisted(cell)
         cell.effects = []
         cell.in_hand = []
         name = call.plan.message.__qualname__
@@ -350,10 +350,10 @@ class Batching:
     # --- handlers that wait ---
 
     def _go_on(self, call: _Call, suspended: Suspended, spent: _Spent, stamped: bool) -> None:
-        handling = self._core.handling
+        waiting = self._core.waiting
         count = len(call.entries)
-        work = handling.suspend(call.cell, call.handler, suspended, count)
-        handling.go_on(call.cell, suspended, self._rest(call, work, spent, stamped), count)
+        work = waiting.suspend(call.cell, call.handler, suspended, count)
+        waiting.go_on(call.cell, suspended, self._rest(call, work, spent, stamped), count)
 
     async def _rest(self, call: _Call, work: metered, spent: _Spent, stamped: bool) -> None:
         """Await the rest of a handler; its actor takes no other message meanwhile."""
@@ -369,11 +369,11 @@ class Batching:
             if cell.task is task:
                 spent = spent._replace(compute=spent.compute + work.compute_ns)
                 self._end(call, value, spent, stamped, None)
-                stats = self._core.handling.stats_of(cell, call.plan.message)
+                stats = self._core.stamping.stats_of(cell, call.plan.message)
                 stats.ask_wait_ns += cell.asked_ns
                 self._meter.switch(_DISPATCH)
         finally:
-            self._core.handling.resumed(cell, task)
+            self._core.waiting.resumed(cell, task)
 
     # --- the governor ---
 
@@ -392,7 +392,7 @@ class Batching:
         ):
             meter = self._meter
             classes = split(meter.classes, meter.shares)
-            stats = self._core.handling.stats.values()
+            stats = self._core.stamping.stats.values()
             # What it dispatched beside the handling of messages is to take frames in.
             taking_in = classes[_DISPATCH] - sum(each.all_dispatch_ns for each in stats)
             shared = sum(classes[each] for each in _SHARED) + max(0, taking_in)

@@ -72,7 +72,7 @@ class Bonds:
 
     def _incarnation(self, home: int) -> int:
         """Give the incarnation of the process that a signal sent now goes to."""
-        known = self._core.sending.directory.incarnation(home)
+        known = self._core.directory.incarnation(home)
         return max(known, self._died.get(home, -1) + 1)
 
     # --- what happens ---
@@ -111,7 +111,7 @@ class Bonds:
     def send(self, home: int, key: int, signal: Signal) -> None:
         """Send a signal; one within this worker is handled here, and never inside another one."""
         if home != self._here:
-            if home not in self._core.sending.directory.gone:
+            if home not in self._core.directory.gone:
                 self._core.shell.post(home, signal_envelope(key, signal))
             return
         self._local.append((key, signal))

@@ -34,7 +34,7 @@ class Cancelling:
             return entry.kind == ASK and entry.source == source and entry.number in taken
 
         current = cell.current
-        persisted = self._core.sending.has_persisted(cell)
+        persisted = self._core.effects.has_persisted(cell)
         if current is not None and is_taken(current) and cell.task is not None and not persisted:
             cell.given_up = current
             cell.task.cancel()

@@ -46,6 +46,7 @@ from gristmill.transport.envelope import (
 )
 from gristmill.worker import counters
 from gristmill.worker.activity import Activity
+from gristmill.worker.asking import Asks
 from gristmill.worker.batching import Batching
 from gristmill.worker.bonds import Bonds
 from gristmill.worker.breakers import SharedBreakers
@@ -61,19 +62,28 @@ from gristmill.worker.cell import (
     State,
 )
 from gristmill.worker.cycles import Cycles
+from gristmill.worker.delivery import Delivery
+from gristmill.worker.directory import Directory
+from gristmill.worker.effects import Effects
 from gristmill.worker.failures import Failures
 from gristmill.worker.handling import Handling
 from gristmill.worker.inspecting import Inspecting
 from gristmill.worker.keyed import Keyed
 from gristmill.worker.lifecycle import Lifecycle
 from gristmill.worker.parking import Parking
+from gristmill.worker.peers import Peers
+from gristmill.worker.publishing import Publishing
 from gristmill.worker.records import Records
 from gristmill.worker.reminding import Reminding
+from gristmill.worker.replying import Replying
 from gristmill.worker.sending import Sending
 from gristmill.worker.shell import Shell
+from gristmill.worker.showing import Showing
 from gristmill.worker.spawning import Spawns
+from gristmill.worker.stamping import Stamping
 from gristmill.worker.starving import Starving
 from gristmill.worker.succession import Succession
+from gristmill.worker.waiting import Waiting
 
 _DISPATCH = int(TimeClass.DISPATCH)
 _RUNNING = State.RUNNING
@@ -113,7 +123,14 @@ class WorkerCore:
         self._wires = shell.wires
         self.cells: dict[int, Cell] = {}
         self.keyed = Keyed(self)
-        self.sending = Sending(self, store)
+        self.directory = Directory(shell.address, shell.incarnation, shell.name)
+        self.peers = Peers(self)
+        self.asks = Asks(self)
+        self.delivery = Delivery(self, store)
+        self.sending = Sending(self)
+        self.replying = Replying(self)
+        self.publishing = Publishing(self)
+        self.effects = Effects(self)
         self.arrays = shell.arrays
         self.codec = Codec(self.sending, self.arrays.pool)
         self.lifecycle = Lifecycle(self)
@@ -126,11 +143,14 @@ class WorkerCore:
         self.cancelling = Cancelling(self)
         self.cycles = Cycles(self)
         self.starving = Starving(self)
-        self.handling = Handling(self, meter, activity or Activity())
+        self.stamping = Stamping(self, meter)
+        self.showing = Showing(self, meter, activity or Activity())
+        self.waiting = Waiting(self, meter)
+        self.handling = Handling(self, meter)
         self.batching = Batching(self, meter)
         self.parking = Parking(self, meter)
         self.records = Records(self, store, channels)
-        self.channels = ChannelManager.from_config(channels, self.sending, self.records)
+        self.channels = ChannelManager.from_config(channels, self.publishing, self.records)
         self.succession: Succession | None = None
         """Its part in a hand-over between two workers; set by the process around it."""
         self.ready: deque[Cell] = deque()
@@ -207,9 +227,9 @@ class WorkerCore:
         kind = envelope[0]
         if kind == REPLY:
             for request, body in enumerate(envelope[2], envelope[1]):
-                self.sending.asks.on_reply(request, body)
+                self.asks.on_reply(request, body)
         elif kind == ERROR:
-            self.sending.asks.on_error(envelope[1], envelope[2])
+            self.asks.on_error(envelope[1], envelope[2])
         elif kind == EVENT:
             _, _channel, targets, sender, body = envelope
             self.counters[counters.SENT] += len(targets) - 1  # it came as one
@@ -218,13 +238,13 @@ class WorkerCore:
         elif kind == CREDIT:
             self.sending.on_credit(header[1], envelope[1], envelope[2])
         elif kind == ACK:
-            self.sending.on_ack(envelope[1], envelope[2])
+            self.delivery.on_ack(envelope[1], envelope[2])
         elif kind == NOTICE:
             self.lifecycle.on_control(envelope[1])
         elif kind == SIGNAL:
             self.bonds.on_signal(header[1], envelope[1], envelope[2])
         elif kind == ANSWER:
-            self.sending.answered(*envelope[1:])
+            self.replying.answered(*envelope[1:])
         elif kind == INSPECT:
             self.inspecting.take(header[1], *envelope[1:])
         elif kind == ARRAYS:
@@ -238,7 +258,7 @@ class WorkerCore:
         elif kind == RELEASE:
             self.arrays.take_back(header, envelope)
         elif kind == LAST:
-            self.sending.on_last(header[1], header[2])
+            self.peers.on_last(header[1], header[2])
         else:
             raise ValueError(f"kind {kind!r} is unknown")
 
@@ -329,7 +349,7 @@ class WorkerCore:
                 self._flush()
                 break
         if cell.acknowledged:
-            self.sending.acknowledge(cell)
+            self.delivery.acknowledge(cell)
         handling.end_burst()
 
     def flush_if_due(self) -> bool:
@@ -381,7 +401,7 @@ class WorkerCore:
 
     def _is_next(self, cell: Cell, entry: Entry, in_hand: int) -> bool:
         """Tell whether an at-least-once message is new; a durable actor knows by its marks."""
-        done = in_hand or cell.marks.get(self.sending.directory.process_name(entry.source), 0)
+        done = in_hand or cell.marks.get(self.directory.process_name(entry.source), 0)
         if entry.number <= done:
             if not in_hand:
                 cell.acknowledged[entry.source] = done
@@ -394,7 +414,7 @@ class WorkerCore:
             return False
         if cell.attempts and self.failures.quarantines(cell, entry):
             return False
-        self.handling.expect_journaled()
+        self.showing.expect_journaled()
         return True
 
     def free_places(self, cell: Cell, source: int, places: int) -> None:

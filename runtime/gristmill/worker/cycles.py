@@ -132,7 +132,7 @@ class Cycles:
         for place in cell.awaited:
             if place.home == shell.address:
                 shell.call_later(0.0, partial(self.probed, place.key, longer))
-            elif place.home >= 0 and place.home not in self._core.sending.directory.gone:
+            elif place.home >= 0 and place.home not in self._core.directory.gone:
                 shell.post(place.home, pack((PROBE, place.key, longer)))
 
 

@@ -172,7 +172,7 @@ class Departure:
         core.cells.clear()
         self._wires.inlet = self
         shell = self._shell
-        for address in core.sending.directory.living:
+        for address in core.directory.living:
             shell.post(address, _LAST)
         shell.flush()
         ended.reverse()
@@ -254,7 +254,7 @@ class Departure:
             self.exit()
             return True
         elif isinstance(message, c.PeerUp) and self._gone:
-            self._core.sending.peer_up(message.peer)
+            self._core.peers.up(message.peer)
             self._shell.post(message.peer.address, _LAST)
             return True
         elif isinstance(message, c.PeerDown) and self._awaited is not None:
@@ -271,7 +271,7 @@ class Departure:
 
     def _switched(self) -> None:
         """Others know of the new worker from now on, and those that live send a fence."""
-        peers = self._core.sending.directory.living
+        peers = self._core.directory.living
         self._awaited = peers - self._fenced - {self._shell.address}
         self._say(PEERS, self._awaited)
         for client in [each for each in self._awaited if each >= c.FIRST_CLIENT]:

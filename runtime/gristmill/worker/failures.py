@@ -65,7 +65,7 @@ class Failures:
         """
         core = self._core
         core.meter.switch(_DISPATCH)
-        persisted = core.sending.has_persisted(cell)
+        persisted = core.effects.has_persisted(cell)
         cell.effects = []
         cell.current = None
         cell.deferred.pop((entry.source, entry.number), None)
@@ -122,7 +122,7 @@ class Failures:
             elif not self._redeliver(cell, entry, data):
                 self.dead_letter(cell, name, entry.body, f"crash: {data}", data, told=True)
                 if entry.kind == TELL:
-                    core.sending.release(cell, entry)
+                    core.effects.release(cell, entry)
         if not resumes:
             core.lifecycle.end(cell, Crash(data), verdict)
 
@@ -136,7 +136,7 @@ class Failures:
         self._core.counters[counters.REJECTED] += 1
         if entry.kind == ASK:
             self.answer(entry, error)
-        self._core.sending.release(cell, entry)
+        self._core.effects.release(cell, entry)
         return True
 
     def undo(self, cell: Cell, name: str, error: BaseException) -> None:
@@ -164,7 +164,7 @@ class Failures:
             self._core.counters[counters.ENDED] += 1
         elif not self._redeliver(cell, entry, ErrorData.of(ActorDied(text))):
             self.dead_letter(cell, "", entry.body, text, told=entry.kind == ASK)
-            self._core.sending.release(cell, entry)
+            self._core.effects.release(cell, entry)
 
     def started(self, cell: Cell) -> None:
         """An incarnation runs."""
@@ -216,7 +216,7 @@ class Failures:
         if suspect is None or suspect.times < POISON_LIMIT:
             return False
         name = message_tag(entry.body)
-        sender = self._core.sending.directory.process_name(entry.source)
+        sender = self._core.directory.process_name(entry.source)
         text = (
             f"{name} number {entry.number} from {sender} to {cell.label} is quarantined: its "
             f"worker has died {suspect.times} times with it in hand, the last time "
@@ -225,8 +225,8 @@ class Failures:
         _log.error("%s", text, extra={"actor": cell.label})
         error = ErrorData.of(QuarantinedError(text))
         self.dead_letter(cell, name, entry.body, text, error, told=True)
-        self._core.sending.release(cell, entry)
-        self._core.sending.acknowledge(cell)
+        self._core.effects.release(cell, entry)
+        self._core.delivery.acknowledge(cell)
         self._core.shell.flush()  # what comes next may end this worker too
         return True
 
@@ -269,12 +269,12 @@ class Failures:
         if entry.kind == RECORD:
             self._core.records.refuse(entry, str(error))
         if cell is not None and entry.kind == TELL:
-            self._core.sending.release(cell, entry)
+            self._core.effects.release(cell, entry)
 
     def answer(self, entry: Entry, error: GristmillError) -> None:
         """Answer an ask with an error."""
         body = msgspec.msgpack.encode(error_reply(error))
-        self._core.sending.reply_error(entry.source, entry.number, body)
+        self._core.replying.reply_error(entry.source, entry.number, body)
 
     def dead_letter(
         self,

@@ -39,7 +39,7 @@ class History:
     """
 
     def __init__(self, core: WorkerCore, cell: Cell, host: CellHost) -> None:
-        store = core.sending.store
+        store = core.delivery.store
         assert cell.spec is not None
         assert cell.actor is not None
         if store is None or not cell.spec.name:

@@ -149,9 +149,8 @@ class CellHost:
     def _sender_of(self, entry: Entry) -> AnyRef | None:
         if not entry.sender:
             return None
-        sending = self._core.sending
         sender = entry.sender[0][0] if isinstance(entry.sender, list) else entry.sender
-        return Ref(sending.directory.address_of(sender, entry.source), sending)
+        return Ref(self._core.directory.address_of(sender, entry.source), self._core.sending)
 
     def _refuse_in_batch(self, what: str, instead: str) -> None:
         """Refuse what is about one message while there are several in hand."""
@@ -163,7 +162,7 @@ class CellHost:
 
     def lookup(self, name: str) -> AnyRef | None:
         """Find an actor by its name."""
-        address = self._core.sending.directory.find(name)
+        address = self._core.directory.find(name)
         return Ref(address, self._core.sending) if address is not None else None
 
     def lookup_keyed(self, name: str) -> KeyedGroup[Any] | None:
@@ -183,7 +182,7 @@ class CellHost:
 
     async def ask(self, to: AnyRef, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""
-        return await self._core.sending.asks.ask(self._cell, to.address, request, timeout)
+        return await self._core.asks.ask(self._cell, to.address, request, timeout)
 
     def monitor(self, to: AnyRef) -> MonitorRef:
         """Watch an actor."""
@@ -230,7 +229,7 @@ class CellHost:
 
     def request(self, to: AnyRef, request: Request[R]) -> AwaitedReply[R]:
         """Send a request whose reply is fetched later."""
-        return self._core.sending.asks.request(self._cell, to.address, request)
+        return self._core.asks.request(self._cell, to.address, request)
 
     def watch(self, to: AnyRef, make: Callable[[ExitReason], Event]) -> None:
         """Handle what ``make`` gives when the incarnation of another actor has ended."""
@@ -291,7 +290,7 @@ class CellHost:
         previous = meter.switch(int(TimeClass.SER))
         kind = _kinds.get(type(event)) or _kinds.setdefault(type(event), import_path(type(event)))
         payload = self._core.codec.encode_in_band(event)
-        cell.effects.append((self._core.sending.journal, kind, payload))
+        cell.effects.append((self._core.effects.journal, kind, payload))
         meter.switch(previous)
 
     def continue_with(self, message: Command | Event) -> None:

@@ -64,7 +64,7 @@ class Inspecting:
 
     def _reply(self, process: int, number: int, value: object) -> None:
         body = self._core.codec.encode(value)
-        self._core.sending.reply(process, number, body)
+        self._core.replying.reply(process, number, body)
 
     def _carry_out(self, cell: Cell, inspection: object) -> object:
         assert cell.actor is not None

@@ -77,13 +77,13 @@ class Keyed:
     def grouped(self, address: Address) -> None:
         """There is a group; what an earlier run has left for its actors is wanted there."""
         self.groups[address.name] = address
-        for name in self._core.sending.open_targets(f"{address.name}/"):
+        for name in self._core.delivery.open_targets(f"{address.name}/"):
             if self._places.ask(name):
                 self._locate(name)
 
     def placed(self, address: Address) -> None:
         """An actor is here now: what has waited goes there."""
-        self._core.sending.located(address)
+        self._core.delivery.located(address)
         for held in self._places.placed(address):
             held.send(address)
         self._core.sending.feed(address.name)
@@ -101,7 +101,7 @@ class Keyed:
         sending = self._core.sending
         again = set(self._places.forget(names))
         for name in names:
-            if sending.unlocated(name) and self._places.ask(name):
+            if self._core.delivery.unlocated(name) and self._places.ask(name):
                 again.add(name)
         for name in again:
             self._locate(name)

@@ -64,7 +64,7 @@ class Lifecycle:
 
     def on_control(self, encoded: bytes) -> None:
         """Take in a message from the supervisor process."""
-        sending = self._core.sending
+        peers = self._core.peers
         message = c.decode_from_supervisor(encoded)
         if self._core.succession is not None and self._core.succession.on_control(message):
             return
@@ -81,21 +81,21 @@ class Lifecycle:
             case c.ForgetActor(key):
                 self.forget(key)
             case c.PeerUp(peer):
-                sending.peer_up(peer)
+                peers.up(peer)
             case c.PeerDown(address, incarnation, name, reason, final, death):
-                sending.peer_down(address, name, reason, death, final=final)
+                peers.down(address, name, reason, death, final=final)
                 self._core.keyed.process_down(address)
                 self._core.bonds.process_died(address, incarnation, reason, final=final)
             case c.PeerMoved(peer):
-                sending.peer_moved(peer)
+                peers.moved(peer)
             case c.Departed(address, incarnation):
-                sending.peer_departed(address, incarnation)
+                peers.departed(address, incarnation)
             case c.Gone(addresses):
-                sending.directory.gone.update(addresses)
+                self._core.directory.gone.update(addresses)
             case c.Registered(address):
-                sending.registered(address)
+                peers.registered(address)
             case c.Unregistered(key, name):
-                sending.unregistered(key, name)
+                peers.unregistered(key, name)
                 self._core.breakers.forget(name)
             case c.BreakerNews() as news:
                 self._core.breakers.on_news(news)
@@ -110,7 +110,7 @@ class Lifecycle:
             case c.AwaitFences(number, processes):
                 self._core.keyed.await_fences(number, processes)
             case c.Subscribers(channel, targets, number):
-                sending.subscribers(channel, targets)
+                self._core.publishing.subscribers(channel, targets)
                 if number:
                     self._shell.control(c.Heard(number))
             case c.ReportMetrics():
@@ -159,7 +159,7 @@ class Lifecycle:
         meter = self._core.meter
         previous = meter.switch(_STARTUP)
         cell.prepare(spec, start.path, start.incarnation)
-        self._core.handling.begin_start(cell)
+        self._core.showing.enter(cell, None)
         try:
             starting = self._construct(cell, spec)
             if not inspect.iscoroutine(starting):
@@ -174,7 +174,7 @@ class Lifecycle:
             else:
                 self._started(cell)
         finally:
-            self._core.handling.leave()
+            self._core.showing.leave()
             meter.switch(previous)
 
     def _construct(self, cell: Cell, spec: c.ActorSpec) -> Any:  # noqa: ANN401 - None or awaitable
@@ -205,8 +205,8 @@ class Lifecycle:
         if cell.durable:
             cell.history = History(self._core, cell, host)
             cell.history.replay()
-            assert self._core.sending.store is not None
-            cell.marks = self._core.sending.store.marks(spec.name)
+            assert self._core.delivery.store is not None
+            cell.marks = self._core.delivery.store.marks(spec.name)
             if any(isinstance(facet, Reminders) for facet in spec.facets):
                 self._core.reminding.arm_all(cell)
         for listen in kind.channels:
@@ -217,10 +217,10 @@ class Lifecycle:
         return starting
 
     async def _finish_start(self, cell: Cell, starting: Any) -> None:  # noqa: ANN401 - awaitable
-        handling, incarnation = self._core.handling, cell.incarnation
-        handling.waiting += 1
+        waiting, incarnation = self._core.waiting, cell.incarnation
+        waiting.count += 1
         try:
-            _check_start(cell, await handling.metered(cell, starting))
+            _check_start(cell, await waiting.metered(cell, starting))
         except Exception as error:  # whatever on_start raises fails this start
             if cell.incarnation == incarnation:
                 self._start_failed(cell, error)
@@ -230,7 +230,7 @@ class Lifecycle:
                 cell.busy = False
                 self._started(cell)
         finally:
-            handling.waiting -= 1
+            waiting.count -= 1
             self._shell.request_turn()
 
     def _started(self, cell: Cell) -> None:

@@ -52,7 +52,7 @@ class Links:
         """Link an actor to another one; a second time, or to itself, changes nothing."""
         if to.key == cell.key or to.key in self._peers.get(cell.key, ()):
             return
-        if to.home in self._core.sending.directory.gone:
+        if to.home in self._core.directory.gone:
             self._signal(cell, to, NoProc())
             return
         self._peers.setdefault(cell.key, {})[to.key] = _Peer(to, incarnation)
@@ -92,7 +92,7 @@ class Links:
         known = self._peers.get(key, {}).get(sender.key)
         if known is not None and known.incarnation < incarnation:
             # its process has been replaced; how it died is told too late to be the reason
-            lost = Lost(self._core.sending.directory.process_name(sender.home))
+            lost = Lost(self._core.directory.process_name(sender.home))
             self._broken(cell, sender.key, lost)
         self._peers.setdefault(key, {})[sender.key] = _Peer(sender, incarnation)
 

@@ -61,7 +61,7 @@ class Monitors:
         number = self._last
         self._open[number] = _Open(cell, to, incarnation)
         self._of_watcher.setdefault(cell.key, set()).add(number)
-        if to.address.home in self._core.sending.directory.gone:
+        if to.address.home in self._core.directory.gone:
             self.on_ended(number, NoProc())
         else:
             self._send(to.address.home, to.address.key, Watch(number))

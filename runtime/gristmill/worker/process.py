@@ -182,7 +182,7 @@ class WorkerProcess:
         while frame is not None and len(frame) <= _SMALL_FRAME and meter.last < until:
             meter.switch(_DISPATCH)
             self.inlet.on_lone_frame(frame)
-            elsewhere = core.handling.waiting or core.parking.parked
+            elsewhere = core.waiting.count or core.parking.parked
             if elsewhere or self._turn_requested or self._exiting:
                 meter.switch(_RECV)
                 return self.plane.receive()
@@ -368,9 +368,9 @@ class WorkerProcess:
 
     def idle_class(self) -> int:
         """Say what it means when the loop blocks now."""
-        if self.core.sending.asks:
+        if self.core.asks:
             return _ASK_WAIT
-        if self.core.handling.waiting:
+        if self.core.waiting.count:
             return _IO_WAIT
         return _IDLE
 
@@ -380,7 +380,7 @@ class WorkerProcess:
 
     def _report_regularly(self) -> None:
         self.accounting.report_if_changed()
-        self.core.handling.adapt()
+        self.core.stamping.adapt()
         if self.arrays.pool.release_due:  # arrays were dropped outside of turns
             self.request_turn()
         self.loop.call_later(_METRICS_EVERY, self._report_regularly)

@@ -90,7 +90,7 @@ class Reminding:
         record = _facet(cell).table.end(number)
         if record is not None:
             payload = self._core.codec.encode_in_band(record)
-            self._core.sending.journal(cell, _ENDED, payload)
+            self._core.effects.journal(cell, _ENDED, payload)
 
 
 _ENDED = import_path(ReminderEnded)

@@ -42,4 +42,4 @@ def watch(
         core.deliver(watcher.key, [entry])
         core.shell.request_turn()
 
-    core.sending.asks.inspect(target, Watch()).add_done_callback(ended)
+    core.asks.inspect(target, Watch()).add_done_callback(ended)

@@ -1,0 +1,102 @@
+"""``Peers``: other processes come, die and are replaced, and names come and go with them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gristmill.death import Death
+from gristmill.ref import Address
+from gristmill.supervision import ExitReason, describe
+from gristmill.transport.control import PeerInfo
+from gristmill.transport.segment_directory import Process
+
+if TYPE_CHECKING:
+    from gristmill.worker.core import WorkerCore
+
+
+class Peers:
+    """Keeps the directory of a worker, and sees to what was on the way when it changes."""
+
+    def __init__(self, core: WorkerCore) -> None:
+        self._core = core
+        self._shell = core.shell
+        self._directory = core.directory
+        self._moving: dict[int, PeerInfo] = {}
+        """Processes that were replaced, by whom, and from which something may still come."""
+        self._silent: dict[int, int] = {}
+        """Processes that say no more, by address, and their incarnations."""
+
+    # --- processes ---
+
+    def up(self, peer: PeerInfo) -> None:
+        """A process can be reached."""
+        self._directory.peer_up(peer)
+        for cell in self._core.cells.values():
+            cell.owes_nothing_to(peer.address)
+        self._shell.connect(peer)
+
+    def down(
+        self,
+        address: int,
+        name: str,
+        reason: ExitReason,
+        death: Death | None = None,
+        *,
+        final: bool,
+    ) -> None:
+        """A process has died: its credit is void, and asks to it fail once the pipe is empty."""
+        self._shell.disconnect(address)
+        incarnation = self._directory.incarnation(address)
+        self._core.arrays.pool.peer_down(Process(address, incarnation))
+        self._moving.pop(address, None)
+        self._silent.pop(address, None)
+        self._directory.peer_down(address)
+        self._core.delivery.lost(address)
+        if final:
+            self._directory.gone.add(address)
+        self._core.sending.process_died(address)
+        died = f"its worker {name} died ({describe(reason)})"
+        self._core.asks.process_died(address, died, death, final=final)
+
+    def moved(self, peer: PeerInfo) -> None:
+        """A process is replaced by its next incarnation, which gets all that was sent to it.
+
+        This process sends to that one, and hears from it, once it has heard all of the one before.
+        """
+        self._moving[peer.address] = peer
+        self._move_if_silent(peer.address)
+
+    def on_last(self, address: int, incarnation: int) -> None:
+        """A process that is replaced says no more."""
+        self._silent[address] = incarnation
+        self._move_if_silent(address)
+
+    def _move_if_silent(self, address: int) -> None:
+        before = self._directory.incarnation(address)
+        if address in self._moving and self._silent.get(address) == before:
+            self._move(self._moving.pop(address), before)
+
+    def _move(self, peer: PeerInfo, before: int) -> None:
+        self._silent.pop(peer.address, None)
+        self._directory.peer_up(peer)
+        self._core.delivery.moved(peer.address, before, peer.incarnation)
+        self._shell.move(peer)
+
+    def departed(self, address: int, incarnation: int) -> None:
+        """A process that was replaced has ended."""
+        if address in self._moving:  # it has died before it said its last
+            self._move(self._moving.pop(address), incarnation)
+        self._shell.close_moved(address)
+        self._core.arrays.pool.peer_down(Process(address, incarnation))
+
+    # --- names ---
+
+    def registered(self, address: Address) -> None:
+        """A name stands for an actor now, whose process has announced itself before."""
+        self._directory.add(address)
+        self._core.delivery.located(address)
+
+    def unregistered(self, key: int, name: str) -> None:
+        """A name is free again."""
+        if self._directory.remove(key, name):
+            self._core.delivery.unlocated(name)

@@ -1,0 +1,74 @@
+"""``Publishing``: events of the in-memory channels, from a worker's actors to all subscribers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from gristmill.messages import Event
+from gristmill.metrics import TimeClass
+from gristmill.transport.control import Subscribe
+from gristmill.transport.envelope import EVENT, pack
+from gristmill.worker import counters
+from gristmill.worker.cell import Cell
+
+if TYPE_CHECKING:
+    from gristmill.worker.core import WorkerCore
+
+_SER = int(TimeClass.SER)
+_SENT = counters.SENT
+_BACKLOG = 100_000
+"""Envelopes that may wait for a process before events for it are dropped."""
+
+
+class Publishing:
+    """Implements :class:`~gristmill.channels.contract.FanOut` for a worker."""
+
+    def __init__(self, core: WorkerCore) -> None:
+        self._core = core
+        self._shell = core.shell
+        self._here = core.shell.address
+        self._seal = core.shell.arrays.seal
+        self._subscribers: dict[str, dict[int, list[int]]] = {}
+
+    def subscribers(self, channel: str, targets: Iterable[tuple[int, int]]) -> None:
+        """Take in who gets a channel's events."""
+        homes: dict[int, list[int]] = {}
+        for address, key in targets:
+            homes.setdefault(address, []).append(key)
+        self._subscribers[channel] = homes
+
+    def attach(self, channel: str, subscriber: int, *, wanted: bool) -> None:
+        """Have an actor of this worker known, or forgotten, as a subscriber."""
+        self._shell.control(Subscribe(channel, self._here, subscriber, wanted))
+
+    def fan_out(self, channel: str, event: Event) -> None:
+        """Send an event to the subscribers that are known here."""
+        previous = self._core.meter.switch(_SER)
+        try:
+            body = self._core.codec.encode(event)
+            origin = self._core.sending.origin
+            if origin is not None and origin.durable:
+                origin.effects.append((self._fan_out, channel, body))
+            else:
+                self._fan_out(origin, channel, body)
+        finally:
+            self._core.meter.switch(previous)
+
+    def _fan_out(self, origin: Cell | None, channel: str, body: bytes) -> None:
+        counted = self._core.counters
+        counted[counters.PUBLISHED] += 1
+        sender = origin.key if origin is not None else 0
+        for address, keys in self._subscribers.get(channel, {}).items():
+            if address == self._here:
+                counted[_SENT] += len(keys)
+                for key in keys:
+                    self._core.deliver_event(key, sender, body, self._core.meter.last)
+            elif self._shell.waiting(address) < _BACKLOG:
+                counted[_SENT] += 1  # its receiver counts the other copies
+                items = (EVENT, channel, keys, sender, body)
+                sealed = items if type(body) is bytes else self._seal(items, address)
+                self._shell.post(address, pack(sealed))
+            else:
+                counted[_SENT] += len(keys)
+                counted[counters.OVERFLOW] += len(keys)

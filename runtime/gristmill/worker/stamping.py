@@ -1,0 +1,91 @@
+"""``Stamping``: which messages are stamped for the accounting, and what each kind has cost.
+
+Where messages are many and short, only some of them are stamped, see
+:class:`~gristmill.metrics.Sampling`. All are handled alike.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING
+
+from gristmill.messages import Message, Request
+from gristmill.metrics import Meter, Sampling, TimeClass, TypeStats
+from gristmill.worker import counters
+from gristmill.worker.cell import Cell
+
+if TYPE_CHECKING:
+    from gristmill.worker.core import WorkerCore
+
+_DESER = int(TimeClass.DESER)
+_DISPATCH = int(TimeClass.DISPATCH)
+_COMPUTE = int(TimeClass.COMPUTE)
+_SER = int(TimeClass.SER)
+_GC_USER = int(TimeClass.GC_USER)
+_CPU_MASK = 63
+"""Of one in so many stamped messages, less one, the CPU time is measured too."""
+_ADAPT_EVERY = 512
+"""Stamped messages after which the sampling is looked at, besides once a second."""
+
+
+class Stamping:
+    """Counts what a worker's messages cost, on behalf of its core."""
+
+    def __init__(self, core: WorkerCore, meter: Meter) -> None:
+        self._core = core
+        self._meter = meter
+        self.stats: dict[tuple[str, str], TypeStats] = {}
+        """What each (actor type, message type) has cost."""
+        self.sampling = Sampling(Random(core.shell.random.getrandbits(64)))
+        self.unstamped = 0
+        """How many messages go by before the next one that is stamped."""
+        self._until_adapted = _ADAPT_EVERY
+        self._adapted_at = meter.last
+
+    @property
+    def takes_cpu_time(self) -> bool:
+        """Whether the CPU time of the next stamped message is measured too."""
+        return not self._until_adapted & _CPU_MASK
+
+    def count_call(self, messages: int, stamps: int | None) -> None:
+        """Count a call for the sampling; ``stamps``: how many it took, None if it was not."""
+        if stamps is None:
+            self.unstamped = max(0, self.unstamped - messages)
+            return
+        if self.sampling.n > 1:
+            self.unstamped = self.sampling.gap(stamps, messages)
+            if self.unstamped:
+                self._meter.pause()
+        self._until_adapted -= messages
+        if self._until_adapted <= 0:
+            self.adapt()
+
+    def share(self, compute: int, deser: int, dispatch: int, ser: int, collected: int) -> None:
+        """Let a stamped call, in ns, speak for those that are not stamped."""
+        if self.sampling.n > 1:
+            shares = self._meter.shares
+            shares[_COMPUTE] += compute
+            shares[_DESER] += deser
+            shares[_DISPATCH] += dispatch
+            shares[_SER] += ser
+            shares[_GC_USER] += collected
+
+    def adapt(self) -> None:
+        """Look whether more or fewer messages must be stamped."""
+        now = self._meter.clock()
+        elapsed, self._adapted_at = now - self._adapted_at, now
+        self._until_adapted = _ADAPT_EVERY
+        handled = self._core.counters[counters.HANDLED]
+        self.sampling.adapt(self._meter.transitions, handled, self._meter.probe_ns, elapsed)
+
+    def stats_of(self, cell: Cell, message: type[Message]) -> TypeStats:
+        """Find what is counted of a message's type at its actor's."""
+        stats = cell.stats.get(message)
+        if stats is not None:
+            return stats
+        name = (cell.type_name, message.__qualname__)
+        stats = self.stats.get(name)
+        if stats is None:
+            stats = self.stats[name] = TypeStats(*name, answered=issubclass(message, Request))
+        cell.stats[message] = stats
+        return stats
