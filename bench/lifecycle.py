@@ -21,6 +21,7 @@ from harness.processes import (
     IMPORT_NODE,
     Program,
     code_seconds,
+    compile_modules,
     cpu_seconds,
     descendants,
     pss_bytes,
@@ -125,6 +126,7 @@ def main() -> None:
     """Measure, print, and write what was asked for."""
     options = arguments(__doc__ or "")
     rounds, actors = (3, 20_000) if options.quick else (9, 100_000)
+    compile_modules()
     results = [
         *starts(rounds),
         *imports(rounds),

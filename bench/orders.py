@@ -3,6 +3,10 @@
 Two workers, journal and accounting on, the sample's orders repeated; every run is audited. The
 floor does for each order as many raw pyzmq messages as the run's accounting counted, one after
 another between two processes, and writes as many rows to SQLite (WAL), one commit an order.
+
+``--channels redis,kafka`` has every event published there too, on servers of this machine that
+share its cores, with the three subscribers of the service; then half of the rate that was reached
+is offered, for the latency at half load.
 """
 
 from __future__ import annotations
@@ -21,7 +25,8 @@ from gristmill_orders.invoices.sample import sample_path
 from gristmill_orders.records import RunFolder
 from gristmill_orders.run import RunSettings, run_orders
 from gristmill_orders.summary import Summary
-from harness import Bench, RawPair, Result, arguments, two_cores
+from harness import Bench, RawPair, Result, options, two_cores
+from harness.servers import Overrides, servers
 
 WORKERS = 2
 RETRY_SECONDS = (0.1, 0.2, 0.4, 0.8)
@@ -30,7 +35,7 @@ BODY = bytes(200)
 """As large as the service's messages are, about."""
 
 
-def run_once(repeat: int) -> Summary:
+def run_once(repeat: int, channels: Overrides, rate: float | None = None) -> Summary:
     """Run the sample ``repeat`` times over; exit with status 1 if the audit finds anything."""
     file = read_invoices(sample_path())
     planned = plan(file, seed=0, cancel_share=0.0, repeat=repeat)
@@ -38,9 +43,10 @@ def run_once(repeat: int) -> Summary:
         ("node", "workers"): str(WORKERS),
         ("node", "node_id"): f"bench-orders-{os.getpid()}",
         ("order_processor", "retry_seconds"): RETRY_SECONDS,
+        **channels,
     }
     config = bootstrap().load(None, overrides=overrides)
-    settings = RunSettings(repeat=repeat, compute=False)
+    settings = RunSettings(repeat=repeat, compute=False, rate=rate)
     with tempfile.TemporaryDirectory(prefix="bench-orders-") as folder:
         done = run_orders(file, planned, config, settings, RunFolder(Path(folder)), _unwatched)
     summary = done.summary
@@ -81,39 +87,49 @@ def floor(raw: RawPair, hops: float) -> float:
 
 def main() -> None:
     """Measure, print, and write what was asked for."""
-    options = arguments(__doc__ or "")
-    rounds, repeat = (2, 6) if options.quick else (5, 20)
+    parser = options(__doc__ or "")
+    parser.add_argument("--channels", default="", help="redis, kafka or both, with a comma between")
+    chosen = parser.parse_args()
+    names = [name.strip() for name in chosen.channels.split(",") if name.strip()]
+    if wrong := set(names) - {"redis", "kafka"}:
+        parser.error(f"--channels: {', '.join(sorted(wrong))} is none of redis, kafka")
+    rounds, repeat = (2, 6) if chosen.quick else (5, 20)
     driver_core, echo_core = two_cores()
-    runs, floors, hops = [], [], []
-    with RawPair(driver_core, echo_core, BODY) as raw:
+    runs, halves, floors, hops = [], [], [], []
+    with servers(names) as channels, RawPair(driver_core, echo_core, BODY) as raw:
+        run_once(repeat, channels)  # a server's first seconds are not its speed
         for _ in range(rounds):
-            summary = run_once(repeat)
+            summary = run_once(repeat, channels)
             hops.append(summary.granularity.totals.messages / summary.orders.sent)
             runs.append(summary)
             floors.append(floor(raw, hops[-1]))
+            halves.append(run_once(repeat, channels, summary.orders_per_s / 2))
+    on = "".join(f"_{name}" for name in names)
     rates = [run.orders_per_s for run in runs]
-    ratio = median(ours / theirs for ours, theirs in zip(rates, floors, strict=True))
-    results = [
-        Result("orders_per_s", "1/s", median(rates), min(rates), max(rates), median(floors), ratio),
-        *(_latency(runs, name) for name in ("p50", "p95", "p99")),
-    ]
-    bench = Bench.of("orders", results)
+    bench = Bench.of(
+        f"orders{on}",
+        [
+            Result.of(f"orders_per_s{on}", "1/s", rates, floors),
+            *(_latency(runs, name, f"latency_{name}{on}") for name in ("p50", "p95", "p99")),
+            *(_latency(halves, name, f"half_load_{name}{on}") for name in ("p50", "p95")),
+        ],
+    )
     bench.show(
         [
             f"{rounds} runs of {runs[0].orders.sent:,} orders, {WORKERS} workers, compute off",
+            f"channels: {', '.join(('memory', *names))}",
             f"gateways fail as always, but are tried again after {RETRY_SECONDS[0]:g} s",
             f"journal and accounting on; {median(hops):.1f} messages an order; every audit ok",
             "floor: as many raw messages, and one SQLite commit of as many rows, for each order",
+            "half load: orders come at half of the rate, and are timed from when they are due",
         ]
     )
-    if options.json:
-        bench.write(options.json)
+    if chosen.json:
+        bench.write(chosen.json)
 
 
-def _latency(runs: list[Summary], percentile: str) -> Result:
-    values = [getattr(run.latency_ms, percentile) for run in runs]
-    name = f"latency_{percentile}"
-    return Result(name, "ms", median(values), min(values), max(values), None, None)
+def _latency(runs: list[Summary], percentile: str, name: str) -> Result:
+    return Result.of(name, "ms", [getattr(run.latency_ms, percentile) for run in runs])
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import subprocess
 import sys
 import time
@@ -12,12 +13,19 @@ from typing import Self
 
 import psutil
 
+import gristmill
+
 HERE = Path(__file__).parent
 IMPORT_NODE = "from gristmill import Actor, Node, Request, handles"
 IMPORT_FLOOR = "import zmq, msgspec, msgpack, numpy"
 """What every program with a node needs at least."""
 BARE = "import zmq, numpy, sys; print('ready', flush=True); sys.stdin.read()"
 """A program that loads the heavy half of that, and does nothing."""
+
+
+def compile_modules() -> None:
+    """Have the bytecode of our modules at hand, as pip leaves it for an installed package."""
+    compileall.compile_dir(Path(gristmill.__file__).parent, quiet=1)
 
 
 class ProgramError(Exception):

@@ -70,7 +70,7 @@ class Member:
                     self.handed[token] = delivery
                 for token, delivery in list(self.handed.items()):
                     if self.handle(delivery):
-                        self.intake.handled(token)
+                        self.intake.handled([token])
                         del self.handed[token]
                 self.source.acknowledge(self.intake)
             if not self._died:
@@ -245,7 +245,7 @@ def test_KF07_a_handler_in_progress_is_finished_and_committed_before_the_partiti
     assert not second.intake.partitions & first.intake.partitions
     assert second.all == []
     for token, _ in begun.values():
-        first.intake.handled(token)
+        first.intake.handled([token])
     eventually(lambda: shared(first, second), "some have moved", 20)
     eventually(lambda: second.all, "the second has some", 20)
     done = {delivery.number for _, delivery in begun.values()}

@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from gristmill.channels import Listen, Start
+from gristmill.channels.driver import BrokerDownError, BrokerRefusedError
 from gristmill.channels.intake import Intake, Retries
 from gristmill.channels.records import DeadRecord, Delivery, Publication
 from gristmill.channels.redis.driver import RedisDriver
@@ -71,7 +72,7 @@ class Member:
         """Handle events, and acknowledge them."""
         for token, delivery in list(self.handed.items()):
             if delivery.number in numbers:
-                self.intake.handled(token)
+                self.intake.handled([token])
                 del self.handed[token]
         self.source.acknowledge(self.intake)
 
@@ -362,3 +363,38 @@ def test_a_member_that_was_silent_for_too_long_loses_its_partitions_for_good(
     assert not any(silent.intake.is_current(token) for token in silent.handed)
     silent.die()
     heir.die()
+
+
+def test_an_event_that_redis_never_takes_is_refused_and_the_others_are_not(
+    server: Any, driver: RedisDriver, channel: str
+) -> None:
+    server.set(stream(f"{channel}-taken"), "somebody else's")
+    producer = driver.producer()
+    good = [Publication(channel, "k", "p", number, b"x") for number in (1, 2, 4)]
+    bad = Publication(f"{channel}-taken", "k", "p", 3, b"x")
+    with pytest.raises(BrokerRefusedError, match="WRONGTYPE") as caught:
+        producer.send([*good[:2], bad, good[2]])
+    assert caught.value.sent == 2
+    producer.send(good[2:])  # again, as it is not known to be there
+    assert [each.number for each in driver.read(channel, Start.EARLIEST)] == [1, 2, 4]
+    producer.close()
+
+
+def test_a_state_of_the_server_that_will_pass_refuses_nothing(
+    server: Any, driver: RedisDriver, channel: str
+) -> None:
+    producer = driver.producer()
+    event = Publication(channel, "k", "p", 1, b"x")
+    producer.send([event])
+    server.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(BrokerDownError, match="OOM"):
+            producer.send([msgspec.structs.replace(event, number=2)])
+    finally:
+        server.config_set("maxmemory", 0)
+    server.script_flush()
+    with pytest.raises(BrokerDownError, match="NoScript"):
+        producer.send([msgspec.structs.replace(event, number=3)])
+    producer.close()
+    publish(driver, channel, 2, 3)
+    assert [each.number for each in driver.read(channel, Start.EARLIEST)] == [1, 2, 3]

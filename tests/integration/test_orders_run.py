@@ -254,6 +254,7 @@ BAD_INPUT = {
     "no round": (["run", "--repeat", "0"], "repeat"),
     "a share above 1": (["run", "--cancel-share", "1.5"], "cancel_share"),
     "no time between kills": (["run", "--kill-every", "0"], "kill-every"),
+    "no orders in a second": (["run", "--rate", "0"], "rate"),
     "an unknown compute": (["run", "--compute", "some"], "--compute"),
     "a JSON in no folder": (["run", "--json", "no/where.json"], "no"),
     "a key that is unknown": (["run", "--config", "key.toml"], "max_orders"),

@@ -23,13 +23,19 @@ def redis_executable() -> str | None:
 
 
 class RedisServer(ServerProcess):
-    """A Redis that has every write on disk when it is answered."""
+    """A Redis that keeps what was written.
+
+    Args:
+        executable: the server's.
+        fsync: when writes are forced to the disk; ``always``: before they are answered.
+    """
 
     name = "redis"
 
-    def __init__(self, executable: str) -> None:
+    def __init__(self, executable: str, fsync: str = "always") -> None:
         super().__init__()
         self._executable = executable
+        self._fsync = fsync
         self.url = f"redis://127.0.0.1:{self.port}"
 
     def command(self) -> Sequence[str]:
@@ -37,7 +43,7 @@ class RedisServer(ServerProcess):
         return [
             self._executable,
             *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
-            *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
+            *("--appendonly", "yes", "--appendfsync", self._fsync, "--save", ""),
         ]
 
     def answers(self) -> bool:

@@ -40,6 +40,9 @@ def run(
     kill_every: Annotated[
         float | None, typer.Option(help="Kill a random worker (SIGKILL) every so many seconds.")
     ] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="Orders a second; as many as are taken in if not given.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Fixes faults, cancellations and kills.")] = 0,
     cancel_share: Annotated[
         float, typer.Option(help="The share, 0 to 1, of further orders to cancel.")
@@ -86,6 +89,7 @@ def run(
             workers=workers,
             repeat=repeat,
             kill_every=kill_every,
+            rate=rate,
             seed=seed,
             cancel_share=cancel_share,
             compute=compute == "all",

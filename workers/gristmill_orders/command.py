@@ -37,6 +37,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     workers: str | None = None
     repeat: int = 1
     kill_every: float | None = None
+    rate: float | None = None
     seed: int = 0
     cancel_share: float = 0.0
     compute: bool = True
@@ -68,6 +69,7 @@ def run_command(options: Options, path: Path, *, keep: bool) -> int:
         repeat=options.repeat,
         cancel_share=options.cancel_share,
         kill_every=options.kill_every,
+        rate=options.rate,
         compute=options.compute,
         ledger=options.ledger.absolute() if options.ledger else None,
     )

@@ -78,6 +78,8 @@ class Driver:
         service: the running service.
         orders: what to send, in this order.
         seed: the seed of the run; it fixes how customers pay.
+        rate: orders a second, each at its time, whatever becomes of those before it; None: as
+            many as the window of open orders lets in. Latencies count from an order's time on.
         now: gives monotonic seconds.
         new_id: makes the id of an order.
     """
@@ -88,6 +90,7 @@ class Driver:
         orders: Sequence[PlannedOrder],
         seed: int,
         *,
+        rate: float | None = None,
         now: Callable[[], float] = time.monotonic,
         new_id: Callable[[], str] | None = None,
     ) -> None:
@@ -99,6 +102,9 @@ class Driver:
         random = Random()
         self._new_id = new_id or (lambda: ulid(time.time(), random.getrandbits(80)))
         self._window = max(1, service.max_orders // 2)
+        self._interval = 1 / rate if rate is not None else 0.0
+        self._due = now()
+        """When the next order is sent, if there is a rate."""
         self._orders: dict[str, _Sent] = {}
         self._live: dict[str, _Sent] = {}
         """Orders that have not ended, or wait for answers after their end."""
@@ -136,6 +142,8 @@ class Driver:
         """
         with self._service.node.together():
             self._send_orders()
+        if self._interval and self._more:
+            wait = min(wait, max(self._due - self._now(), 0.0))
         first = self._events.get(timeout=wait)
         if first is not None:
             self._on_event(first)
@@ -152,15 +160,18 @@ class Driver:
         for _ in range(_BATCH):
             if not self._more or self.progress.open >= self._window:
                 return
+            now = self._now()
+            if self._interval and now < self._due:
+                return
             planned = next(self._waiting, None)
             if planned is None:
                 self._more = False
                 return
-            self._send_order(planned)
+            self._send_order(planned, self._due if self._interval else now)
+            self._due += self._interval
 
-    def _send_order(self, planned: PlannedOrder) -> None:
-        now = self._now()
-        order = _Sent(planned, self._new_id(), now, now)
+    def _send_order(self, planned: PlannedOrder, at: float) -> None:
+        order = _Sent(planned, self._new_id(), at, self._now())
         self._orders[order.order_id] = self._live[order.order_id] = order
         self.progress.sent += 1
         self.progress.open += 1

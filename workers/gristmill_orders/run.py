@@ -51,6 +51,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     cancel_share: float = 0.0
     kill_every: float | None = None
     """Seconds between two kills of a worker; None: none is killed."""
+    rate: float | None = None
+    """Orders a second; None: as many as are taken in."""
     compute: bool = True
     ledger: Path | None = None
     """The folder of the externals' books, if it is not the run's own."""
@@ -60,6 +62,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Check what nobody else checks."""
         if self.kill_every is not None and not self.kill_every > 0:
             raise UsageError(f"kill-every is {self.kill_every:g}; give seconds above 0")
+        if self.rate is not None and not self.rate > 0:
+            raise UsageError(f"rate is {self.rate:g}; give orders a second, above 0")
 
 
 class RunResult(NamedTuple):
@@ -154,7 +158,7 @@ def run_orders(
     )
     with interrupt.installed(), service:
         moves = service.node.subscribe(BREAKERS, BreakerMoved)
-        driver = Driver(service, planned, world.seed)
+        driver = Driver(service, planned, world.seed, rate=settings.rate)
         begin = time.monotonic()
         killer = Killer(service.node, settings.kill_every, settings.seed, begin)
         _drive(driver, killer, interrupt, watch)

@@ -9,15 +9,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
+from typing import Protocol
 
 from gristmill.channels.contract import Listen
 from gristmill.channels.driver import BrokerDownError, Driver, Source
 from gristmill.channels.intake import Intake, Retries
 from gristmill.channels.records import DeadRecord, Delivery
-
-HandOver = Callable[["Consumer", list[tuple[int, Delivery]]], None]
-"""Takes events for the subscriber, on the consumer's thread, each with its token."""
 
 _IDLE_WAIT = 0.2
 """Seconds that a fetch waits when nothing is in hand: an acknowledgement would wait as long."""
@@ -25,6 +23,22 @@ _BUSY_WAIT = 0.02
 _OUTAGE = Retries(attempts=1, delay=0.05, longest=1.0)
 
 _log = logging.getLogger("gristmill.channels")
+
+
+class Subscriber(Protocol):
+    """Whom the events are for; called on the consumer's thread."""
+
+    def wants(self, delivery: Delivery) -> bool:
+        """Tell whether it has anything to do with an event; else it is spared that."""
+
+    def take(self, consumer: Consumer, batch: list[tuple[int, Delivery]]) -> None:
+        """Get events, each with its token."""
+
+    def spared(self, count: int) -> None:
+        """So many events were not for it."""
+
+    def lost(self, count: int) -> None:
+        """The broker has dropped so many events unread."""
 
 
 class Consumer:
@@ -35,8 +49,7 @@ class Consumer:
         listen: what to hear.
         member: the name of the subscriber as a member of the group.
         retries: how often an event is tried.
-        hand_over: takes what the subscriber gets.
-        lost: is told, on the consumer's thread, how many events the broker has dropped unread.
+        subscriber: gets the events.
         lasting: whether the subscriber has successors of the same name.
     """
 
@@ -46,8 +59,7 @@ class Consumer:
         listen: Listen,
         member: str,
         retries: Retries,
-        hand_over: HandOver,
-        lost: Callable[[int], None],
+        subscriber: Subscriber,
         *,
         lasting: bool,
     ) -> None:
@@ -55,10 +67,9 @@ class Consumer:
         self.kind = driver.kind
         self._driver = driver
         self._member = member
-        self._hand_over = hand_over
-        self._lost = lost
+        self._subscriber = subscriber
         self._lasting = lasting
-        self._intake = Intake(listen.window, retries)
+        self._intake = Intake(listen.window, retries, subscriber.wants)
         self._changed = self._intake.changed
         self._closing = False
         self._ready = threading.Event()
@@ -88,11 +99,11 @@ class Consumer:
         """Tell whether an event that was handed over is still the subscriber's."""
         return self._intake.is_current(token)
 
-    def handled(self, token: int) -> None:
-        """An event was handled, and what came of it is committed."""
+    def handled(self, tokens: Iterable[int]) -> None:
+        """Events were handled, and what came of them is committed."""
         with self._changed:
-            if self._intake.handled(token):
-                self._changed.notify_all()
+            self._intake.handled(tokens)
+            self._changed.notify_all()
 
     def failed(
         self, token: int, reason: str, *, final: bool = False, after: float | None = None
@@ -155,14 +166,15 @@ class Consumer:
         source.poll(intake, wait if self._ready.is_set() else 0.0)
         self._ready.set()
         if source.lost:
-            self._lost(source.lost)
+            self._subscriber.lost(source.lost)
             source.lost = 0
+        if spared := intake.take_spared():
+            self._subscriber.spared(spared)
         batch = intake.hand_over(time.monotonic())
         if batch:
-            self._hand_over(self, batch)
+            self._subscriber.take(self, batch)
         for delivery, attempts, reason in intake.dead():
             self._bury(source, delivery, attempts, reason)
-        source.acknowledge(intake)
 
     def _bury(self, source: Source, delivery: Delivery, attempts: int, reason: str) -> None:
         listen = self.listen

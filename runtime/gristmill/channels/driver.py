@@ -54,10 +54,15 @@ class Source(Protocol):
     """Events that the broker had dropped before they were fetched."""
 
     def poll(self, intake: Intake, seconds: float) -> None:
-        """Fetch what there is, waiting up to ``seconds`` for it; say that this member lives."""
+        """Acknowledge what was handled, fetch what there is, and say that this member lives.
+
+        Args:
+            intake: says what was handled, and gets what is there.
+            seconds: how long to wait for more.
+        """
 
     def acknowledge(self, intake: Intake) -> None:
-        """Note as handled what the intake says."""
+        """Acknowledge what was handled, and nothing else."""
 
     def bury(self, dead: DeadRecord) -> None:
         """Put an event into the dead-letter channel, for sure."""

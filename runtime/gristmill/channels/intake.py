@@ -81,11 +81,15 @@ class Intake:
     Args:
         window: how many may be handed over and not handled.
         retries: how often each is tried.
+        wants: whether the subscriber has anything to do with an event; else it counts as handled.
     """
 
-    def __init__(self, window: int, retries: Retries) -> None:
+    def __init__(
+        self, window: int, retries: Retries, wants: Callable[[Delivery], bool] = lambda _: True
+    ) -> None:
         self._window = window
         self._retries = retries
+        self._wants = wants
         self._partitions: dict[int, _Partition] = {}
         self._handed: dict[int, _Item] = {}
         self._token = 0
@@ -93,6 +97,7 @@ class Intake:
         """Held by every method; notified when the subscriber has done something."""
         self.open = False
         """Whether the subscriber takes events now."""
+        self._spared = 0
 
     # --- partitions ---
 
@@ -115,16 +120,27 @@ class Intake:
             self._handed.pop(item.token, None)
 
     @_locked
-    def receive(self, delivery: Delivery) -> None:
-        """Take an event in; one of a partition that is not assigned is dropped."""
-        partition = self._partitions.get(delivery.partition)
-        if partition is None:
-            return
-        item = _Item(delivery, delivery.deaths)
-        if item.failures >= self._retries.attempts:
-            item.stage = _Stage.DEAD
-            item.reason = f"whoever handled it died, {item.failures} times"
-        partition.items.append(item)
+    def receive(self, deliveries: Iterable[Delivery]) -> None:
+        """Take events in; one of a partition that is not assigned is dropped."""
+        for delivery in deliveries:
+            partition = self._partitions.get(delivery.partition)
+            if partition is None:
+                continue
+            item = _Item(delivery, delivery.deaths)
+            partition.items.append(item)
+            if not self._wants(delivery):
+                self._spared += 1
+                item.stage = _Stage.DONE
+                self._settle(partition)
+            elif item.failures >= self._retries.attempts:
+                item.stage = _Stage.DEAD
+                item.reason = f"whoever handled it died, {item.failures} times"
+
+    @_locked
+    def take_spared(self) -> int:
+        """Count the events since the last time that the subscriber has nothing to do with."""
+        spared, self._spared = self._spared, 0
+        return spared
 
     @_locked
     def wants_more(self, partition: int) -> bool:
@@ -224,15 +240,14 @@ class Intake:
     # --- what became of it ---
 
     @_locked
-    def handled(self, token: int) -> bool:
-        """An event was handled; give whether anybody still wanted to know."""
-        item = self._handed.pop(token, None)
-        if item is None:
-            return False
-        item.stage = _Stage.DONE
-        item.retry_at = 0.0
-        self._settle(self._partitions[item.delivery.partition])
-        return True
+    def handled(self, tokens: Iterable[int]) -> None:
+        """Events were handled; those that are somebody else's by now are passed over."""
+        for token in tokens:
+            item = self._handed.pop(token, None)
+            if item is not None:
+                item.stage = _Stage.DONE
+                item.retry_at = 0.0
+                self._settle(self._partitions[item.delivery.partition])
 
     @_locked
     def failed(

@@ -38,6 +38,8 @@ class Delivery(NamedTuple):
     body: bytes
     deaths: int = 0
     """How often it was delivered before to somebody who has not finished it."""
+    ordinal: int = 0
+    """The how-manieth event of its partition it is; 0 if the broker does not say."""
     headers: Mapping[str, str] = MappingProxyType({})
     """Of a dead letter: where it came from, and why."""
 

@@ -89,26 +89,11 @@ class ClientBrokers:
     def subscribe(self, driver: Driver, listen: Listen, taker: Taker) -> Consumer:
         """Begin a subscription."""
         member = f"{socket.gethostname()}/{self._node_id}/{self._name}-{len(self._consumers)}"
-
-        def hand_over(consumer: Consumer, batch: list[tuple[int, Delivery]]) -> None:
-            for token, delivery in batch:
-                taker.take(delivery.body, partial(consumer.handled, token))
-
-        consumer = Consumer(
-            driver,
-            listen,
-            member,
-            retries_of(self._config),
-            hand_over,
-            self._were_lost,
-            lasting=False,
-        )
+        retries = retries_of(self._config)
+        consumer = Consumer(driver, listen, member, retries, _Subscriber(taker), lasting=False)
         consumer.open()
         self._consumers.append(consumer)
         return consumer
-
-    def _were_lost(self, count: int) -> None:
-        _log.warning("%d events were dropped by the server before they were read", count)
 
     def close(self) -> None:
         """End every subscription, and let what is published reach its broker."""
@@ -121,3 +106,24 @@ class ClientBrokers:
             if left:
                 self.dropped += left
                 _log.error("%d events for %s were not published", left, kind)
+
+
+class _Subscriber:
+    """Hands a client's subscription what comes for it, which sorts out by itself what it wants."""
+
+    def __init__(self, taker: Taker) -> None:
+        self._taker = taker
+
+    def wants(self, delivery: Delivery) -> bool:
+        del delivery
+        return True
+
+    def take(self, consumer: Consumer, batch: list[tuple[int, Delivery]]) -> None:
+        for token, delivery in batch:
+            self._taker.take(delivery.body, partial(consumer.handled, (token,)))
+
+    def spared(self, count: int) -> None:
+        """Do nothing: it wants all."""
+
+    def lost(self, count: int) -> None:
+        _log.warning("%d events were dropped by the server before they were read", count)

@@ -35,9 +35,12 @@ class Cancelling:
 
         current = cell.current
         persisted = self._core.effects.has_persisted(cell)
-        if current is not None and is_taken(current) and cell.task is not None and not persisted:
+        task = cell.task
+        if current is not None and is_taken(current) and task is not None and not persisted:
             cell.given_up = current
-            cell.task.cancel()
+            # behind the first step of a task that has just been made: one that has not begun ends
+            # without a word to the handler
+            task.get_loop().call_soon(task.cancel)
         for number in numbers:
             cell.deferred.pop((source, number), None)
         for place in (cell.queue, cell.postponed):

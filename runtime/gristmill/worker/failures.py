@@ -34,7 +34,7 @@ from gristmill.supervision import (
     find_rule,
 )
 from gristmill.transport.arrays import ArrayGoneError
-from gristmill.transport.codec import NO_MESSAGE, for_dead_letter, message_tag
+from gristmill.transport.codec import for_dead_letter, message_tag
 from gristmill.transport.control import DeadLetter
 from gristmill.transport.envelope import ASK, EVENT, TELL, error_reply
 from gristmill.worker import counters
@@ -241,9 +241,6 @@ class Failures:
             self.refuse(cell, entry, UnknownMessageError(text))
         elif kind is not None:
             self.refuse(cell, entry, DecodeError(f"{cell.label}: a {name} is malformed: {error}"))
-        elif entry.kind == RECORD and name != NO_MESSAGE:
-            self._core.counters[counters.UNWANTED] += 1
-            self._core.records.handled(cell, entry)
         elif entry.kind == EVENT:  # a subscriber takes the events that it has handlers for
             self._core.counters[counters.UNWANTED] += 1
         else:

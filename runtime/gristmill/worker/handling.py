@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from functools import partial
 from time import thread_time_ns
 from typing import TYPE_CHECKING, Any
 
@@ -306,16 +305,7 @@ class Handling:
         """
         work = self._waiting.suspend(cell, handler, suspended, 1)
         rest = self._rest(cell, entry, handler, message, work, spent)
-        check = partial(self._check_begun, cell, entry, message)
-        self._waiting.go_on(cell, suspended, rest, 1, check)
-
-    def _check_begun(
-        self, cell: Cell, entry: Entry, message: Message, task: asyncio.Task[None]
-    ) -> None:
-        if cell.task is task and cell.given_up is entry:
-            # it was cancelled in the round of the loop in which it began
-            self._core.failures.failed(cell, entry, message, asyncio.CancelledError())
-            self._waiting.free(cell)
+        self._waiting.go_on(cell, suspended, rest, 1)
 
     async def _rest(
         self,

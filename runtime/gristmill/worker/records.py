@@ -26,8 +26,9 @@ from gristmill.channels.records import Delivery, Publication
 from gristmill.config import ChannelConfig
 from gristmill.durability import JournalStore
 from gristmill.errors import Nack
-from gristmill.messages import Event
+from gristmill.messages import Event, tag_of
 from gristmill.metrics import TimeClass
+from gristmill.transport.codec import NO_MESSAGE, message_tag
 from gristmill.worker import counters
 from gristmill.worker.cell import RECORD, Cell, Entry, State
 from gristmill.worker.outbox import CHANNEL_LANE
@@ -66,8 +67,10 @@ class Records:
         self._numbers: dict[ChannelBackend, int] = {}
         self._name = ""
         self._outgoing: list[tuple[Publisher, Publication]] = []
-        self._settled: list[Callable[[], None]] = []
-        """What consumers are told when the turn is committed."""
+        self._handled_now: dict[Consumer, list[int]] = {}
+        """What consumers are told when the turn is committed: the tokens of handled events."""
+        self._returned: list[Consumer] = []
+        """Consumers whose subscribers have ended in this turn."""
         self._consumers: dict[tuple[ChannelBackend, str, str, int], Consumer] = {}
         self._leaving: list[Consumer] = []
         self._handed: dict[int, _Handed] = {}
@@ -108,7 +111,7 @@ class Records:
         except ChannelFullError as error:
             if self._config.when_full == "refuse":
                 raise
-            self._drop(1)
+            self.count(counters.OVERFLOW, 1)
             _log.error("%s", error)
             return
         previous = self._core.meter.switch(_SER)
@@ -189,8 +192,7 @@ class Records:
                 listen,
                 self._member(cell),
                 retries_of(self._config),
-                partial(self._from_consumer, subscriber),
-                self._were_lost,
+                _Subscriber(self, cell),
                 lasting=cell.spec is not None and bool(cell.spec.name),
             )
             if cell.state is State.RUNNING:
@@ -210,23 +212,19 @@ class Records:
         self._leaving.append(consumer)
         consumer.close(0.0)
 
-    def _were_lost(self, count: int) -> None:
-        self._core.shell.from_thread(partial(self._drop, count))
+    def from_thread(self, act: Callable[[], None]) -> None:
+        """Have something done on the worker's loop."""
+        self._core.shell.from_thread(act)
 
-    def _drop(self, count: int) -> None:
-        """Count events that there was no room for."""
-        self._core.counters[counters.SENT] += count
-        self._core.counters[counters.OVERFLOW] += count
+    def count(self, counter: int, events: int) -> None:
+        """Count events that no handler gets."""
+        self._core.counters[counters.SENT] += events
+        self._core.counters[counter] += events
 
-    def _from_consumer(
+    def arrive(
         self, subscriber: int, consumer: Consumer, batch: list[tuple[int, Delivery]]
     ) -> None:
-        """Take events in; called on a consumer's thread."""
-        self._core.shell.from_thread(partial(self._arrive, subscriber, consumer, batch))
-
-    def _arrive(
-        self, subscriber: int, consumer: Consumer, batch: list[tuple[int, Delivery]]
-    ) -> None:
+        """Put events into a subscriber's mailbox."""
         cell = self._core.cells.get(subscriber)
         if cell is None:
             return
@@ -253,7 +251,7 @@ class Records:
             return
         for (*_, subscriber), consumer in self._consumers.items():
             if subscriber == cell.key:
-                self._settled.append(consumer.returned)  # behind what it has handled
+                self._returned.append(consumer)
         stale = [number for number, handed in self._handed.items() if handed.cell == cell.key]
         for number in stale:
             if number in self._begun and entry_in_hand(cell) != number:  # it was postponed
@@ -295,7 +293,7 @@ class Records:
             if number > cell.marks.get(sender, 0):
                 cell.marks[sender] = number
                 self._store.mark(cell.spec.name, sender, number)
-        self._settled.append(partial(handed.consumer.handled, handed.token))
+        self._handled_now.setdefault(handed.consumer, []).append(handed.token)
 
     def failed(self, entry: Entry, error: BaseException, reason: str) -> None:
         """The handler of an event has raised: it comes again, until it has failed too often."""
@@ -327,9 +325,14 @@ class Records:
                 own = [event for by, event in outgoing if by is publisher]
                 if own:
                     publisher.send(own)
-        acts, self._settled = self._settled, []
-        for act in acts:
-            act()
+        if self._handled_now:
+            handled, self._handled_now = self._handled_now, {}
+            for consumer, tokens in handled.items():
+                consumer.handled(tokens)
+        if self._returned:
+            returned, self._returned = self._returned, []
+            for consumer in returned:  # behind what it has handled
+                consumer.returned()
 
     def close(self) -> None:
         """Leave every group in order, and let what is published reach its broker."""
@@ -340,9 +343,35 @@ class Records:
         for kind, publisher in self._publishers.items():
             left = publisher.close(_LEAVE_SECONDS)
             if left and self._store is None:
-                self._drop(left)
+                self.count(counters.OVERFLOW, left)
                 _log.error("%d events for %s were not published", left, kind)
         self._forget_confirmed()
+
+
+class _Subscriber:
+    """An actor that events of a broker are for; called on a consumer's thread."""
+
+    def __init__(self, records: Records, cell: Cell) -> None:
+        self._records = records
+        self._cell = cell.key
+        self._tags = frozenset(map(tag_of, cell.handlers))
+
+    def wants(self, delivery: Delivery) -> bool:
+        """Tell whether it has a handler; what is no message at all it has to refuse."""
+        tag = message_tag(delivery.body)
+        return tag in self._tags or tag == NO_MESSAGE
+
+    def take(self, consumer: Consumer, batch: list[tuple[int, Delivery]]) -> None:
+        self._records.from_thread(partial(self._records.arrive, self._cell, consumer, batch))
+
+    def spared(self, count: int) -> None:
+        self._count(counters.UNWANTED, count)
+
+    def lost(self, count: int) -> None:
+        self._count(counters.OVERFLOW, count)
+
+    def _count(self, counter: int, events: int) -> None:
+        self._records.from_thread(partial(self._records.count, counter, events))
 
 
 class _Fate:

@@ -6,7 +6,7 @@ The actor of such a handler takes no other message until it has finished.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -55,16 +55,13 @@ class Waiting:
         suspended: Suspended,
         rest: Coroutine[Any, Any, None],
         messages: int,
-        then: Callable[[asyncio.Task[None]], None] | None = None,
     ) -> None:
         """Let a suspended handler of so many messages go on as a task: ``rest`` awaits it."""
 
-        def no_longer_waiting(task: asyncio.Task[None]) -> None:
+        def no_longer_waiting(_: asyncio.Task[None]) -> None:
             self.count -= 1
             self.messages -= messages
             self._counters[counters.IN_HAND] -= messages
-            if then is not None:
-                then(task)
 
         task = suspended.go_on(rest)
         task.add_done_callback(no_longer_waiting)

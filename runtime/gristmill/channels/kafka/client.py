@@ -137,7 +137,7 @@ def delivery_of(message: Any, deaths: int = 0) -> Delivery:  # noqa: ANN401 - it
         int(number) if number.isdigit() else 0,
         message.value() or b"",
         deaths,
-        {
+        headers={
             name: (value or b"").decode(errors="replace")
             for name, value in headers.items()
             if name not in (PUBLISHER, NUMBER)

@@ -70,16 +70,17 @@ class KafkaListener:
 
     def poll(self, intake: Intake, seconds: float) -> None:
         """Fetch what there is."""
+        self.acknowledge(intake)
         if self._consumer is None:
             self._connect(intake)
         self._pause(intake)
         message = self._consumer.poll(seconds)
         if message is None:
             return
-        for each in (message, *self._consumer.consume(_PAGE, 0)):
-            if each.error() is None:
-                intake.receive(delivery_of(each))
-                self._positions[each.partition()] = each.offset() + 1
+        page = [each for each in (message, *self._consumer.consume(_PAGE, 0)) if not each.error()]
+        intake.receive([delivery_of(each) for each in page])
+        for each in page:
+            self._positions[each.partition()] = each.offset() + 1
 
     def _connect(self, intake: Intake) -> None:
         from confluent_kafka import TopicPartition  # noqa: PLC0415 - only where it is turned on

@@ -88,10 +88,11 @@ class KafkaMember:
     # --- fetching ---
 
     def poll(self, intake: Intake, seconds: float) -> None:
-        """Fetch what there is; serve the group, heartbeats and rebalances."""
+        """Acknowledge, fetch what there is; serve the group, heartbeats and rebalances."""
         self._intake = intake
         if self._consumer is None:
             self._connect()
+        self.acknowledge(intake)
         self._pause(intake)
         if self._held:
             self._feed(intake)
@@ -135,13 +136,13 @@ class KafkaMember:
             self._held.setdefault(partition, deque()).append(delivery)
             self._feed(intake)
         else:
-            intake.receive(delivery)
+            intake.receive([delivery])
 
     def _feed(self, intake: Intake) -> None:
         """Let records that are to be handled one by one come to their turn."""
         for partition, held in list(self._held.items()):
             while held and not (self._careful.get(partition) and intake.has_open(partition)):
-                intake.receive(held.popleft())
+                intake.receive([held.popleft()])
             if not held:
                 del self._held[partition]
 

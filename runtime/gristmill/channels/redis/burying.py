@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from gristmill.channels.contract import dead_letter_channel
-from gristmill.channels.records import DeadRecord
-from gristmill.channels.redis.client import RedisClient
+from gristmill.channels.driver import BrokerDownError
+from gristmill.channels.records import DeadRecord, Publication
+from gristmill.channels.redis.client import RedisClient, outcome
 from gristmill.channels.redis.keys import Keys
 from gristmill.channels.sharing import partition_of
 from gristmill.config import ChannelConfig
@@ -19,8 +20,13 @@ def bury(client: RedisClient, dead: DeadRecord, config: ChannelConfig) -> None:
         BrokerDownError: it could not be.
     """
     keys = Keys(dead_letter_channel(dead.channel))
-    event = (0, dead.delivery.key, dead.delivery.publisher, dead.delivery.body)
+    delivery = dead.delivery
+    letter = Publication(dead.channel, delivery.key, delivery.publisher, 0, delivery.body)
     with client.guarded():
-        partition = partition_of(dead.delivery.key, client.partitions(keys, config.partitions))
+        partition = partition_of(delivery.key, client.partitions(keys, config.partitions))
         headers = msgspec.msgpack.encode(dead.headers())
-        client.publish(client.redis, keys, partition, config.redis_max_length, event, headers)
+        longest = config.redis_max_length
+        answer = client.publish(client.redis, keys, partition, longest, [letter], headers)
+    _, why = outcome(answer)
+    if why:
+        raise BrokerDownError(why)

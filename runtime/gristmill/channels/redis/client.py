@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from gristmill.channels.driver import BrokerDownError
+from gristmill.channels.records import Publication
 from gristmill.channels.redis.keys import BEGIN, CLAIM, LEAVE, PUBLISH, RELEASE, TEND, Keys
 from gristmill.config.settings import Setting, redacted
 
@@ -68,12 +69,12 @@ class RedisClient:
         keys: Keys,
         partition: int,
         longest: int,
-        event: tuple[int, str, str, bytes],
+        events: Sequence[Publication],
         headers: bytes = b"",
-    ) -> None:
-        """Append an event, given as (number, key, publisher, body), in a pipeline."""
-        number, key, publisher, body = event
-        pipe.evalsha(
+    ) -> Any:  # noqa: ANN401 - the pipeline, or what the server answers
+        """Append a publisher's events to a partition; answered by how many are there, and why."""
+        publisher = events[0].publisher
+        return pipe.evalsha(
             self._publish,
             3,
             keys.stream(partition),
@@ -81,11 +82,9 @@ class RedisClient:
             keys.publisher(partition, publisher),
             partition,
             longest,
-            number,
-            key,
             publisher,
-            body,
             headers,
+            *(field for event in events for field in (event.number, event.key, event.body)),
         )
 
     def tend(
@@ -134,6 +133,14 @@ class RedisClient:
             partition,
             start,
         )
+
+
+def outcome(answer: Exception | tuple[int, bytes]) -> tuple[int, str]:
+    """Give how many published events are there, and why no more are; empty if all are."""
+    if isinstance(answer, Exception):  # of a server that could not even begin
+        return 0, f"{type(answer).__name__}: {answer}"
+    done, why = answer
+    return done, why.decode().removeprefix("-")
 
 
 def shown(url: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from typing import Any, Final
+from typing import Final
 
 from gristmill.channels.contract import (
     Capabilities,
@@ -15,7 +15,7 @@ from gristmill.channels.contract import (
 )
 from gristmill.channels.driver import BrokerDownError, BrokerRefusedError, Source
 from gristmill.channels.records import Delivery, Publication
-from gristmill.channels.redis.client import RedisClient, shown
+from gristmill.channels.redis.client import RedisClient, outcome, shown
 from gristmill.channels.redis.entries import delivery_of
 from gristmill.channels.redis.keys import Keys
 from gristmill.channels.redis.private import RedisListener
@@ -26,8 +26,8 @@ from gristmill.errors import ConfigError
 from gristmill.ref import DeliveryGuarantee
 
 _PAGE = 500
-_PASSING = ("OOM", "MISCONF", "READONLY", "LOADING", "NOREPLICAS", "MASTERDOWN", "NOSCRIPT")
-"""How errors begin that a server gives in a state that will pass."""
+_LASTING = ("WRONGTYPE", "ERR")
+"""How errors begin that will not pass, whatever becomes of the server."""
 
 
 class RedisDriver:
@@ -140,22 +140,30 @@ class RedisProducer:
         self._channels: dict[str, tuple[Keys, int]] = {}
 
     def send(self, batch: Sequence[Publication]) -> None:
-        """Append events in order."""
+        """Append events, those of each partition in order."""
         client = self._client
         with client.guarded():
+            parts: dict[tuple[str, int], list[int]] = {}
+            for place, event in enumerate(batch):
+                _, partitions = self._channel(event.channel)
+                part = event.channel, partition_of(event.key, partitions)
+                parts.setdefault(part, []).append(place)
             pipe = client.redis.pipeline(transaction=False)
-            for event in batch:
-                keys, partitions = self._channel(event.channel)
-                partition = partition_of(event.key, partitions)
-                what = (event.number, event.key, event.publisher, event.body)
-                client.publish(pipe, keys, partition, self._config.redis_max_length, what)
-            answers: list[Any] = pipe.execute(raise_on_error=False)
-        for sent, answer in enumerate(answers):
-            if isinstance(answer, Exception):
-                text = str(answer)
-                if text.startswith(_PASSING) or not hasattr(answer, "args"):
-                    raise BrokerDownError(text)
-                raise BrokerRefusedError(sent, text)
+            for (channel, partition), places in parts.items():
+                keys, _ = self._channel(channel)
+                events = [batch[place] for place in places]
+                client.publish(pipe, keys, partition, self._config.redis_max_length, events)
+            answers = pipe.execute(raise_on_error=False)
+        failed = [
+            (places[done], why)
+            for places, (done, why) in zip(parts.values(), map(outcome, answers), strict=True)
+            if why
+        ]
+        if failed:
+            place, why = min(failed)
+            if why.startswith(_LASTING):
+                raise BrokerRefusedError(place, why)
+            raise BrokerDownError(why)
 
     def _channel(self, name: str) -> tuple[Keys, int]:
         found = self._channels.get(name)

@@ -16,6 +16,7 @@ def delivery_of(
 ) -> Delivery:
     """Give an entry as a delivery. One that no program of ours has written has what it has."""
     number = fields.get(b"i", b"0")
+    count = fields.get(b"n", b"0")
     headers = fields.get(b"h", b"")
     return Delivery(
         partition,
@@ -25,14 +26,9 @@ def delivery_of(
         int(number) if number.isdigit() else 0,
         fields.get(b"b", b""),
         deaths,
+        int(count) if count.isdigit() else 0,
         _headers.decode(headers) if headers else {},
     )
-
-
-def count_of(fields: Mapping[bytes, bytes]) -> int:
-    """Give the how-manieth event of its partition an entry is; 0 if it does not say."""
-    count = fields.get(b"n", b"0")
-    return int(count) if count.isdigit() else 0
 
 
 class Gaps:
@@ -45,11 +41,11 @@ class Gaps:
         """A partition's events up to the ``seen``-th have been handled."""
         self._seen[partition] = seen
 
-    def missing(self, partition: int, fields: Mapping[bytes, bytes]) -> int:
-        """Take an entry in, in order; give how many are missing before it."""
-        count = count_of(fields)
-        seen = self._seen.get(partition, count - 1)
-        if count <= seen:
+    def missing(self, delivery: Delivery) -> int:
+        """Take an event in, in order; give how many are missing before it."""
+        ordinal = delivery.ordinal
+        seen = self._seen.get(delivery.partition, ordinal - 1)
+        if ordinal <= seen:
             return 0
-        self._seen[partition] = count
-        return count - seen - 1
+        self._seen[delivery.partition] = ordinal
+        return ordinal - seen - 1

@@ -38,18 +38,35 @@ REMEMBERED: Final = 86_400
 """Seconds for which a publisher's last number is kept."""
 
 PUBLISH: Final = f"""
--- KEYS: stream, count, publisher. ARGV: partition, longest, number, key, publisher, body, headers
-if ARGV[3] ~= '0' then
-  local last = redis.call('GET', KEYS[3])
-  if last and tonumber(ARGV[3]) <= tonumber(last) then return 0 end
-  redis.call('SET', KEYS[3], ARGV[3], 'EX', {REMEMBERED})
+-- KEYS: stream, count, publisher
+-- ARGV: partition, longest, publisher, headers, and of each event: number, key, body
+local last = tonumber(redis.call('GET', KEYS[3]) or 0)
+local count = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or 0)
+local done, appended, failed = 0, false, ''
+for place = 5, #ARGV, 3 do
+  local number = tonumber(ARGV[place])
+  if number == 0 or number > last then
+    local added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'n', count + 1,
+                              'k', ARGV[place + 1], 'p', ARGV[3], 'i', ARGV[place],
+                              'b', ARGV[place + 2], 'h', ARGV[4])
+    if added.err then
+      failed = added.err
+      break
+    end
+    appended, count, last = true, count + 1, math.max(last, number)
+  end
+  done = done + 1
 end
-local count = redis.call('HINCRBY', KEYS[2], ARGV[1], 1)
-redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'n', count, 'k', ARGV[4], 'p', ARGV[5],
-           'i', ARGV[3], 'b', ARGV[6], 'h', ARGV[7])
-return 1
+if appended then
+  redis.call('HSET', KEYS[2], ARGV[1], count)
+  if last > 0 then redis.call('SET', KEYS[3], last, 'EX', {REMEMBERED}) end
+end
+return {{done, failed}}
 """
-"""Append an event to a partition, unless its publisher has appended it before."""
+"""Append a publisher's events to a partition, but for those that it has appended before.
+
+Gives how many are there, and why the one behind them could not be appended, if one could not.
+"""
 
 TEND: Final = """
 -- KEYS: members, owners of partitions. ARGV: member, milliseconds

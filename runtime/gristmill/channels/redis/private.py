@@ -28,6 +28,7 @@ class RedisListener:
 
     def poll(self, intake: Intake, seconds: float) -> None:
         """Fetch what there is."""
+        self.acknowledge(intake)
         client = self._connected()
         with client.guarded():
             if not self._positions:
@@ -43,10 +44,10 @@ class RedisListener:
             block = max(1, int(seconds * 1000))
             for stream, entries in client.redis.xread(wanted, count=_PAGE, block=block) or ():
                 partition = int(stream.rpartition(b":")[2])
-                for entry, fields in entries:
-                    self.lost += self._gaps.missing(partition, fields)
-                    intake.receive(delivery_of(partition, entry, fields))
-                    self._positions[partition] = entry.decode()
+                page = [delivery_of(partition, entry, fields) for entry, fields in entries]
+                self.lost += sum(map(self._gaps.missing, page))
+                intake.receive(page)
+                self._positions[partition] = page[-1].position
 
     def _begin(self, client: RedisClient, intake: Intake) -> None:
         for partition in range(client.partitions(self._keys, self._config.partitions)):

@@ -15,10 +15,10 @@ from typing import Any
 from gristmill.channels.contract import Listen, Start
 from gristmill.channels.driver import BrokerDownError
 from gristmill.channels.intake import Intake
-from gristmill.channels.records import DeadRecord
+from gristmill.channels.records import DeadRecord, Delivery
 from gristmill.channels.redis.burying import bury
 from gristmill.channels.redis.client import RedisClient
-from gristmill.channels.redis.entries import Gaps, count_of, delivery_of
+from gristmill.channels.redis.entries import Gaps, delivery_of
 from gristmill.channels.redis.keys import Keys
 from gristmill.channels.sharing import share_of, to_change
 from gristmill.config import ChannelConfig
@@ -49,15 +49,13 @@ class RedisMember:
         """Partitions that somebody else shall have as soon as nothing is open in them."""
         self._left: dict[int, deque[tuple[str, int]]] = {}
         """What was not finished: entries and how often each was delivered, by partition."""
-        self._counts: dict[tuple[int, str], int] = {}
-        """The how-manieth event of its partition an open entry is."""
         self._gaps = Gaps()
         self.lost = 0
 
     # --- fetching ---
 
     def poll(self, intake: Intake, seconds: float) -> None:
-        """Renew the leases if it is time, and fetch what there is."""
+        """Renew the leases if it is time, acknowledge, and fetch what there is."""
         client = self._connected(intake)
         with client.guarded():
             if time.monotonic() >= self._tend_at:
@@ -72,28 +70,28 @@ class RedisMember:
             if streams:
                 self._fetch_new(client, intake, streams, 0.001 if self._left else seconds)
             else:
+                self.acknowledge(intake)
                 intake.wait(min(seconds, self._lease / _RENEWALS / 1000))
 
     def _fetch_new(
         self, client: RedisClient, intake: Intake, streams: dict[str, str], seconds: float
     ) -> None:
+        """Acknowledge and fetch in one round trip."""
+        done = intake.to_acknowledge()
+        pipe = client.redis.pipeline(transaction=False)
+        self._put_acknowledgements(pipe, done)
         block = max(1, int(seconds * 1000))
         count = max(1, min(_PAGE, intake.room // len(streams)))
-        found: Any = client.redis.xreadgroup(
-            self._group, self._member, streams, count=count, block=block
-        )
+        pipe.xreadgroup(self._group, self._member, streams, count=count, block=block)
+        *_, found = pipe.execute()
+        self._acknowledged(client, intake, done)
         for stream, entries in found or ():
             partition = int(stream.rpartition(b":")[2])
-            for entry in entries:
-                self._receive(intake, partition, entry, 0)
+            self._receive(intake, [delivery_of(partition, *entry) for entry in entries])
 
-    def _receive(
-        self, intake: Intake, partition: int, entry: tuple[bytes, dict[bytes, bytes]], deaths: int
-    ) -> None:
-        name, fields = entry
-        self.lost += self._gaps.missing(partition, fields)
-        self._counts[partition, name.decode()] = count_of(fields)
-        intake.receive(delivery_of(partition, name, fields, deaths))
+    def _receive(self, intake: Intake, page: list[Delivery]) -> None:
+        self.lost += sum(map(self._gaps.missing, page))
+        intake.receive(page)
 
     def _fetch_left(self, client: RedisClient, intake: Intake) -> None:
         """Fetch what a predecessor has not finished.
@@ -114,7 +112,8 @@ class RedisMember:
             there = {entry[0].decode(): entry for entry in claimed if entry and entry[1]}
             for name, deliveries in batch.items():
                 if name in there:
-                    self._receive(intake, partition, there[name], deliveries)
+                    entry, fields = there[name]
+                    self._receive(intake, [delivery_of(partition, entry, fields, deliveries)])
                 else:  # it has been dropped from the stream, which the next event tells
                     client.redis.xack(self._keys.stream(partition), self._group, name)
 
@@ -190,7 +189,6 @@ class RedisMember:
         intake.revoke(partition)
         self._left.pop(partition, None)
         self._giving.discard(partition)
-        self._counts = {key: n for key, n in self._counts.items() if key[0] != partition}
 
     # --- what was handled ---
 
@@ -202,18 +200,28 @@ class RedisMember:
         client = self._connected(intake)
         with client.guarded():
             pipe = client.redis.pipeline(transaction=False)
-            for partition, deliveries in done.items():
-                entries = [delivery.position for delivery in deliveries]
-                pipe.xack(self._keys.stream(partition), self._group, *entries)
-                count = max(self._counts.get((partition, entry), 0) for entry in entries)
-                if count:
-                    pipe.hset(self._keys.seen(self._group), str(partition), count)
+            self._put_acknowledgements(pipe, done)
             pipe.execute()
-            for partition, deliveries in done.items():
-                intake.acknowledged(partition, len(deliveries))
-                for delivery in deliveries:
-                    self._counts.pop((partition, delivery.position), None)
-            self._give(client, intake)
+            self._acknowledged(client, intake, done)
+
+    def _put_acknowledgements(
+        self,
+        pipe: Any,  # noqa: ANN401 - redis-py's pipelines have no types
+        done: dict[int, list[Delivery]],
+    ) -> None:
+        for partition, deliveries in done.items():
+            entries = [delivery.position for delivery in deliveries]
+            pipe.xack(self._keys.stream(partition), self._group, *entries)
+            ordinal = max(delivery.ordinal for delivery in deliveries)
+            if ordinal:
+                pipe.hset(self._keys.seen(self._group), str(partition), ordinal)
+
+    def _acknowledged(
+        self, client: RedisClient, intake: Intake, done: dict[int, list[Delivery]]
+    ) -> None:
+        for partition, deliveries in done.items():
+            intake.acknowledged(partition, len(deliveries))
+        self._give(client, intake)
 
     def bury(self, dead: DeadRecord) -> None:
         """Put an event into the dead-letter channel; it is acknowledged behind that."""
