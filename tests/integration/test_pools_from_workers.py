@@ -157,27 +157,26 @@ def test_what_a_member_leaves_goes_to_another_one(own: Node, tmp_path: Path) -> 
     assert own.dead_letters() == []
 
 
+@pytest.mark.parametrize("before", [4, 1])
 def test_what_an_earlier_run_has_left_goes_to_who_is_there(
-    nothing_is_left: None, tmp_path: Path
+    nothing_is_left: None, tmp_path: Path, before: int
 ) -> None:
+    """That was a pool with more members, or a single actor with the pool's name."""
     log, gate = tmp_path / "log", tmp_path / "gate"
+    sender = ActorBuilder(Sender).name("sender").placement("w1")
+    node = NodeBuilder().workers(2).journal(tmp_path / "journal").actor(sender)
 
-    def node(size: int) -> NodeBuilder:
-        return (
-            NodeBuilder()
-            .workers(2)
-            .journal(tmp_path / "journal")
-            .actor(ActorBuilder(Sender).name("sender").placement("w1"))
-            .pool(Gated, "gated", size=size, args=(str(log),), elastic=STILL)
-        )
+    def pool(size: int) -> NodeBuilder:
+        return node.pool(Gated, "gated", size=size, args=(str(log),), elastic=STILL)
 
-    with node(4).build() as first:
+    single = node.actor(ActorBuilder(Gated).args(str(log)).name("gated"))
+    with (pool(before) if before > 1 else single).build() as first:
         first.lookup("sender").tell(SpreadGated("gated", 40, str(gate)))
-        eventually(lambda: len(numbers(log, "begun")) == 4, "all have something in hand")
+        eventually(lambda: len(numbers(log, "begun")) == before, "all have something in hand")
         first.stop(0)
     assert numbers(log, "done") == []
     gate.touch()
-    with node(1).build():
+    with pool(1).build():
         eventually(lambda: len(set(numbers(log, "done"))) == 40, "everything was handled")
     assert sorted(numbers(log, "done")) == list(range(40))
 
@@ -264,14 +263,19 @@ def test_a_pool_whose_supervisor_was_restarted_goes_on(
 ) -> None:
     log = tmp_path / "log"
     with shop(log, restarts=0).journal(tmp_path / "journal").build() as node:
-        sender = node.spawn(Sender)
-        sender.tell(Spread("notes", 0, 50, "at_least_once", 0.05))
+        sender = node.spawn(Sender, name="sender", placement="w1")
+
+        def spread(first: int, last: int) -> None:
+            more = Spread("notes", first, last, "at_least_once", 0.02)
+            sender.tell(more, delivery="at_least_once")
+
+        spread(0, 50)
         eventually(lambda: pool_of(node, "notes").size > 2, "it has grown")
-        sender.tell(Spread("notes", 50, 100, "at_least_once", 0.05))
+        spread(50, 100)
         kill(worker_pids(node)["w1"])  # more than the pool's supervisor allows
         eventually(lambda: set(numbers(log)) == set(range(100)), "everything was handled", 15.0)
         eventually(lambda: pool_of(node, "notes").size >= 1, "it has members")
-        sender.tell(Spread("notes", 100, 110, "at_least_once"))
+        spread(100, 110)
         eventually(lambda: set(numbers(log)) == set(range(110)), "it goes on", 15.0)
 
 

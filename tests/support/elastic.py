@@ -160,7 +160,7 @@ class Sender(Actor):
 
     @handles
     def spread_gated(self, msg: SpreadGated, ctx: Context) -> None:
-        to = ctx.lookup_pool(msg.pool)
+        to = ctx.lookup_pool(msg.pool) or ctx.lookup(msg.pool)
         assert to is not None
         for number in range(msg.last):
             to.tell(NoteBehind(msg.gate, number), delivery="at_least_once")

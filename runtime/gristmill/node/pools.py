@@ -79,6 +79,8 @@ class _Pool:
     """The processes that send to the pool."""
     silent: set[int] = field(default_factory=set)
     """The workers that have not answered the last question."""
+    hindered: str = ""
+    """Why it could not grow the last time."""
 
     @property
     def address(self) -> Address:
@@ -291,8 +293,11 @@ class Pools:
             parent = self._tree.supervisor_at(spec.path)
             added, actions = self._tree.add_children(parent, children, self._shell.now())
         except GristmillError as error:
-            self._shell.log(f"pool {spec.name} can't grow: {error}")
+            if pool.hindered != str(error):  # said once, and not at every look
+                pool.hindered = str(error)
+                self._shell.log(f"pool {spec.name} can't grow: {error}")
             return
+        pool.hindered = ""
         for (key, _), name in zip(added, names, strict=True):
             pool.members[key] = _Member(_Phase.STARTING)
             self._of_member[key] = pool

@@ -114,16 +114,15 @@ class Pooled:
             self._shell.when_drained(partial(self._pass_on, pool))
 
     def _pass_on(self, name: str) -> None:
-        """Give what members had not acknowledged when they ended to other ones."""
-        delivery = self._core.delivery
-        for target in [_LANE + name, *delivery.open_targets(f"{name}-")]:
-            nobody = target == _LANE + name or (
-                target.removeprefix(f"{name}-").isdecimal()
-                and self._core.directory.find(target) is None
-            )
-            if not nobody or not delivery.has_open(target):
+        """Give what is open for those that are no more to members.
+
+        These are members that have ended, and the single actor that a pool has taken the place of.
+        """
+        delivery, pool = self._core.delivery, self._pools.get(name)
+        numbered = [target for target in delivery.open_targets(f"{name}-") if _is_of(target, name)]
+        for target in (_LANE + name, name, *numbered):
+            if not delivery.has_open(target) or self._core.directory.find(target) is not None:
                 continue
-            pool = self._pools.get(name)
             if pool is None or not pool.members:
                 self._core.keyed.want(self.addresses[name])
                 return
@@ -135,8 +134,8 @@ class Pooled:
 
     def has_member(self, name: str) -> bool:
         """Tell whether an actor with this name is, or was, a member of a pool."""
-        pool, _, number = name.rpartition("-")
-        return pool in self.addresses and number.isdecimal()
+        pool = name.rpartition("-")[0]
+        return pool in self.addresses and _is_of(name, pool)
 
     def forgotten(self, key: int, name: str) -> None:
         """An actor of this worker has ended for good."""
@@ -146,3 +145,7 @@ class Pooled:
     def passes_on(self, key: int) -> bool:
         """Tell whether an actor was a member, so that senders pass on what must be handled."""
         return key in self._ended
+
+
+def _is_of(member: str, pool: str) -> bool:
+    return member.removeprefix(f"{pool}-").isdecimal()
