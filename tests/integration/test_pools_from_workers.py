@@ -323,6 +323,17 @@ def test_it_holds_in_every_order_and_whatever_is_killed(
     assert set(counted) == set(range(SENT))
 
 
+@pytest.mark.simulation(seeds=30)
+def test_who_is_not_heard_of_in_time_loses_nothing(
+    simulation_seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Members leave before all have put their fences: what comes too late goes to others."""
+    monkeypatch.setattr("gristmill.node.pools._FENCES_WITHIN", 0.01)
+    faults = Faults(kill_every=1.0, pause_every=0.1, pause_seconds=1.5, until=6.0)
+    counted = counted_in_a_simulation(simulation_seed, tmp_path, faults)
+    assert set(counted) == set(range(SENT))
+
+
 @pytest.mark.simulation(seeds=20)
 def test_each_is_counted_once_while_nothing_dies(simulation_seed: int, tmp_path: Path) -> None:
     counted = counted_in_a_simulation(simulation_seed, tmp_path, Faults(pause_every=1.0))
@@ -363,6 +374,7 @@ def counted_in_a_simulation(seed: int, folder: Path, faults: Faults) -> list[int
                 sizes.add(pool_of(node, "counts").size)
         node.run_until(lambda: set(numbers(log)) == set(range(SENT)), timeout=120.0)
         assert len(sizes) > 1
+        assert node.dead_letters() == []
     with read_journal(folder / "journal") as journal:
         records = [record for _, record in journal.all_records()]
     return [msgspec.msgpack.decode(record.payload, type=Counted).number for record in records]
