@@ -105,8 +105,7 @@ def test_a_cancelled_ask_is_taken_back(either: Node, link: Ref[Link], tmp_path: 
 
     async def give_up() -> None:
         asking = asyncio.create_task(link.ask_async(Wait(str(path)), timeout=None))
-        while read_lines(path) != ["begun"]:
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(lines_come, either, path, "begun")
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
