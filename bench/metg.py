@@ -10,7 +10,6 @@ message for each output and each task that needs it, as Task Bench does on MPI. 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from gristmill import Node
 from gristmill.metg.grid import Grid
 from gristmill.metg.node_grid import NodeGrid
 from gristmill.metg.sweep import Plan, Sweep, System
-from harness import Bench, Result, options, two_cores
+from harness import Bench, Result, add_libraries, options, two_cores
 from harness.environments import InstallError, python_with, version_in
 from harness.grid_floor import RawGrid
 from harness.processes import HERE, Program, ProgramError
@@ -98,26 +97,10 @@ def results(sweep: Sweep, systems: Sequence[str]) -> list[Result]:
     return found
 
 
-def _names(text: str) -> list[str]:
-    names = [name for name in text.split(",") if name]
-    for name in names:
-        if name not in _OTHERS:
-            known = ", ".join(_OTHERS)
-            raise argparse.ArgumentTypeError(f"{name!r} is unknown; known are {known}")
-    return names
-
-
 def main() -> None:
     """Measure, print, and write what was asked for."""
     parser = options(__doc__ or "")
-    parser.add_argument(
-        "--with",
-        dest="others",
-        type=_names,
-        default=[],
-        metavar=",".join(_OTHERS),
-        help="libraries to install into environments of their own and to measure too",
-    )
+    add_libraries(parser, _OTHERS)
     asked = parser.parse_args()
     plan = Plan(PATTERNS, WORKERS, POINTS)
     if asked.quick:

@@ -9,14 +9,13 @@ anew. Nothing is pinned but the floor, two processes with raw pyzmq PUSH/PULL so
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 
 from rich.console import Console
 from rich.table import Table
 
-from harness import Bench, RawPair, Result, options, two_cores
+from harness import Bench, RawPair, Result, add_libraries, options, two_cores
 from harness.comparison import FLOOR, LEGEND, OURS, matrix
 from harness.environments import InstallError, python_with, version_in
 from harness.processes import HERE, Program, ProgramError
@@ -137,26 +136,10 @@ def show(bench: Bench, rounds: int) -> None:
         console.print(f"  {line}")
 
 
-def _names(text: str) -> list[str]:
-    names = [name for name in text.split(",") if name]
-    unknown = [name for name in names if name not in _OTHERS]
-    if unknown:
-        known = ", ".join(_OTHERS)
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is unknown; known are {known}")
-    return names
-
-
 def main() -> None:
     """Measure, print, and write what was asked for."""
     parser = options(__doc__ or "")
-    parser.add_argument(
-        "--with",
-        dest="others",
-        type=_names,
-        default=[],
-        metavar=",".join(_OTHERS),
-        help="libraries to install into environments of their own and to measure too",
-    )
+    add_libraries(parser, _OTHERS)
     asked = parser.parse_args()
     rounds = 1 if asked.quick else 3
     peers = interpreters(asked.others)

@@ -3,6 +3,15 @@
 from __future__ import annotations
 
 from harness.floor import RawPair
-from harness.report import Bench, Pairs, Result, arguments, options, two_cores
+from harness.report import Bench, Pairs, Result, add_libraries, arguments, options, two_cores
 
-__all__ = ["Bench", "Pairs", "RawPair", "Result", "arguments", "options", "two_cores"]
+__all__ = [
+    "Bench",
+    "Pairs",
+    "RawPair",
+    "Result",
+    "add_libraries",
+    "arguments",
+    "options",
+    "two_cores",
+]

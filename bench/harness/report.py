@@ -7,7 +7,7 @@ import datetime as dt
 import os
 import platform
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -159,6 +159,27 @@ def options(description: str) -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results as bench/1")
     return parser
+
+
+def add_libraries(parser: argparse.ArgumentParser, known: Collection[str]) -> None:
+    """Have a parser know ``--with A,B``: the list ``others`` of names that are among ``known``."""
+
+    def names(text: str) -> list[str]:
+        wanted = [name for name in text.split(",") if name]
+        for name in wanted:
+            if name not in known:
+                every = ", ".join(known)
+                raise argparse.ArgumentTypeError(f"{name!r} is unknown; known are {every}")
+        return wanted
+
+    parser.add_argument(
+        "--with",
+        dest="others",
+        type=names,
+        default=[],
+        metavar=",".join(known),
+        help="libraries to install into environments of their own and to measure too",
+    )
 
 
 def arguments(description: str) -> argparse.Namespace:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import msgspec
 import pytest
@@ -227,7 +228,11 @@ def test_KF06_partitions_are_divided_and_those_of_the_dead_go_to_the_survivor(
 
 
 def test_KF07_a_handler_in_progress_is_finished_and_committed_before_the_partition_moves(
-    driver: KafkaDriver, channel: str, join: Callable[..., Member], kafka_broker: KafkaBroker
+    driver: KafkaDriver,
+    channel: str,
+    join: Callable[..., Member],
+    kafka_broker: KafkaBroker,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     needs_real(kafka_broker)
     for number in range(1, 21):
@@ -236,12 +241,15 @@ def test_KF07_a_handler_in_progress_is_finished_and_committed_before_the_partiti
     first.handle = lambda _: False
     eventually(lambda: len(first.all) == 20, "all are fetched", 20)
     begun = {d.partition: (t, d) for t, d in reversed(first.handed.items())}
+    asked = Mock(side_effect=first.intake.withdraw)
+    monkeypatch.setattr(first.intake, "withdraw", asked)
     for token, _ in begun.values():
         assert first.intake.begin(token)  # one handler runs in each partition
     assert len(begun) == 4
     second = join("second")
     second.handle = lambda _: True
-    time.sleep(0.5)  # time in which a second owner would begin; the handlers still run
+    # it is to give some up, and looks again and again whether their handlers still run
+    eventually(lambda: asked.call_count > 20, "the first waits for its handlers", 20)
     assert not second.intake.partitions & first.intake.partitions
     assert second.all == []
     for token, _ in begun.values():

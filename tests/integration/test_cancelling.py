@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,8 +107,7 @@ def test_a_cancelled_ask_is_taken_back(either: Node, link: Ref[Link], tmp_path: 
 
     async def give_up() -> None:
         asking = asyncio.create_task(link.ask_async(Wait(str(path)), timeout=None))
-        while read_lines(path) != ["begun"]:
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(lines_come, either, path, "begun")
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
@@ -114,6 +115,34 @@ def test_a_cancelled_ask_is_taken_back(either: Node, link: Ref[Link], tmp_path: 
     asyncio.run(give_up())
     lines_come(either, path, "begun", "cancelled")
     assert link.ask(Outcome()) == ""
+
+
+def test_an_ask_that_is_cancelled_while_it_is_sent_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, go_on = tmp_path / "lines", threading.Event()
+    with Node(workers=1, in_process=True) as node:
+        link = node.spawn(Link)
+        post = node._connected().post
+        send_request = post.send_request
+
+        def slow(*arguments: Any) -> Any:
+            waiter = send_request(*arguments)
+            go_on.wait(10)
+            return waiter
+
+        monkeypatch.setattr(post, "send_request", slow)
+
+        async def give_up() -> None:
+            asking = asyncio.create_task(link.ask_async(Wait(str(path)), timeout=None))
+            await asyncio.to_thread(lines_come, node, path, "begun")
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            go_on.set()
+
+        asyncio.run(give_up())
+        lines_come(node, path, "begun", "cancelled")
 
 
 def test_who_is_cancelled_takes_back_what_it_has_asked(

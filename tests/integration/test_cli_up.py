@@ -15,6 +15,7 @@ import pytest
 from gristmill import ActorFactory, ActorNotFoundError, NodeBuilder, ObjectRegistry
 from gristmill.node.rundir import find_node
 from support.actors import Add, Worker
+from support.chrome import Chrome
 from support.commands import gristmill, until_ready, up
 from support.scripts import Script
 from support.traces import assert_nothing_left
@@ -124,6 +125,19 @@ def test_one_ctrl_c_drains(shop: Path) -> None:
         assert script.wait() == 130
         assert script.stderr == "draining; press Ctrl-C again to stop at once\nstopped\n"
         assert script.rest().count("closed") == 3
+
+
+def test_a_stop_writes_the_trace_of_the_last_messages(shop: Path) -> None:
+    with up(shop, "shop:app", "--trace", "trace.json", "--trace-window", "60") as script:
+        until_ready(script)
+        script.interrupt()
+        assert script.wait() == 130
+        assert "\ntrace: the last " in script.stderr
+        assert script.stderr.endswith("\nstopped\n")
+    drawing = Chrome((shop / "trace.json").read_bytes())
+    assert "Pricer.start" in {shown.name for shown in drawing.messages("w1")}
+    wrong = gristmill(shop, "up", "shop:app", "--trace", "no/trace.json")
+    assert (wrong.returncode, "there is no folder" in wrong.stderr) == (2, True)
 
 
 def test_two_ctrl_c_stop_at_once(shop: Path) -> None:

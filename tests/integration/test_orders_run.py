@@ -27,6 +27,7 @@ from gristmill_orders.records import RunFolder
 from gristmill_orders.run import RunSettings, run_orders
 from gristmill_orders.states import TERMINAL, OrderState
 from gristmill_orders.world import BREAKER, World
+from support.chrome import Chrome
 from support.scripts import Script
 from support.waiting import eventually
 
@@ -118,6 +119,25 @@ def test_batches_change_no_outcome(
         if row["message"] in batched and not kills:
             assert row["governor"] is None
             assert row["batches"] == row["messages"]
+
+
+def test_a_trace_holds_the_messages_of_the_end(folder: Path, sample: dict[str, Any]) -> None:
+    arguments = ("--workers", "2", "--trace", "trace.json", "--trace-window", "60")
+    traced = run(folder, *arguments)
+    assert traced["outcome_digest"] == sample["outcome_digest"]
+    drawing = Chrome((folder / "trace.json").read_bytes())
+    assert set(drawing.processes.values()) == {"client", "w1", "w2"}
+    handled = {shown.name for shown in drawing.messages()}
+    assert {"PaymentServiceActor.ProcessPayment", "OrderProcessorActor.PaymentDue"} <= handled
+    between = {(arrow.start.process, arrow.end.process) for arrow in drawing.arrows}
+    workers = {"w1", "w2"}
+    assert between == {(a, b) for a in ("client", *workers) for b in workers}
+
+
+def test_a_trace_has_a_folder_to_go_to(folder: Path) -> None:
+    done = orders(folder, "run", "--trace", "nowhere/trace.json")
+    assert done.returncode == 2
+    assert f"--trace: there is no folder {folder / 'nowhere'}" in done.stderr
 
 
 def test_the_governor_is_on_or_off(folder: Path) -> None:

@@ -120,6 +120,7 @@ class TestNodeBuilder:
             .workers(3)
             .journal(tmp_path, durability="power")
             .pin_cpus()
+            .trace()
             .preload("json")
             .preload("csv")
             .blas_threads(2)
@@ -131,7 +132,7 @@ class TestNodeBuilder:
         assert (node._journal, node._durability) == (str(tmp_path), "power")
         assert (node._preload, node._blas_threads) == (("json", "csv"), 2)
         assert (node._root.max_restarts, node._root.within) == (9, 1.5)
-        assert node._boot_timeout == 4.0
+        assert (node._boot_timeout, node._trace) == (4.0, True)
 
     def test_the_tree_keeps_its_order(self) -> None:
         builder = (
@@ -169,9 +170,11 @@ class TestConfigure:
         plain = builder.configure(loaded(tmp_path))
         assert (plain.node_id, plain.build().workers) == ("mine", 3)
         assert len(tree_of(plain)[0].children) == 2
-        text = '[node]\nnode_id = "theirs"\nworkers = 5\npin_cpus = true\n[pools.p]\nsize = 4\n'
+        text = '[node]\nnode_id = "theirs"\nworkers = 5\npin_cpus = true\ntrace = true\n'
+        text += "[pools.p]\nsize = 4\n"
         told = builder.configure(loaded(tmp_path, text))
         assert (told.node_id, told.build().workers, told.build()._pin_cpus) == ("theirs", 5, True)
+        assert told.build()._trace
         assert len(tree_of(told)[0].children) == 4
 
     def test_environment_and_command_line_win_over_the_file(self, tmp_path: Path) -> None:

@@ -64,6 +64,16 @@ def run(
     json_file: Annotated[
         str | None, typer.Option("--json", help="Write the summary as JSON; - for standard output.")
     ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            help="Record single messages, and write those of the run's end here, for Perfetto or "
+            "chrome://tracing."
+        ),
+    ] = None,
+    trace_window: Annotated[
+        float, typer.Option(min=0.001, help="Seconds that the trace looks back.")
+    ] = 2.0,
     channels: Annotated[
         str | None,
         typer.Option(help="What carries events: memory, redis, kafka, with commas between."),
@@ -96,6 +106,8 @@ def run(
             ledger=ledger,
             governor=governor == "on",
             json=json_file,
+            trace=trace,
+            trace_window=trace_window,
             config=config,
             channels=channels,
         )

@@ -44,6 +44,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     ledger: Path | None = None
     governor: bool = True
     json: str | None = None
+    trace: Path | None = None
+    trace_window: float = 2.0
     config: Path | None = None
     channels: str | None = None
 
@@ -63,6 +65,8 @@ def run_command(options: Options, path: Path, *, keep: bool) -> int:
     overrides |= _channels(options.channels)
     if not options.governor:
         overrides["node", "governor"] = False
+    if options.trace is not None:
+        overrides["node", "trace"] = True
     config = bootstrap().load(options.config, overrides=overrides)
     settings = RunSettings(
         seed=options.seed,
@@ -72,8 +76,10 @@ def run_command(options: Options, path: Path, *, keep: bool) -> int:
         rate=options.rate,
         compute=options.compute,
         ledger=options.ledger.absolute() if options.ledger else None,
+        trace_window=options.trace_window if options.trace else None,
     )
-    _check_writable(options.json)
+    _check_writable("--json", options.json)
+    _check_writable("--trace", options.trace)
     file = read_invoices(options.input or sample_path())
     planned = plan(
         file, seed=options.seed, cancel_share=options.cancel_share, repeat=options.repeat
@@ -95,6 +101,9 @@ def run_command(options: Options, path: Path, *, keep: bool) -> int:
     if keep:
         _write_reports(path, summary, text)
         console.print(f"reports, journal and ledger: {path}", markup=False, soft_wrap=True)
+    if options.trace is not None and result.trace is not None:
+        result.trace.write(options.trace)
+        console.print(result.trace.summary(), markup=False, soft_wrap=True)
     if options.json is not None:
         _write_json(options.json, summary)
     if not summary.audit.ok:
@@ -178,12 +187,12 @@ def audit_command(path: Path, *, as_json: bool) -> int:
     return 0 if found.ok else 1
 
 
-def _check_writable(target: str | None) -> None:
+def _check_writable(option: str, target: str | Path | None) -> None:
     """Refuse, before the run and not after it, a file that can't be written."""
     if target not in {None, "-"}:
         parent = Path(str(target)).absolute().parent
         if not parent.is_dir():
-            raise UsageError(f"--json: there is no folder {parent}; make it first")
+            raise UsageError(f"{option}: there is no folder {parent}; make it first")
 
 
 def _write_json(target: str, summary: Summary) -> None:

@@ -18,6 +18,7 @@ from gristmill.errors import ActorError, AskTimeoutError, UsageError
 from gristmill.facets import BREAKERS, BreakerMoved
 from gristmill.metrics import Report
 from gristmill.node.status import NodeStatus
+from gristmill.reporting import MessageTrace
 from gristmill_orders.app import MAX_RESTARTS, OrderService, begin_groups
 from gristmill_orders.audit import AuditResult
 from gristmill_orders.driver import Driver, Progress
@@ -56,6 +57,8 @@ class RunSettings(msgspec.Struct, frozen=True, kw_only=True):
     compute: bool = True
     ledger: Path | None = None
     """The folder of the externals' books, if it is not the run's own."""
+    trace_window: float | None = None
+    """Seconds at the end of the run whose single messages are wanted; None: they are not."""
     max_restarts: int = MAX_RESTARTS
 
     def __post_init__(self) -> None:
@@ -73,6 +76,7 @@ class RunResult(NamedTuple):
     audit: AuditResult
     interrupted: bool
     killed: int
+    trace: MessageTrace | None = None
 
 
 class _Interrupt:
@@ -163,6 +167,8 @@ def run_orders(
         killer = Killer(service.node, settings.kill_every, settings.seed, begin)
         _drive(driver, killer, interrupt, watch)
         seconds = time.monotonic() - begin
+        window = settings.trace_window
+        trace = service.node.message_trace(window) if window is not None else None
         behind = _behind(service)
         levels = _stock_levels(service)
         status = service.node.status()
@@ -180,7 +186,7 @@ def run_orders(
     found, digest = folder.audit()
     summary = _summary(file, driver.progress, seconds, found, digest, status, granularity)
     summary = msgspec.structs.replace(summary, breaker_moves=breaker_moves)
-    return RunResult(summary, found, interrupt.at is not None, killer.killed)
+    return RunResult(summary, found, interrupt.at is not None, killer.killed, trace)
 
 
 def _drive(driver: Driver, killer: Killer, interrupt: _Interrupt, watch: Watch) -> None:

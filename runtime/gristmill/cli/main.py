@@ -107,6 +107,19 @@ def up(
             metavar="NAME=SIZE", help="Size of a pool; may be repeated.", show_default=False
         ),
     ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace",
+            "--granularity-trace",
+            help="Record single messages, and write the last ones before a stop here, for Perfetto "
+            "or chrome://tracing.",
+            show_default=False,
+        ),
+    ] = None,
+    trace_window: Annotated[
+        float, typer.Option(min=0.001, help="Seconds that the trace looks back.")
+    ] = 2.0,
 ) -> None:
     """Launch the worker pools of an application in the foreground.
 
@@ -116,15 +129,17 @@ def up(
     Ctrl-C or SIGTERM drains: what was accepted is worked off, then everything stops. A second
     Ctrl-C stops at once.
     """
-    from gristmill.cli.up import pool_overrides, run  # noqa: PLC0415 - imported when it runs
+    from gristmill.cli.up import Recording, pool_overrides, run  # noqa: PLC0415 - imported when it runs
 
     overrides = {
         ("node", "workers"): workers,
         ("node", "node_id"): node_id,
         ("node", "pin_cpus"): pin_cpus,
+        ("node", "trace"): True if trace else None,
         **pool_overrides(pool or []),
     }
-    raise typer.Exit(run(application, config, overrides))
+    recording = Recording(trace, trace_window) if trace else None
+    raise typer.Exit(run(application, config, overrides, recording))
 
 
 @app.command(epilog=examples("gristmill status", "gristmill status --node order-node-1 --json"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from rich.text import Text
 
@@ -15,7 +15,7 @@ from gristmill.cli.nodes import counted, workers_table
 from gristmill.cli.output import console, show_notice
 from gristmill.cli.reloading import Reloader, has_terminal
 from gristmill.cli.tree import draw
-from gristmill.errors import UsageError
+from gristmill.errors import GristmillError, UsageError
 from gristmill.node.application import Application
 from gristmill.node.node import Node
 from gristmill.node.status import NodeTree
@@ -23,6 +23,34 @@ from gristmill.node.status import NodeTree
 
 class _Terminated(BaseException):
     """SIGTERM came."""
+
+
+class Recording(NamedTuple):
+    """Where the trace of the last messages goes."""
+
+    file: Path
+    window: float
+    """Seconds that it looks back."""
+
+    def check(self) -> None:
+        """Refuse, before the run and not after it, a file that can't be written.
+
+        Raises:
+            UsageError: its folder is not there.
+        """
+        folder = self.file.absolute().parent
+        if not folder.is_dir():
+            raise UsageError(f"--trace: there is no folder {folder}; make it first")
+
+    def write(self, node: Node) -> None:
+        """Write what a node has recorded, and say what that is."""
+        try:
+            trace = node.message_trace(self.window)
+            trace.write(self.file)
+        except (GristmillError, OSError) as error:
+            show_notice(f"no trace: {error}")
+        else:
+            show_notice(trace.summary())
 
 
 def pool_overrides(pools: list[str]) -> dict[tuple[str, str], object]:
@@ -40,17 +68,25 @@ def pool_overrides(pools: list[str]) -> dict[tuple[str, str], object]:
     return overrides
 
 
-def run(target: str, file: Path | None, overrides: Mapping[tuple[str, str], object]) -> int:
+def run(
+    target: str,
+    file: Path | None,
+    overrides: Mapping[tuple[str, str], object],
+    recording: Recording | None = None,
+) -> int:
     """Run an application; give the exit code.
 
     Args:
         target: ``MODULE:APP``.
         file: the configuration file; None: the default one.
         overrides: values of the command line; None as a value means not given.
+        recording: where single messages go; None: they are not recorded for anybody.
 
     Raises:
         GristmillError: it can't be loaded or started, or the node has failed; has the exit code.
     """
+    if recording is not None:
+        recording.check()
     application = Application.of(load_target(target), target)
     config = application.bootstrap.load(file, overrides=overrides)
     builder = application.builder(config).preload(target.partition(":")[0])
@@ -74,9 +110,11 @@ def run(target: str, file: Path | None, overrides: Mapping[tuple[str, str], obje
         _show(node)
         node.wait()
     except KeyboardInterrupt:
-        return _drain(node, "draining; press Ctrl-C again to stop at once", INTERRUPTED)
+        notice = "draining; press Ctrl-C again to stop at once"
+        return _drain(node, notice, INTERRUPTED, recording)
     except _Terminated:
-        return _drain(node, f"SIGTERM: draining, {node.drain:g} s at most", 0)
+        notice = f"SIGTERM: draining, {node.drain:g} s at most"
+        return _drain(node, notice, 0, recording)
     node.stop()
     if node.exit_code and node.error is not None:
         raise node.error
@@ -84,12 +122,14 @@ def run(target: str, file: Path | None, overrides: Mapping[tuple[str, str], obje
     return 0
 
 
-def _drain(node: Node, notice: str, code: int) -> int:
+def _drain(node: Node, notice: str, code: int, recording: Recording | None) -> int:
     """Stop in order, or at once on a Ctrl-C; give the exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     show_notice(notice)
     try:
+        if recording is not None:
+            recording.write(node)
         node.stop()
     except KeyboardInterrupt:
         show_notice("stopped at once")

@@ -31,6 +31,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Bind each worker to a core of its own."""
     governor: bool = True
     """Find the sizes of ``batch="auto"``; off: such handlers get one message a call."""
+    trace: bool = False
+    """Record single messages, for ``Node.message_trace``; every message costs more then."""
     drain_seconds: Annotated[float, msgspec.Meta(ge=0)] = 25.0
     """Seconds that an ordered stop may take before what is left is killed."""
     recycle_messages: Annotated[int, msgspec.Meta(ge=0)] = 0

@@ -222,6 +222,10 @@ class NodeBuilder:
         """Find the sizes of ``batch="auto"``; False: such handlers get one message a call."""
         return self._with(governor=on)
 
+    def trace(self, on: bool = True) -> NodeBuilder:
+        """Record single messages, for ``Node.message_trace``; every message costs more then."""
+        return self._with(trace=on)
+
     def recycle(self, *, messages: int = 0, memory: int | str = 0) -> NodeBuilder:
         """Replace each worker after so many messages, or when it has so much memory of its own.
 
@@ -354,6 +358,7 @@ class NodeBuilder:
             "workers": "workers",
             "pin_cpus": "pin_cpus",
             "governor": "governor",
+            "trace": "trace",
             "drain_seconds": "drain",
         }
         for key, option in own.items():

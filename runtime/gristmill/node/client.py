@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,16 +22,20 @@ from gristmill.errors import (
     NodeStoppedError,
 )
 from gristmill.messages import Event
+from gristmill.metrics.tracing import Recorder
 from gristmill.metrics.wires import Wires
 from gristmill.node import tallies
 from gristmill.node.latch import Latch
 from gristmill.node.post import ClientPost
+from gristmill.node.traced_post import TracedPost
 from gristmill.ref import Address
 from gristmill.supervision import ExitReason
 from gristmill.transport import control as c
 from gristmill.transport.codec import for_dead_letter, message_tag
 from gristmill.transport.control_link import ControlLink
 from gristmill.transport.data import DataPlane, NoticeSender
+from gristmill.transport.marked import MarkedOutbound
+from gristmill.transport.outbound import Outbound
 from gristmill.transport.results import error_of
 from gristmill.transport.segment_directory import Process
 from gristmill.worker.dead_letter_log import DeadLetterLog
@@ -60,16 +65,27 @@ class Connection:
 
     has_own_process = True
     """Whether the client is a process beside those of the node."""
+    recorder: Recorder | None = None
+    """Records the single messages of the client, and the workers record theirs."""
 
-    def __init__(self, run_dir: Path, control: str, *, owner: bool) -> None:
+    def __init__(
+        self, run_dir: Path, control: str, *, owner: bool, recorder: Recorder | None = None
+    ) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._context = context
         name = "client" if owner else f"client-{os.getpid()}-{os.urandom(2).hex()}"
         endpoint = f"ipc://{run_dir}/{name}"
         counted = tallies.ClientCounters(run_dir / name)
         wires = Wires(run_dir / f"{name}{WIRES}")
-        plane = DataPlane(context, endpoint, 0, 1, wires)
-        post = ClientPost(plane, NoticeSender(context, plane), self, run_dir, counted)
+        outbound = partial(MarkedOutbound, recorder) if recorder is not None else Outbound
+        plane = DataPlane(context, endpoint, 0, 1, wires, outbound)
+        wake = NoticeSender(context, plane)
+        post = (
+            TracedPost(recorder, plane, wake, self, run_dir, counted)
+            if recorder is not None
+            else ClientPost(plane, wake, self, run_dir, counted)
+        )
+        self.recorder = recorder
         self._join(post, ControlLink(context, control, self._on_control), owner=owner)
 
     def _join(self, post: ClientPost, link: Link, *, owner: bool) -> None:

@@ -31,6 +31,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
     """Which pools of the tree are elastic, and how."""
     governor: bool = True
     """Whether the sizes of ``batch="auto"`` are found."""
+    trace: bool = False
+    """Whether single messages are recorded."""
     started_ns: int = 0
     """When the client began to start it, perf_counter ns: workers account from here on."""
     recycle: Recycle = Recycle()

@@ -55,9 +55,11 @@ class ProcessHost:
         path: Path = self._run_dir.path
         config = msgspec.structs.replace(config, run_dir=str(path), lock=self._run_dir.lock)
         self._process = launch(config, self._run_dir.lock, blas_threads)
+        from gristmill.metrics.tracing import Recorder
         from gristmill.node.client import Connection
 
-        self.connection = Connection(path, f"ipc://{path}/control", owner=True)
+        recorder = Recorder(thread=threading.get_ident) if config.trace else None
+        self.connection = Connection(path, f"ipc://{path}/control", owner=True, recorder=recorder)
         threading.Thread(target=self._watch, name="gristmill-watch", daemon=True).start()
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -60,7 +61,23 @@ class LocalPost(ClientPost):
     async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""
         deadline = None if timeout is None else self._now() + timeout
-        waiter = await asyncio.to_thread(self.send_request, to, request, deadline)
+        opened: list[Waiter] = []
+        given_up = threading.Event()
+
+        def send() -> Waiter:
+            waiter = self.send_request(to, request, deadline)
+            opened.append(waiter)
+            if given_up.is_set():
+                self.abandon(waiter.number)
+            return waiter
+
+        try:
+            waiter = await asyncio.to_thread(send)
+        except asyncio.CancelledError:  # the thread goes on, so one of both takes it back
+            given_up.set()
+            for each in opened:
+                self.abandon(each.number)
+            raise
         try:
             await asyncio.to_thread(self.wait_for, waiter)
         except asyncio.CancelledError:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from gristmill.node.client import Connection
+    from gristmill.reporting import MessageTrace
 
 A = TypeVar("A", bound=Actor)
 T = TypeVar("T")
@@ -77,6 +78,7 @@ class Node(RunningNode):
             None.
         drain: seconds that an ordered stop may take, and handlers under way when their worker is
             replaced, before what is left is killed or ended.
+        trace: record single messages, for :meth:`message_trace`; every message costs more then.
         in_process: run everything in this process, for debugging: handlers run in the thread of
             whoever waits for them, and a breakpoint in one works. No worker can be killed.
 
@@ -104,6 +106,7 @@ class Node(RunningNode):
         governor: bool = True,
         recycle: Recycle | None = None,
         drain: float = DRAIN,
+        trace: bool = False,
     ) -> None:
         if isinstance(drain, bool) or not isinstance(drain, int | float) or not drain >= 0:
             raise UsageError(f"drain is {drain!r}; write the seconds of an ordered stop, 0 or more")
@@ -111,12 +114,15 @@ class Node(RunningNode):
             raise UsageError("recycle replaces worker processes, and in_process=True has none")
         if in_process and pin_cpus:
             raise UsageError("pin_cpus binds worker processes, and in_process=True has none")
+        if in_process and trace:
+            raise UsageError("trace records worker processes, and in_process=True has none")
         super().__init__(worker_count(workers), channels or ChannelConfig())
         self._given_id = node_id
         self._journal = str(Path(journal).absolute()) if journal is not None else ""
         self._durability: Durability = durability
         self._pin_cpus = pin_cpus
         self._governor = governor
+        self._trace = trace
         self._preload = tuple(preload)
         self._blas_threads = blas_threads
         self._boot_timeout = boot_timeout
@@ -168,6 +174,7 @@ class Node(RunningNode):
             durability=self._durability,
             channels=self._channel_config,
             governor=self._governor,
+            trace=self._trace,
             recycle=self._recycle,
             main=main_script() or "",
             preload=(*self._preload, *self._client_libraries()),
@@ -285,6 +292,39 @@ class Node(RunningNode):
             UsageError: arrays of this dtype can't travel, or the node does not run.
         """
         return self._connected().post.arrays.pool.empty(shape, dtype)
+
+    def message_trace(self, window: float = 2.0) -> MessageTrace:
+        """Give the single messages of the last ``window`` seconds, of all processes.
+
+        ``node.message_trace().write("trace.json")`` makes a file for https://ui.perfetto.dev. The
+        node must have been started with ``trace=True``. A process keeps its 65,536 newest events;
+        what one that was killed had recorded is lost, and the trace says so.
+
+        Raises:
+            UsageError: the node does not record messages, or the window is not above 0.
+        """
+        from gristmill.metrics.tracing import ProcessTrace
+        from gristmill.node.traced_post import traced
+        from gristmill.reporting import MessageTrace
+
+        connection = self._connected()
+        recorder = connection.recorder
+        if recorder is None:
+            raise UsageError("the node records no messages; start it with Node(trace=True)")
+        if not window > 0:
+            raise UsageError(f"window is {window!r}; write the seconds to look back, above 0")
+        begin = max(recorder.clock() - round(window * 1e9), self._started_at)
+        found = connection.call(c.CollectTrace(begin), c.CollectedTrace)
+        workers = [msgspec.msgpack.decode(each, type=ProcessTrace) for each in found.traces]
+        workers.sort(key=lambda process: process.address)
+        return MessageTrace(
+            node_id=connection.node_id,
+            base_ns=self._started_at,
+            begin_ns=begin,
+            end_ns=recorder.clock(),
+            processes=(traced(recorder, connection.address, begin), *workers),
+            missing=tuple(found.missing),
+        )
 
     @property
     def node_id(self) -> str:

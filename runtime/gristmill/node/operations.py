@@ -28,6 +28,7 @@ from gristmill.node.spawning import Spawning, why_not_started
 from gristmill.node.status import NodeStatus, Reloaded
 from gristmill.node.subscriptions import Subscriptions
 from gristmill.node.supervisor_shell import SupervisorShell
+from gristmill.node.traces import Traces
 from gristmill.node.views import Views
 from gristmill.node.workforce import Workforce
 from gristmill.ref import Address
@@ -91,6 +92,7 @@ class Operations:
         tree: SupervisionTree,
         roster: Roster,
         accounts: Accounts,
+        traces: Traces,
         families: Families,
         views: Views,
         groups: Groups,
@@ -103,6 +105,7 @@ class Operations:
         self._tree = tree
         self._roster = roster
         self._accounts = accounts
+        self._traces = traces
         self._families = families
         self._views = views
         self._groups = groups
@@ -178,6 +181,8 @@ class Operations:
                 self._answer(identity, number, self._views.activity(stacks=stacks))
             case c.CollectMetrics():
                 self._collect(identity, number)
+            case c.CollectTrace(begin):
+                self._traces.collect(begin, partial(self._answer, identity, number))
             case c.GetDeadLetters():
                 self._answer(identity, number, self.letters.all())
             case c.FindDeadLetter(wanted):

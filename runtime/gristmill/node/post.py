@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from gristmill.errors import ActorNotFoundError, MailboxFullError, UsageError
 from gristmill.keyed import refuse_keyed
 from gristmill.messages import Request
-from gristmill.node.client_account import SEND
+from gristmill.node.client_account import SEND, ClientAccount
 from gristmill.node.grouping import Group, group
 from gristmill.node.monitor import Monitor
 from gristmill.node.pending import PendingReply, check_timeout
@@ -62,8 +62,10 @@ class ClientPost(ClientSending):
         control: ControlSide,
         run_dir: Path,
         counted: ClientCounters | None = None,
+        account: ClientAccount | None = None,
     ) -> None:
-        super().__init__(plane, wake, control, ArrayExchange.of(run_dir, 0, 0), counted)
+        arrays = ArrayExchange.of(run_dir, 0, 0)
+        super().__init__(plane, wake, control, arrays, counted, account)
         self.codec = Codec(self, ClientExporter(self))
         self._kinds: dict[type, RequestKind] = {}
         self._next_request = 1

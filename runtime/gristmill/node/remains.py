@@ -9,6 +9,7 @@ from gristmill.node.deliveries import Deliveries, DeliveryBook
 from gristmill.node.roster import Roster
 from gristmill.node.slots import Slot
 from gristmill.node.supervisor_shell import SupervisorShell
+from gristmill.node.traces import Traces
 from gristmill.transport import control as c
 from gristmill.transport.segment_directory import Process
 
@@ -23,12 +24,16 @@ class Remains:
         shell: of the supervisor process.
         roster: who lives.
         accounts: the accounting of all workers.
+        traces: is told that what a worker has recorded is gone.
     """
 
-    def __init__(self, shell: SupervisorShell, roster: Roster, accounts: Accounts) -> None:
+    def __init__(
+        self, shell: SupervisorShell, roster: Roster, accounts: Accounts, traces: Traces
+    ) -> None:
         self._shell = shell
         self._roster = roster
         self._accounts = accounts
+        self._traces = traces
         self._deliveries = DeliveryBook()
 
     def of_worker(self, slot: Slot, pid: int) -> None:
@@ -36,6 +41,7 @@ class Remains:
         if slot.peer is not None:
             self._close_tally(slot.peer)
         self._accounts.close(slot, pid, self._shell.read_page(slot, remove=True))
+        self._traces.ended(slot)
         self._remove_arrays(slot.address, slot.incarnation)
 
     def of_client(self, peer: c.PeerInfo) -> None:

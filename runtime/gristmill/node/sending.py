@@ -76,9 +76,10 @@ class ClientSending:
         control: ControlSide,
         arrays: ArrayExchange,
         counted: ClientCounters | None = None,
+        account: ClientAccount | None = None,
     ) -> None:
         self._control = control
-        self.account = ClientAccount()
+        self.account = account or ClientAccount()
         self.plane = plane
         self.arrays = arrays
         self._now = plane.now

@@ -35,6 +35,7 @@ from gristmill.node.start_limits import StartLimits
 from gristmill.node.status import NodeStatus
 from gristmill.node.subscriptions import Subscriptions
 from gristmill.node.supervisor_shell import SupervisorShell
+from gristmill.node.traces import Traces
 from gristmill.node.views import Views
 from gristmill.node.vitals import Vitals
 from gristmill.node.workers import Workers
@@ -69,7 +70,8 @@ class SupervisorCore:
         self._slots = Slots(config.workers, config.cpus)
         self._roster = Roster(self._slots, shell.send)
         self._accounts = Accounts()
-        self._remains = Remains(shell, self._roster, self._accounts)
+        self._traces = Traces(shell, self._slots)
+        self._remains = Remains(shell, self._roster, self._accounts, self._traces)
         self._families = Families(self._tree, self.act, shell.now)
         self._incarnations = Incarnations(self, shell, self._tree, self._roster)
         self._limits = StartLimits(shell, self._incarnations.kill)
@@ -126,6 +128,7 @@ class SupervisorCore:
             self._tree,
             self._roster,
             self._accounts,
+            self._traces,
             self._families,
             self._views,
             self._groups,
@@ -169,7 +172,7 @@ class SupervisorCore:
                 self._subscriptions.change(channel, (address, key), wanted=wanted)
             case c.Heard(number):
                 self._subscriptions.heard(number, self._roster.process_of(identity))
-            case c.Metrics() | c.Mailboxes() | c.BreakerReport() | c.Loads():
+            case c.Metrics() | c.Trace() | c.Mailboxes() | c.BreakerReport() | c.Loads():
                 slot = self._slots.by_identity(identity)
                 if slot is not None:
                     self._on_report(slot, message)
@@ -190,12 +193,14 @@ class SupervisorCore:
                 self._operations.call(identity, number, operation)
 
     def _on_report(
-        self, slot: Slot, report: c.Metrics | c.Mailboxes | c.BreakerReport | c.Loads
+        self, slot: Slot, report: c.Metrics | c.Trace | c.Mailboxes | c.BreakerReport | c.Loads
     ) -> None:
         """A worker that is up says how things stand in it."""
         match report:
             case c.Metrics(snapshot):
                 self._accounts.update(slot, snapshot)
+            case c.Trace(number, trace):
+                self._traces.heard(slot, number, trace)
             case c.Mailboxes(lengths):
                 self._views.heard(slot, lengths)
             case c.BreakerReport():

@@ -126,6 +126,7 @@ class Workers:
             durability=config.durability,
             channels=config.channels,
             governor=config.governor,
+            trace=config.trace,
             cpu=slot.cpu,
             expected=tuple(slot.keys),
             asked_ns=config.started_ns if first else self._shell.now_ns(),

@@ -120,6 +120,11 @@ class Simulation(Node):
         """Refuse: virtual time says nothing about what computing costs."""
         raise UsageError("a simulation's time is virtual, so it has no granularity; use a Node")
 
+    def message_trace(self, window: float = 2.0) -> NoReturn:
+        """Refuse, for the same reason."""
+        del window
+        raise UsageError("a simulation's time is virtual, so messages take none; use a Node")
+
     # --- time ---
 
     @property

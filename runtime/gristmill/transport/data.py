@@ -17,7 +17,7 @@ import zmq
 from gristmill.errors import GristmillError
 from gristmill.metrics.wires import Wires
 from gristmill.transport.envelope import count_messages, pack_frame
-from gristmill.transport.outbound import Outbound
+from gristmill.transport.outbound import NewOutbound, Outbound
 
 MAX_FRAME = 512 * 1024
 """Coalesce envelopes into frames of about this many bytes."""
@@ -43,16 +43,23 @@ class Peer:
         address: of the peer.
         dirty: where it is put when something waits for it.
         account: the address under which what it is sent is counted; its own if None.
+        outbound: makes what holds what waits for it.
     """
 
     __slots__ = ("account", "address", "frames", "incarnation", "outbound", "sent", "socket")
 
-    def __init__(self, address: int, dirty: list[Peer], account: int | None = None) -> None:
+    def __init__(
+        self,
+        address: int,
+        dirty: list[Peer],
+        account: int | None = None,
+        outbound: NewOutbound = Outbound,
+    ) -> None:
         self.address = address
         self.account = address if account is None else account
         self.incarnation = 0
         self.socket: zmq.Socket[bytes] | None = None
-        self.outbound = Outbound(lambda: dirty.append(self))
+        self.outbound = outbound(lambda: dirty.append(self))
         self.frames: deque[bytes] = deque()
         """Frames that found no room."""
         self.sent = 0
@@ -68,6 +75,7 @@ class DataPlane:
         address: of this process.
         incarnation: its incarnation.
         wires: counts what is sent; nobody's if None.
+        outbound: makes what holds what waits for a peer.
     """
 
     def __init__(
@@ -77,8 +85,10 @@ class DataPlane:
         address: int,
         incarnation: int,
         wires: Wires | None = None,
+        outbound: NewOutbound = Outbound,
     ) -> None:
         self._context = context
+        self._new_outbound = outbound
         self._address = address
         self._incarnation = incarnation
         self._peers: dict[int, Peer] = {}
@@ -281,7 +291,7 @@ class DataPlane:
     def _peer(self, address: int) -> Peer:
         peer = self._peers.get(address)
         if peer is None:
-            peer = self._peers[address] = Peer(address, self._dirty)
+            peer = self._peers[address] = Peer(address, self._dirty, outbound=self._new_outbound)
         return peer
 
     def _close(self, peer: Peer) -> None:

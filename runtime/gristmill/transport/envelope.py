@@ -26,6 +26,7 @@ SWITCH                                       (the last one to it: what follows g
 RELAY     process, paid, envelope            (a message, passed on by a worker that is replaced)
 PASS      process, envelope                  (something else, passed on by it)
 HANDOVER  step, processes                    (how far a hand-over has come)
+MARK      number                             (of the message behind it, for a trace)
 ========  ==========================================================================
 
 The kinds with ``bodies`` carry runs: the number is that of the first body, and the others follow.
@@ -59,7 +60,7 @@ from gristmill.errors import (
 
 HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
 SIGNAL, ANSWER, INSPECT, ARRAYS, RELEASE, FENCE, CANCEL = range(9, 16)
-LAST, SWITCH, RELAY, PASS, HANDOVER, PROBE = range(16, 22)
+LAST, SWITCH, RELAY, PASS, HANDOVER, PROBE, MARK = range(16, 23)
 
 MESSAGES = (TELL, ASK, EVENT)
 """The kinds that bring messages to actors or subscribers."""

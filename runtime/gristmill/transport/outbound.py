@@ -108,3 +108,7 @@ class Outbound:
     def _pack(self, head: Head, first: int, bodies: list[bytes]) -> None:
         self._packed.append(pack((*head, first, bodies)))
         self._sizes.append(len(bodies))
+
+
+NewOutbound = Callable[[Callable[[], None]], Outbound]
+"""Makes an :class:`Outbound`."""

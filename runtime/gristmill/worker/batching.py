@@ -42,7 +42,7 @@ _BURST = 64
 """Messages, at the least, that an actor handles before another gets its turn."""
 
 
-class _Call(NamedTuple):
+class Call(NamedTuple):
     """One call of a batch handler."""
 
     cell: Cell
@@ -52,7 +52,7 @@ class _Call(NamedTuple):
     messages: list[Message]
 
 
-class _Spent(NamedTuple):
+class Spent(NamedTuple):
     """What a call has taken so far, in ns."""
 
     begun: int
@@ -116,7 +116,7 @@ class Batching:
         decoded = meter.last
         call = self._decode(cell, plan, entries)
         if call is not None:
-            spent = _Spent(began, classes[_COMPUTE], 0, decoded - began, encoded, collected)
+            spent = Spent(began, classes[_COMPUTE], 0, decoded - began, encoded, collected)
             self._call(call, spent, stamped)
         if meter.current != _DISPATCH:
             meter.switch(_DISPATCH)
@@ -182,7 +182,7 @@ class Batching:
             seen[entry.source] = entry.number
         return due
 
-    def _decode(self, cell: Cell, plan: BatchPlan, entries: list[Entry]) -> _Call | None:
+    def _decode(self, cell: Cell, plan: BatchPlan, entries: list[Entry]) -> Call | None:
         """Decode a batch; refuse those alone that are malformed. None if none is left."""
         if not entries:
             return None
@@ -190,13 +190,13 @@ class Batching:
         assert handler is not None
         decode = cell.decode
         try:
-            return _Call(cell, plan, handler, entries, [decode(entry.body) for entry in entries])
+            return Call(cell, plan, handler, entries, [decode(entry.body) for entry in entries])
         except Exception:
             return self._decode_each(cell, plan, handler, entries)
 
     def _decode_each(
         self, cell: Cell, plan: BatchPlan, handler: Handler, entries: list[Entry]
-    ) -> _Call | None:
+    ) -> Call | None:
         failures = self._core.failures
         messages: list[Message] = []
         kept = []
@@ -210,11 +210,11 @@ class Batching:
             else:
                 messages.append(message)
                 kept.append(entry)
-        return _Call(cell, plan, handler, kept, messages) if messages else None
+        return Call(cell, plan, handler, kept, messages) if messages else None
 
     # --- the call ---
 
-    def _call(self, call: _Call, spent: _Spent, stamped: bool) -> None:
+    def _call(self, call: Call, spent: Spent, stamped: bool) -> None:
         """Call the handler, and end the call unless it waits."""
         cell, handler, meter = call.cell, call.handler, self._meter
         cell.in_hand = call.entries
@@ -237,7 +237,7 @@ class Batching:
             self._end(call, value, spent, stamped, meter.last - spent.begun)
 
     def _end(
-        self, call: _Call, value: object, spent: _Spent, stamped: bool, elapsed: int | None
+        self, call: Call, value: object, spent: Spent, stamped: bool, elapsed: int | None
     ) -> None:
         """Answer a batch and let what its handler wants happen.
 
@@ -277,7 +277,7 @@ class Batching:
                 other = max(other, elapsed - spent.compute - collected + ser + after)
             self._govern(call, plan.governor, spent, other, ser)
 
-    def _answer(self, call: _Call, value: object) -> int | None:
+    def _answer(self, call: Call, value: object) -> int | None:
         """Reply to the asks of a batch; give how many are refused, None if replies were wrong."""
         self._replied = 0
         if not call.plan.is_asked:
@@ -305,7 +305,7 @@ class Batching:
                 core.replying.reply(source, entry.number, body)
         return refused
 
-    def _finish(self, call: _Call, refused: int) -> None:
+    def _finish(self, call: Call, refused: int) -> None:
         cell, core = call.cell, self._core
         self._release(call)
         core.counters[counters.REJECTED] += refused
@@ -314,7 +314,7 @@ class Batching:
         if cell.stop_reason is not None and cell.state is _RUNNING:
             core.lifecycle.end(cell, cell.stop_reason)
 
-    def _release(self, call: _Call) -> None:
+    def _release(self, call: Call) -> None:
         """Let the handler's effects happen, and have what is numbered acknowledged."""
         release = self._core.effects.release
         if not call.plan.is_asked:
@@ -328,7 +328,7 @@ class Batching:
         if call.cell.effects:
             release(call.cell, call.entries[-1])
 
-    def _failed(self, call: _Call, error: BaseException) -> None:
+    def _failed(self, call: Call, error: BaseException) -> None:
         """The handler has raised: a refusal is one of all messages, else the incarnation ends."""
         core, cell = self._core, call.cell
         self._meter.switch(_DISPATCH)
@@ -349,13 +349,13 @@ class Batching:
 
     # --- handlers that wait ---
 
-    def _go_on(self, call: _Call, suspended: Suspended, spent: _Spent, stamped: bool) -> None:
+    def _go_on(self, call: Call, suspended: Suspended, spent: Spent, stamped: bool) -> None:
         waiting = self._core.waiting
         count = len(call.entries)
         work = waiting.suspend(call.cell, call.handler, suspended, count)
         waiting.go_on(call.cell, suspended, self._rest(call, work, spent, stamped), count)
 
-    async def _rest(self, call: _Call, work: metered, spent: _Spent, stamped: bool) -> None:
+    async def _rest(self, call: Call, work: metered, spent: Spent, stamped: bool) -> None:
         """Await the rest of a handler; its actor takes no other message meanwhile."""
         cell, task = call.cell, asyncio.current_task()
         try:
@@ -378,7 +378,7 @@ class Batching:
     # --- the governor ---
 
     def _govern(
-        self, call: _Call, governor: Governor, spent: _Spent, coordination: int, ser: int
+        self, call: Call, governor: Governor, spent: Spent, coordination: int, ser: int
     ) -> None:
         """Tell the governor of a call, and let it decide when it has seen enough."""
         cell, plan = call.cell, call.plan

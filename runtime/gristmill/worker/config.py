@@ -29,6 +29,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, array_like=True):
     """Whether the sizes of ``batch="auto"`` are found; else they are 1."""
     expected: tuple[int, ...]
     """Actors that are going to be started here: what comes for them is held."""
+    trace: bool
+    """Whether its single messages are recorded."""
     asked_ns: int
     """When it was asked for, perf_counter ns."""
     arriving: bool = False

@@ -97,7 +97,7 @@ _TURN_NS = 4_000_000
 """A turn that takes longer lets the loop look at sockets and timers before it goes on."""
 _BURST = 64
 """Messages that one actor handles before another gets its turn."""
-_IN_MEMORY = ChannelConfig()
+IN_MEMORY = ChannelConfig()
 
 _log = logging.getLogger("gristmill.worker")
 
@@ -110,7 +110,7 @@ class WorkerCore:
         shell: Shell,
         meter: Meter,
         store: JournalStore | None = None,
-        channels: ChannelConfig = _IN_MEMORY,
+        channels: ChannelConfig = IN_MEMORY,
         activity: Activity | None = None,
         *,
         governs: bool = True,
@@ -233,8 +233,9 @@ class WorkerCore:
         elif kind == EVENT:
             _, _channel, targets, sender, body = envelope
             self.counters[counters.SENT] += len(targets) - 1  # it came as one
+            entry = Entry(EVENT, 0, sender, 0, 0.0, body, None, arrived)
             for target in targets:
-                self.deliver_event(target, sender, body, arrived)
+                self.deliver_event(target, entry)
         elif kind == CREDIT:
             self.sending.on_credit(header[1], envelope[1], envelope[2])
         elif kind == ACK:
@@ -290,7 +291,7 @@ class WorkerCore:
             cell.queue.remove(oldest)
             self.failures.refuse(cell, oldest, MailboxFullError(f"{cell.label}: mailbox full"))
 
-    def deliver_event(self, target: int, sender: int, body: bytes, arrived: int) -> None:
+    def deliver_event(self, target: int, entry: Entry) -> None:
         """Give a channel's event to a subscriber; a slow one loses it, counted."""
         cell = self.cells.get(target)
         if cell is None:
@@ -299,7 +300,7 @@ class WorkerCore:
         if len(cell.queue) >= cell.mailbox.capacity:
             self.counters[counters.OVERFLOW] += 1
             return
-        cell.queue.append(Entry(EVENT, 0, sender, 0, 0.0, body, None, arrived))
+        cell.queue.append(entry)
         self.schedule(cell)
 
     def schedule(self, cell: Cell) -> None:
@@ -312,6 +313,9 @@ class WorkerCore:
         """Put the end of an actor behind what is in its mailbox."""
         cell.queue.append(Entry(STOP, 0, 0, 0, 0.0, b"", None, 0))
         self.schedule(cell)
+
+    def report_trace(self, number: int, begin: int) -> None:
+        """Give what was recorded since ``begin`` to the supervisor process, if anything is."""
 
     # --- the turn ---
 

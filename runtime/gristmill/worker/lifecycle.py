@@ -118,6 +118,8 @@ class Lifecycle:
                     self._shell.control(c.Heard(number))
             case c.ReportMetrics():
                 self._shell.report_metrics()
+            case c.ReportTrace(number, begin):
+                self._core.report_trace(number, begin)
             case c.ReportMailboxes():
                 cells = self._core.cells.items()
                 lengths = {key: len(cell.queue) for key, cell in cells if cell.has_mail}

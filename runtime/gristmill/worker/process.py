@@ -21,7 +21,7 @@ import zmq
 from gristmill.behaviours.actor_host import Timer
 from gristmill.durability import JournalError, JournalStore, open_store
 from gristmill.errors import ErrorData
-from gristmill.metrics import Calibration, CounterPage, Meter, TimeClass
+from gristmill.metrics import Calibration, CounterPage, TimeClass
 from gristmill.metrics.wires import Wires
 from gristmill.transport.control import (
     ControlMessage,
@@ -38,10 +38,10 @@ from gristmill.worker import counters
 from gristmill.worker.accounting import Accounting
 from gristmill.worker.activity import Activity
 from gristmill.worker.config import WorkerConfig
-from gristmill.worker.core import WorkerCore
 from gristmill.worker.output import WorkerOutput
 from gristmill.worker.succession import Inlet, Succession
 from gristmill.worker.traces import ACTIVITY, STACKS, WIRES, write_stacks
+from gristmill.worker.tracing import Parts
 
 _IDLE, _ASK_WAIT, _IO_WAIT, _POLL, _RECV, _DISPATCH, _SEND = map(
     int,
@@ -73,7 +73,7 @@ _log = logging.getLogger("gristmill.worker")
 
 
 class WorkerProcess:
-    """Drives a :class:`WorkerCore`; implements :class:`~gristmill.worker.shell.Shell`."""
+    """Drives a worker's core; implements :class:`~gristmill.worker.shell.Shell`."""
 
     def __init__(self, config: WorkerConfig, calibration: Calibration) -> None:
         self.config = config
@@ -85,7 +85,8 @@ class WorkerProcess:
         self.now = time.monotonic
         self.wall_time = time.time
         self.sleep = asyncio.sleep
-        self.meter = Meter(start_ns=config.asked_ns, probe_ns=calibration.probe_ns or 0)
+        parts = Parts.of(config, calibration.probe_ns or 0)
+        self.meter = parts.meter
         self.pid = os.getpid()
         page = page_path(config)
         counted = CounterPage.create(page, counters.NAMES)
@@ -103,7 +104,12 @@ class WorkerProcess:
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         endpoint = f"ipc://{config.run_dir}/{config.name}.{config.incarnation}"
         self.plane = DataPlane(
-            self.context, endpoint, config.address, config.incarnation, self.wires
+            self.context,
+            endpoint,
+            config.address,
+            config.incarnation,
+            self.wires,
+            parts.outbound,
         )
         self.post = self.plane.post
         self.outbound = self.plane.outbound
@@ -119,7 +125,7 @@ class WorkerProcess:
             if config.journal and not config.arriving
             else None
         )
-        self.core = WorkerCore(
+        self.core = parts.core(
             self, self.meter, self._store, config.channels, activity, governs=config.governor
         )
         self.accounting = Accounting(config.name, counted, self.meter, self.core, self.control)

@@ -10,7 +10,7 @@ from gristmill.metrics import TimeClass
 from gristmill.transport.control import Subscribe
 from gristmill.transport.envelope import EVENT, pack
 from gristmill.worker import counters
-from gristmill.worker.cell import Cell
+from gristmill.worker.cell import Cell, Entry
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
@@ -62,8 +62,9 @@ class Publishing:
         for address, keys in self._subscribers.get(channel, {}).items():
             if address == self._here:
                 counted[_SENT] += len(keys)
+                entry = Entry(EVENT, 0, sender, 0, 0.0, body, None, self._core.meter.last)
                 for key in keys:
-                    self._core.deliver_event(key, sender, body, self._core.meter.last)
+                    self._core.deliver_event(key, entry)
             elif self._shell.waiting(address) < _BACKLOG:
                 counted[_SENT] += 1  # its receiver counts the other copies
                 items = (EVENT, channel, keys, sender, body)

@@ -208,6 +208,13 @@ class ReportMetrics(ControlMessage, tag="ReportMetrics", frozen=True):
     """Send your :class:`Metrics` now."""
 
 
+class ReportTrace(ControlMessage, tag="ReportTrace", frozen=True):
+    """Send a :class:`Trace` of what you have recorded since ``begin``, perf_counter ns."""
+
+    number: int
+    begin: int
+
+
 class ReportLoads(ControlMessage, tag="ReportLoads", frozen=True):
     """Send the :class:`Loads` of these actors now."""
 
@@ -269,6 +276,7 @@ FromSupervisor = (
     | KillActor
     | ForgetActor
     | ReportMetrics
+    | ReportTrace
     | ReportMailboxes
     | Exit
     | Terminate

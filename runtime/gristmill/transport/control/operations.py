@@ -138,6 +138,20 @@ class CollectMetrics(msgspec.Struct, frozen=True, array_like=True, tag="CollectM
     """Ask every worker for its accounting."""
 
 
+class CollectTrace(msgspec.Struct, frozen=True, array_like=True, tag="CollectTrace"):
+    """Ask every worker for what it has recorded since ``begin``, perf_counter ns."""
+
+    begin: int
+
+
+class CollectedTrace(msgspec.Struct, frozen=True, array_like=True):
+    """What the workers have recorded."""
+
+    traces: list[bytes]
+    missing: list[str]
+    """Workers that have ended since the begin, and those that did not answer."""
+
+
 class GetDeadLetters(msgspec.Struct, frozen=True, array_like=True, tag="GetDeadLetters"):
     """Read the dead letters that are kept."""
 
@@ -190,6 +204,7 @@ Operation = (
     | GetTree
     | GetActivity
     | CollectMetrics
+    | CollectTrace
     | GetDeadLetters
     | FindDeadLetter
     | RemoveDeadLetter

@@ -107,6 +107,14 @@ class Metrics(ControlMessage, tag="Metrics", frozen=True):
     snapshot: WorkerSnapshot
 
 
+class Trace(ControlMessage, tag="Trace", frozen=True):
+    """What a worker has recorded, for the :class:`ReportTrace` of this number."""
+
+    number: int
+    trace: bytes
+    """An encoded :class:`~gristmill.metrics.tracing.ProcessTrace`."""
+
+
 class Mailboxes(ControlMessage, tag="Mailboxes", frozen=True):
     """How many messages wait for a worker's actors, by key; those with none are left out."""
 
@@ -184,6 +192,7 @@ ToSupervisor = (
     | Subscribe
     | Heard
     | Metrics
+    | Trace
     | Mailboxes
     | BreakerReport
     | Locate

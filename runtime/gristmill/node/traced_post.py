@@ -1,0 +1,142 @@
+"""The post of a client that records its single messages: what it sends, and how it waits."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gristmill.messages import Command, Event, Request
+from gristmill.metrics import CLIENT
+from gristmill.metrics.sent import SentStats
+from gristmill.metrics.tracing import ProcessTrace, Recorder, Slice
+from gristmill.metrics.units import unqualified
+from gristmill.node.client_account import SEND, SER, ClientAccount
+from gristmill.node.grouping import Group
+from gristmill.node.plane import Plane, Wake
+from gristmill.node.post import ClientPost
+from gristmill.node.requests import PLACE_BITS, RequestRun, Waiter
+from gristmill.node.sending import ControlSide
+from gristmill.node.tallies import ClientCounters
+from gristmill.ref import Address, DeliveryGuarantee
+
+R = TypeVar("R")
+
+
+class TracedAccount(ClientAccount):
+    """The accounting of a client that records what is added to it."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def asked(self, to: Address, kind: type, requests: int, size: int, begun: int) -> int:
+        """Requests have been encoded; give the time."""
+        now = super().asked(to, kind, requests, size, begun)
+        self._record(begun, now, SER)
+        return now
+
+    def add(self, place: int, begun: int) -> int:
+        """Add the time since ``begun`` to a class; give the time."""
+        now = super().add(place, begun)
+        self._record(begun, now, place)
+        return now
+
+    def stamp(self, row: SentStats, size: int, encoding: int, sending: int) -> None:
+        """Add the times of a tell, in ns, that has just been sent."""
+        now = self.clock()
+        super().stamp(row, size, encoding, sending)
+        encoded = now - sending
+        self._record(encoded - encoding, encoded, SER)
+        self._record(encoded, now, SEND)
+
+    def _record(self, begin: int, end: int, place: int) -> None:
+        self._recorder.add(Slice(begin, end, place, self._recorder.thread()))
+
+
+class TracedPost(ClientPost):
+    """Makes a slice of each call that sends, and says which messages leave when."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        plane: Plane,
+        wake: Wake,
+        control: ControlSide,
+        run_dir: Path,
+        counted: ClientCounters,
+    ) -> None:
+        super().__init__(plane, wake, control, run_dir, counted, TracedAccount(recorder))
+        self._recorder = recorder
+
+    @contextmanager
+    def _slice(self, what: str) -> Iterator[None]:
+        begun = self._recorder.clock()
+        try:
+            yield
+        finally:
+            self._recorder.slice(begun, what)
+
+    def tell(self, to: Address, message: Command | Event, delivery: DeliveryGuarantee) -> None:
+        """Send a message; waits for room when there is none."""
+        self._until_timed = 0  # each one is timed
+        with self._slice(f"tell {_named(to, type(message))}"):
+            super().tell(to, message, delivery)
+
+    def ask(self, to: Address, request: Request[R], timeout: float | None) -> R:
+        """Send a request and wait for its reply."""
+        with self._slice(f"ask {_named(to, type(request))}"):
+            return super().ask(to, request, timeout)
+
+    def send_request(
+        self,
+        to: Address,
+        request: Request[Any],
+        deadline: float | None,
+        *,
+        wait: bool = True,
+        notify: Callable[[], None] | None = None,
+    ) -> Waiter:
+        """Send a request; give what waits for its reply."""
+        with self._slice(f"request {_named(to, type(request))}"):
+            return super().send_request(to, request, deadline, wait=wait, notify=notify)
+
+    def _send_run(self, requests: Group, deadline: float | None) -> RequestRun:
+        what = f"request {_named(requests.to, requests.kind)} x{len(requests.requests)}"
+        with self._slice(what):
+            return super()._send_run(requests, deadline)
+
+    def _enter(self, waiter: Waiter | RequestRun) -> int:
+        number = super()._enter(waiter)
+        count = len(waiter.values) if isinstance(waiter, RequestRun) else 1
+        self._recorder.sent(number << PLACE_BITS, count)
+        return number
+
+    def publish(
+        self, channel: str, homes: dict[int, list[int]], event: Event, *, heard_here: bool
+    ) -> None:
+        """Publish an event to subscribers."""
+        with self._slice(f"publish {channel}"):
+            super().publish(channel, homes, event, heard_here=heard_here)
+
+
+def traced(recorder: Recorder, address: int, begin: int) -> ProcessTrace:
+    """Give what this client has recorded since ``begin``.
+
+    Args:
+        recorder: the client's.
+        address: the client's.
+        begin: perf_counter ns.
+    """
+    records, dropped = recorder.since(begin)
+    alive = {each.ident: each.name for each in threading.enumerate()}
+    seen = {record.thread for record in records if isinstance(record, Slice)}
+    threads = {thread: alive.get(thread, f"thread {thread}") for thread in sorted(seen)}
+    return ProcessTrace(CLIENT, "client", os.getpid(), address, records, dropped, threads)
+
+
+def _named(to: Address, message: type) -> str:
+    return f"{unqualified(to.type) or '?'}.{message.__qualname__}"
