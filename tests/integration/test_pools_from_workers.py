@@ -153,7 +153,6 @@ def test_what_a_member_leaves_goes_to_another_one(own: Node, tmp_path: Path) -> 
         ended.result()
     eventually(lambda: len(set(numbers(log, "done"))) == 20, "everything was handled")
     assert pool_of(own, "gated").size == 1
-    assert sorted(numbers(log, "done")) == list(range(20))
     assert own.dead_letters() == []
 
 

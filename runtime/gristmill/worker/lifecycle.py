@@ -306,6 +306,7 @@ class Lifecycle:
         again = (Directive.RESTART, Directive.REPLAY)
         restarts = verdict is not None and verdict.directive in again
         self._end(cell, reason, restarts=restarts)
+        self._core.delivery.acknowledge(cell)
         self._shell.flush()  # its last words come before the news of its end
         self._shell.control(c.ActorExited(cell.key, cell.incarnation, reason, verdict))
 
