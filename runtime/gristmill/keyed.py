@@ -11,7 +11,16 @@ from typing import Generic, TypeVar
 from gristmill.errors import UsageError
 from gristmill.messages import Command, Event, Request
 from gristmill.placement.ring import stable_hash
-from gristmill.ref import DEFAULT_TIMEOUT, KEYED, Address, DeliveryGuarantee, Mailbox, Post, Ref
+from gristmill.ref import (
+    DEFAULT_TIMEOUT,
+    KEYED,
+    POOLED,
+    Address,
+    DeliveryGuarantee,
+    Mailbox,
+    Post,
+    Ref,
+)
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -28,8 +37,13 @@ def keyed_address(group: Address, key: str) -> Address:
     return Address(actor_number(name), KEYED, group.type, name, group.mailbox)
 
 
+def pool_address(name: str, kind: str, mailbox: Mailbox) -> Address:
+    """Give the address of an elastic pool, for which who sends chooses a member each time."""
+    return Address(actor_number(name), POOLED, kind, name, mailbox)
+
+
 def actor_number(name: str) -> int:
-    """Give the number in the address of a keyed actor or group: below 0, the same everywhere."""
+    """Give the number in the address of a keyed actor, a group or a pool: below 0, stable."""
     return -1 - (stable_hash(name) >> 1)
 
 

@@ -282,7 +282,7 @@ BAD_INPUT = {
     "broken TOML": (["run", "--config", "broken.toml"], "broken.toml"),
     "a pool of no service": (["run", "--config", "pool.toml"], "payment"),
     "two owners of stock": (["run", "--config", "stock.toml"], "inventory"),
-    "an elastic pool of a service": (["run", "--config", "elastic.toml"], "remove min and max"),
+    "stock with an elastic pool of owners": (["run", "--config", "elastic.toml"], "max = 1"),
     "externals whose books are elsewhere": (["run", "--config", "http.toml"], "--ledger"),
     "an audit of nothing": (["audit", "."], "run.json"),
 }
@@ -294,7 +294,7 @@ FILES = {
     "broken.toml": "[order_processor\n",
     "pool.toml": "[pools.paiment]\nsize = 2\n",
     "stock.toml": "[pools.inventory]\nsize = 2\n",
-    "elastic.toml": "[pools.payment]\nsize = 2\nmax = 3\n",
+    "elastic.toml": "[pools.inventory]\nmax = 3\n",
     "http.toml": '[externals]\ngateway_url = "http://127.0.0.1:1"\n',
 }
 

@@ -26,6 +26,16 @@ def test_the_invariants_hold_when_actors_crash_as_well(simulation_seed: int) -> 
     assert run.finished
 
 
+@pytest.mark.simulation(seeds=40)
+def test_elastic_services_change_no_outcome(simulation_seed: int) -> None:
+    fixed = run_saga(simulation_seed, Faults(), breakers=False)
+    run = run_saga(simulation_seed, elastic=True, breakers=False)
+    assert run.audit.violations == ()
+    assert run.finished
+    assert max(run.sizes["payment"]) > min(run.sizes["payment"])
+    assert run.digest == fixed.digest
+
+
 def test_a_compensation_that_is_left_out_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def undo_without_a_refund(turn: saga._Turn) -> None:
         if turn.order.reserved:

@@ -98,3 +98,13 @@ def test_five_become_fifty_in_four_steps() -> None:
         sizes_seen.append(target(rule, size, size, 200))
     assert sizes_seen == [5, 10, 20, 40, 50]
     assert target(rule, 50, 0.0, 0.0) == 5
+
+
+@given(st.data(), rules())
+def test_members_that_have_ended_for_good_are_replaced_at_once(
+    data: st.DataObject, rule: Elasticity
+) -> None:
+    left = data.draw(st.integers(0, rule.minimum))
+    scaler = Scaler(rule, 0.0)
+    assert scaler.look(left, left, 0, 0.1) == rule.minimum
+    assert scaler.look(rule.minimum, 0, 0, 0.2) == rule.minimum

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import defaultdict
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -18,19 +19,20 @@ from gristmill_orders.app import OrderService
 from gristmill_orders.audit import AuditResult
 from gristmill_orders.config import bootstrap
 from gristmill_orders.driver import Driver
-from gristmill_orders.effects import INVENTORY
+from gristmill_orders.effects import INVENTORY, PAYMENT, SHIPPING
 from gristmill_orders.externals.faults import FaultPlan
 from gristmill_orders.externals.gateway import GatewayPlan
-from gristmill_orders.invoices import InvoiceFile, plan, read_invoices
+from gristmill_orders.invoices import CancelPoint, InvoiceFile, plan, read_invoices
 from gristmill_orders.invoices.sample import sample_path
 from gristmill_orders.messages import GetStockLevels
 from gristmill_orders.records import RunFolder, RunRecord
-from gristmill_orders.world import World
+from gristmill_orders.world import BREAKER, World
 
 ORDERS = 8
 LIMIT = 300.0
 """Virtual seconds after which a run must be over."""
 _IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+_UNMOVED = msgspec.structs.replace(BREAKER, minimum_calls=10_000, window_calls=10_000)
 KILLS = Faults(kill_every=1.0, pause_every=5.0, until=12.0)
 
 
@@ -42,6 +44,10 @@ class SagaRun(NamedTuple):
     trace: list[str]
     worker_restarts: int
     virtual_seconds: float
+    digest: str
+    """Of the orders that were not cancelled in the middle."""
+    sizes: dict[str, set[int]]
+    """The sizes that each elastic pool has had."""
 
 
 @cache
@@ -50,35 +56,65 @@ def _sample() -> InvoiceFile:
 
 
 @cache
-def _config() -> Config:
+def _config(*, elastic: bool) -> Config:
     overrides = {("node", "workers"): "2", ("node", "node_id"): "simulated-orders"}
+    if elastic:
+        for service in (PAYMENT, SHIPPING):
+            overrides[f"pools.{service}", "max"] = "4"
+            overrides[f"pools.{service}", "scale_up"] = "0.5"
+            overrides[f"pools.{service}", "scale_down"] = "0.2"
+            overrides[f"pools.{service}", "cooldown"] = "0.1"
     return bootstrap().load(overrides=overrides, environ={})
 
 
-def run_saga(seed: int, faults: Faults = KILLS, orders: int = ORDERS) -> SagaRun:
-    """Lead orders through their sagas under a seed, and audit what they leave."""
+def run_saga(
+    seed: int,
+    faults: Faults = KILLS,
+    orders: int = ORDERS,
+    *,
+    elastic: bool = False,
+    breakers: bool = True,
+) -> SagaRun:
+    """Lead orders through their sagas under a seed, and audit what they leave.
+
+    With ``elastic`` payment and shipping are pools that grow and shrink. Without ``breakers`` no
+    circuit breaker opens, which depends on timing and decides what becomes of an order.
+    """
     with tempfile.TemporaryDirectory(dir=_IN_MEMORY) as folder:
-        return _run(seed, faults, orders, RunFolder(Path(folder, "run")))
+        run_folder = RunFolder(Path(folder, "run"))
+        return _run(seed, faults, orders, run_folder, elastic=elastic, breakers=breakers)
 
 
-def _run(seed: int, faults: Faults, orders: int, folder: RunFolder) -> SagaRun:
+def _run(
+    seed: int, faults: Faults, orders: int, folder: RunFolder, *, elastic: bool, breakers: bool
+) -> SagaRun:
     world = World(
         str(folder.ledger),
         seed=seed,
         gateway=GatewayPlan(fault_share=0.1, lost_reply_share=0.1, latency_seconds=0.05),
         carriers=FaultPlan(fault_share=0.1, latency_seconds=0.05),
         short_share=0.02,
+        breaker=BREAKER if breakers else _UNMOVED,
         compute=False,
     )
-    record = RunRecord(
-        input="sample", seed=seed, workers=2, compute=False, short_share=world.short_share
-    )
-    folder.prepare(record)
     everything = plan(_sample(), seed=seed, cancel_share=0.3)
     begin = seed * orders % (len(everything) - orders)
     planned = everything[begin : begin + orders]
+    record = RunRecord(
+        input="sample",
+        seed=seed,
+        workers=2,
+        compute=False,
+        short_share=world.short_share,
+        cancelled_midway=tuple(
+            order.order_key
+            for order in planned
+            if order.cancel in {CancelPoint.AFTER_CREATE, CancelPoint.AFTER_PAYMENT}
+        ),
+    )
+    folder.prepare(record)
     service = OrderService(
-        _config(),
+        _config(elastic=elastic),
         world,
         folder.journal,
         max_restarts=100,
@@ -95,8 +131,11 @@ def _run(seed: int, faults: Faults, orders: int, folder: RunFolder) -> SagaRun:
             now=simulation.now,
             new_id=lambda: f"{random.getrandbits(64):016x}",
         )
+        sizes: defaultdict[str, set[int]] = defaultdict(set)
         while not driver.done and simulation.now() - began < LIMIT:
             driver.step(0.05)
+            for pool in simulation.status().pools:
+                sizes[pool.name].add(pool.size)
         levels = _stock_levels(service)
         restarts = simulation.status().worker_restarts
         seconds = simulation.now() - began
@@ -106,8 +145,8 @@ def _run(seed: int, faults: Faults, orders: int, folder: RunFolder) -> SagaRun:
             record, sent=driver.progress.sent, finished=driver.finished, stock_levels=levels
         )
     )
-    found, _ = folder.audit()
-    return SagaRun(found, driver.finished, simulation.trace, restarts, seconds)
+    found, digest = folder.audit()
+    return SagaRun(found, driver.finished, simulation.trace, restarts, seconds, digest, dict(sizes))
 
 
 def _stock_levels(service: OrderService) -> dict[str, tuple[int, int, int, int]]:

@@ -80,9 +80,9 @@ def test_commented_pools_of_the_shipped_file_are_valid() -> None:
     for key in ("size", "min", "max"):
         text = text.replace(f"# {key} =", f"{key} =")
     pools = load(text).table(PoolConfig)
-    assert pools["payment"] == PoolConfig(size=2)
-    assert pools["callers"] == PoolConfig(size=5, min=5, max=50)
-    assert set(pools) == {"payment", "callers", "inventory", "shipping"}
+    assert pools["payment"] == PoolConfig(size=2, min=1, max=8)
+    assert pools["shipping"] == PoolConfig(size=2)
+    assert set(pools) == {"payment", "inventory", "shipping"}
 
 
 def test_each_key_is_taken_from_the_strongest_source() -> None:

@@ -4,7 +4,7 @@
 
     RootSupervisor (one_for_one, 20 restarts in 5 s)
       |- ServiceSupervisor (one_for_one, 20 in 5 s)
-      |    |- shipping, inventory, payment
+      |    |- shipping, inventory, payment; of a pool its supervisor, with its members
       |- SubscriberSupervisor (the same), if Redis or Kafka is on
       |    |- revenue, audit-log, notices
       `- orders-1 ... orders-N, one on each worker
@@ -52,6 +52,9 @@ MAX_RESTARTS = 20
 WITHIN = 5.0
 """Each supervisor gives up at more than ``MAX_RESTARTS`` restarts in ``WITHIN`` seconds."""
 
+_ROOT = "RootSupervisor"
+_ABOVE_SERVICES = "ServiceSupervisor"
+
 AUDIT_LOG_FILE = "audit-log.jsonl"
 """The name of the audit log, beside the journal."""
 
@@ -89,7 +92,8 @@ def order_node(
             "use_kafka to true"
         )
     log = Path(journal).absolute().parent / AUDIT_LOG_FILE
-    return (
+    subscribers = _subscribers(config, log, run, max_restarts)
+    builder = (
         NodeBuilder()
         .journal(journal)
         .preload(
@@ -98,9 +102,9 @@ def order_node(
             "gristmill_orders.subscribers",
         )
         .restarts(0)  # the tree has limits of its own, and what it gives up is final
-        .supervise(_tree(config, world, max_restarts, _subscribers(config, log, run, max_restarts)))
-        .configure(config)
+        .supervise(_tree(config, world, max_restarts, subscribers))
     )
+    return _with_elastic_services(builder, config, world, max_restarts).configure(config)
 
 
 def processor_names(config: Config) -> tuple[str, ...]:
@@ -207,6 +211,25 @@ def _subscribers(
     )
 
 
+def _with_elastic_services(
+    builder: NodeBuilder, config: Config, world: World, max_restarts: int
+) -> NodeBuilder:
+    for name, names in service_names(config.table(PoolConfig)).items():
+        if not names:
+            kind = _SERVICES[name]
+            builder = builder.pool(
+                kind,
+                name,
+                args=(world,),
+                kwargs={"shared": True},
+                facets=(*kind.facets, *_breakers(kind, world)),
+                max_restarts=max_restarts,
+                within=WITHIN,
+                supervisor=f"{_ROOT}/{_ABOVE_SERVICES}",
+            )
+    return builder
+
+
 def _tree(
     config: Config, world: World, max_restarts: int, subscribers: tuple[SupervisorSpec, ...]
 ) -> SupervisorSpec:
@@ -216,12 +239,12 @@ def _tree(
     policy = SagaPolicy(settings.retry_seconds, settings.max_orders)
     below = _service_children(services, world, len(processors), max_restarts)
     return SupervisorSpec(
-        "RootSupervisor",
+        _ROOT,
         max_restarts=max_restarts,
         within=WITHIN,
         children=(
             SupervisorSpec(
-                "ServiceSupervisor",
+                _ABOVE_SERVICES,
                 max_restarts=max_restarts,
                 within=WITHIN,
                 children=tuple(below),
@@ -243,8 +266,10 @@ def _tree(
 def service_names(pools: Mapping[str, PoolConfig]) -> dict[str, tuple[str, ...]]:
     """Give the names of the actors of each service, as the pools' sizes say.
 
+    None of one that is an elastic pool: its members come and go.
+
     Raises:
-        ConfigError: there is no such service, it can't be a pool, or not an elastic one.
+        ConfigError: there is no such service, or it can't be a pool.
     """
     for name in pools:
         if name not in _SERVICES:
@@ -253,23 +278,21 @@ def service_names(pools: Mapping[str, PoolConfig]) -> dict[str, tuple[str, ...]]
             raise ConfigError(
                 f"[pools.{name}] names no service; there are {', '.join(sorted(_SERVICES))}{hint}"
             )
-    if INVENTORY in pools and pools[INVENTORY].size > 1:
+    if INVENTORY in pools and pools[INVENTORY].max > 1:
+        key = "size" if pools[INVENTORY].size > 1 else "max"
         raise ConfigError(
-            f"[pools.{INVENTORY}] size = {pools[INVENTORY].size}: all stock has one owner; "
-            "set size = 1"
+            f"[pools.{INVENTORY}] {key} = {getattr(pools[INVENTORY], key)}: all stock has one "
+            f"owner; set {key} = 1"
         )
-    for name, pool in pools.items():
-        if not pool.min == pool.size == pool.max:
-            raise ConfigError(
-                f"[pools.{name}] min = {pool.min}, size = {pool.size}, max = {pool.max}: a service "
-                "keeps the orders that its name was asked for, so its pool has a fixed size; "
-                "remove min and max"
-            )
-    sizes = {name: pools[name].size if name in pools else 1 for name in _SERVICES}
-    return {
-        name: (name,) if size == 1 else tuple(f"{name}-{n}" for n in range(1, size + 1))
-        for name, size in sizes.items()
-    }
+    return {name: _names(name, pools.get(name, PoolConfig())) for name in _SERVICES}
+
+
+def _names(service: str, pool: PoolConfig) -> tuple[str, ...]:
+    if pool.min < pool.max:
+        return ()
+    if pool.size == 1:
+        return (service,)
+    return tuple(f"{service}-{number}" for number in range(1, pool.size + 1))
 
 
 def _service_children(
@@ -290,18 +313,20 @@ def _service_children(
             position += 1
         if len(children) == 1:
             yield children[0]
-        else:
+        elif children:
             yield SupervisorSpec(
                 service, max_restarts=max_restarts, within=WITHIN, children=tuple(children)
             )
 
 
 def _service(kind: type[Actor], world: World, name: str, home: str) -> ChildSpec:
-    breakers = (
-        Breaker(facet.name, world.breaker) for facet in kind.facets if isinstance(facet, Breaker)
-    )
-    actor = ActorBuilder(kind).args(world).facet(*breakers).name(name).placement(home)
-    return actor.child_spec()
+    actor = ActorBuilder(kind).args(world).facet(*_breakers(kind, world))
+    return actor.name(name).placement(home).child_spec()
+
+
+def _breakers(kind: type[Actor], world: World) -> tuple[Breaker, ...]:
+    breakers = (facet for facet in kind.facets if isinstance(facet, Breaker))
+    return tuple(Breaker(facet.name, world.breaker) for facet in breakers)
 
 
 def data_folder(config: Config) -> Path:

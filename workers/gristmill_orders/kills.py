@@ -21,7 +21,7 @@ class Killer:
     """
 
     def __init__(self, node: Node, every: float | None, seed: int, now: float) -> None:
-        self._node = node
+        self.node = node
         self._every = every
         self._random = Random(seed)
         self._next = now + (every or 0.0)
@@ -33,7 +33,7 @@ class Killer:
         if self._every is None or now < self._next:
             return
         self._next = now + self._every
-        alive = [worker.pid for worker in self._node.status().workers if worker.pid]
+        alive = [worker.pid for worker in self.node.status().workers if worker.pid]
         if not alive:
             return
         with suppress(ProcessLookupError):

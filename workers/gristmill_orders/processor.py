@@ -29,7 +29,7 @@ class OrderProcessorActor(Actor):
 
     Args:
         policy: the settings of the saga.
-        services: the names of the actors of each service.
+        services: the names of the actors of each service; none of one that is an elastic pool.
         metrics: count the events by type.
     """
 
@@ -39,9 +39,10 @@ class OrderProcessorActor(Actor):
         self, policy: SagaPolicy, services: dict[str, tuple[str, ...]], *, metrics: bool = True
     ) -> None:
         self._book = OrderBook(policy)
-        self._choices = {service: _choice(names) for service, names in services.items()}
+        self._choices = {service: _choice(names) for service, names in services.items() if names}
         self._names = [name for names in services.values() for name in names]
         self._services: dict[str, AnyRef] = {}
+        """The refs of services by the names of their actors, or by that of their elastic pool."""
         self._seen: Counter[type[ev.OrderEvent]] | None = Counter() if metrics else None
 
     def on_start(self, ctx: Context) -> None:
@@ -85,17 +86,24 @@ class OrderProcessorActor(Actor):
     def _perform(self, effect: fx.Effect, ctx: Context) -> None:
         match effect:
             case fx.Tell(service, command):
-                name = self._choices[service](command.order_id)
-                self._service(name, ctx).tell(command, delivery="at_least_once")
+                ref = self._service(service, command.order_id, ctx)
+                ref.tell(command, delivery="at_least_once")
             case fx.StartTimer(_, delay, command):
                 ctx.send_after(delay, command)
             case fx.DeadLetter(event, reason):
                 ctx.log.warning("order %s (%s): %s", event.order_id, event.order_key, reason)
                 ctx.publish(DEAD_LETTERS, event, key=event.order_id)
 
-    def _service(self, name: str, ctx: Context) -> AnyRef:
-        """Give a service. Its ref stays good while the service itself is being restarted."""
-        found = self._services.get(name) or ctx.lookup(name)
+    def _service(self, service: str, order_id: str, ctx: Context) -> AnyRef:
+        """Give a service. Its ref stays good while the service itself is being restarted.
+
+        Of an elastic pool each command finds its member when it is sent.
+        """
+        choose = self._choices.get(service)
+        name = choose(order_id) if choose is not None else service
+        found = self._services.get(name)
+        if found is None:
+            found = ctx.lookup(name) if choose is not None else ctx.lookup_pool(name)
         if found is None:
             raise LookupError(f"there is no service {name!r} on this node")
         self._services[name] = found

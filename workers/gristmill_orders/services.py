@@ -47,12 +47,19 @@ class PaymentServiceStarted(Event):
 
 
 class PaymentServiceActor(Actor):
-    """Scores orders for fraud, charges and refunds. The same key never charges twice."""
+    """Scores orders for fraud, charges and refunds. The same key never charges twice.
+
+    Args:
+        world: the externals.
+        shared: it is a member of an elastic pool, so that any message may have been in the hands of
+            another one. What that has decided is not known here; the gateway knows the key.
+    """
 
     facets = (Durable(), Idempotency(), Breaker(GATEWAY))
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, shared: bool = False) -> None:
         self._world = world
+        self._shared = shared
         self._scores = fraud_scores(world.seed, compute=world.compute)
         self._starts = 0
 
@@ -102,7 +109,8 @@ class PaymentServiceActor(Actor):
             reason = f"the risk of fraud is too high ({score:.2f})"
             return msg.PaymentRefused(message.order_id, message.attempt, reason)
         # Any message may have been in the hands of an incarnation that was killed.
-        return await take_payment(message, self._gateway, self._call, redelivered=self._starts > 1)
+        redelivered = self._shared or self._starts > 1
+        return await take_payment(message, self._gateway, self._call, redelivered=redelivered)
 
     @handles
     async def refund_payment(self, message: msg.RefundPayment, ctx: Context) -> None:
@@ -165,12 +173,19 @@ class InventoryServiceActor(Actor):
 
 
 class ShippingServiceActor(Actor):
-    """Packs orders, shops for rates and makes one label for each."""
+    """Packs orders, shops for rates and makes one label for each.
+
+    Args:
+        world: the externals.
+        shared: it is a member of an elastic pool, so that any message may have been in the hands of
+            another one, which may have a label: the carriers are asked for it first.
+    """
 
     facets = (Durable(), Idempotency(), *(Breaker(tariff.name) for tariff in CARRIERS))
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, *, shared: bool = False) -> None:
         self._world = world
+        self._shared = shared
         self._offers = label_offers(compute=world.compute)
 
     def on_start(self, ctx: Context) -> None:
@@ -200,7 +215,7 @@ class ShippingServiceActor(Actor):
         if isinstance(claim, Replay):
             return msgspec.msgpack.decode(claim.outcome, type=msg.LabelAnswer)
         # A clock that began anew with the machine leaves what was asked before in its future.
-        redelivered = not self._started_at <= message.asked_at <= ctx.now()
+        redelivered = self._shared or not self._started_at <= message.asked_at <= ctx.now()
         answer = await ship_order(
             message,
             self._offers(message),

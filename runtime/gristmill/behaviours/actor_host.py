@@ -90,6 +90,9 @@ class ActorHost(BondHost, Protocol):
     def lookup(self, name: str) -> AnyRef | None:
         """Find an actor by its name."""
 
+    def lookup_pool(self, name: str) -> AnyRef | None:
+        """Find an elastic pool by its name."""
+
     def lookup_keyed(self, name: str) -> KeyedGroup[Any] | None:
         """Find a group of keyed actors."""
 

@@ -122,6 +122,14 @@ class Context(Bonding):
         """Find a group of keyed actors by its name."""
         return self._host.lookup_keyed(name)
 
+    def lookup_pool(self, name: str) -> AnyRef | None:
+        """Find an elastic pool by its name; give a ref that stands for its members.
+
+        Each message to it goes to the member with the fewest that this worker has sent and that are
+        not finished. It can't travel, and who lives behind it can't be watched.
+        """
+        return self._host.lookup_pool(name)
+
     async def ask(
         self, to: Ref[Any], request: Request[R], *, timeout: float | None = DEFAULT_TIMEOUT
     ) -> R:

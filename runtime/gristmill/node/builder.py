@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from gristmill.behaviours.actor import Actor
 from gristmill.config import ChannelConfig, Config, NodeConfig, PoolConfig, Recycle
 from gristmill.durability import Durability
@@ -157,6 +159,7 @@ class _PoolPlan:
     restarts: Mapping[str, Any]
     options: Mapping[str, Any]
     elastic: Elasticity | None = None
+    supervisor: str = ""
 
     def spec(self) -> SupervisorSpec:
         options = {**self.restarts, **self.options}
@@ -166,7 +169,8 @@ class _PoolPlan:
         rule = self.elastic
         if rule is None:
             return None
-        return watch_spec(_CODEC, self.kind, self.name, self.size, rule, **self.options)
+        watch = watch_spec(_CODEC, self.kind, self.name, self.size, rule, **self.options)
+        return msgspec.structs.replace(watch, supervisor=self.supervisor)
 
     def resized(self, config: PoolConfig) -> _PoolPlan:
         rule = None
@@ -283,22 +287,41 @@ class NodeBuilder:
         facets: Sequence[FacetSpec] | None = None,
         mailbox: Mailbox | None = None,
         elastic: Elasticity | None = None,
+        supervisor: str = "",
     ) -> NodeBuilder:
         """Start ``size`` like actors, ``NAME-1``, ``NAME-2`` and so on, under their supervisor.
 
         :meth:`configure` takes the size and its bounds from ``[pools.NAME]``; ``Node.lookup_pool``
-        finds the pool once the node runs. With ``elastic`` its size follows its load.
+        finds the pool once the node runs, and ``ctx.lookup_pool`` an elastic one. With ``elastic``
+        its size follows its load.
+
+        Args:
+            kind: their class.
+            name: the pool's name.
+            size: how many there are at the start.
+            args: positional arguments of the constructor, the same for all.
+            kwargs: keyword arguments of the constructor.
+            max_restarts: restarts that are allowed ``within`` seconds.
+            within: the window of ``max_restarts`` in seconds.
+            facets: what each starts with; the class's own if None.
+            mailbox: the bound of each mailbox; the class's own if None.
+            elastic: the bounds of its size, and when it changes.
+            supervisor: under which one, of those declared before it, the pool's own goes, behind
+                the others there; its path such as ``"shop/services"``. Empty: the root.
 
         Raises:
-            UsageError: a pool of this name exists, or the size is under 1.
+            UsageError: a pool of this name exists, the size is under 1, or there is no such
+                supervisor.
         """
         if name in self.pools:
             raise UsageError(f"the node has a pool {name!r} already; choose another name")
         restarts = {"max_restarts": max_restarts, "within": within}
         options = {"args": args, "kwargs": kwargs, "facets": facets, "mailbox": mailbox}
-        plan = _PoolPlan(kind, name, size, restarts, options, elastic)
-        plan.spec(), plan.watch()  # what is wrong with it is told here and not at build
-        return replace(self, _tree=(*self._tree, plan))
+        plan = _PoolPlan(kind, name, size, restarts, options, elastic, supervisor)
+        plan.watch()  # what is wrong with it is told here and not at build
+        added = replace(self, _tree=(*self._tree, plan))
+        _ = added.supervisors
+        return added
 
     @property
     def pools(self) -> tuple[str, ...]:
@@ -308,7 +331,15 @@ class NodeBuilder:
     @property
     def supervisors(self) -> list[SupervisorSpec | ChildSpec]:
         """The specs that the node starts with."""
-        return [m.spec() if isinstance(m, _PoolPlan) else m for m in self._tree]
+        top: list[SupervisorSpec | ChildSpec] = []
+        for member in self._tree:
+            if not isinstance(member, _PoolPlan):
+                top.append(member)
+            elif not member.supervisor:
+                top.append(member.spec())
+            else:
+                _put_below(top, member.supervisor, member.spec())
+        return top
 
     def configure(self, config: Config) -> NodeBuilder:
         """Take over ``[node]``, and the sizes of the declared pools from ``[pools.NAME]``.
@@ -369,6 +400,25 @@ class NodeBuilder:
 
     def _with(self, **options: object) -> NodeBuilder:
         return replace(self, _options={**self._options, **options})
+
+
+def _put_below(members: list[SupervisorSpec | ChildSpec], path: str, spec: SupervisorSpec) -> None:
+    """Make a spec the last child of the supervisor at a path below these members.
+
+    Raises:
+        UsageError: there is none.
+    """
+    first, _, rest = path.partition("/")
+    for place, member in enumerate(members):
+        if isinstance(member, SupervisorSpec) and member.id == first:
+            below = list(member.children)
+            if rest:
+                _put_below(below, rest, spec)
+            else:
+                below.append(spec)
+            members[place] = msgspec.structs.replace(member, children=tuple(below))
+            return
+    raise UsageError(f"pool {spec.id!r}: no supervisor {first!r} was declared before it")
 
 
 def _said(config: Config, section: str) -> set[str]:

@@ -180,7 +180,7 @@ class KeyedSending:
                 pool.change(members.members)
                 for gone in self._open.keys() - {member.key for member in members.members}:
                     self._open.pop(gone)
-            for number, home in members.fences:
+            for number, home, _ in members.fences:
                 self._outgoing.plane.post(home, pack((FENCE, number)))
         self._outgoing.flush()
         self._outgoing.stragglers.wake()

@@ -6,6 +6,7 @@ from functools import partial
 
 from gristmill.node.breakers import Breakers
 from gristmill.node.groups import Groups
+from gristmill.node.pools import Pools
 from gristmill.node.roster import Client, Roster
 from gristmill.node.slots import Slot
 from gristmill.node.subscriptions import Subscriptions
@@ -23,6 +24,7 @@ class Newcomers:
         subscriptions: who gets the events of which channel.
         breakers: how the shared circuit breakers stand.
         groups: which groups of keyed actors there are.
+        pools: which elastic pools there are.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Newcomers:
         subscriptions: Subscriptions,
         breakers: Breakers,
         groups: Groups,
+        pools: Pools,
     ) -> None:
         self._shell = shell
         self._node_id = node_id
@@ -40,6 +43,7 @@ class Newcomers:
         self._subscriptions = subscriptions
         self._breakers = breakers
         self._groups = groups
+        self._pools = pools
         self._hellos: list[tuple[bytes, c.ClientHello]] = []
         self._next_client = c.FIRST_CLIENT
 
@@ -58,6 +62,7 @@ class Newcomers:
         self._subscriptions.introduce(identity)
         self._breakers.introduce(partial(self._shell.send, identity))
         self._groups.introduce(identity)
+        self._pools.introduce(identity)
 
     # --- clients ---
 

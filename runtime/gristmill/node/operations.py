@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
 
@@ -154,8 +155,8 @@ class Operations:
                 self._pools.watch(operation)
                 self._answer(identity, number, None)
             case c.JoinPool(name):
-                self._pools.introduce(name, self._roster.process_of(identity))
-                self._answer(identity, number, None)
+                address = self._pools.join(name, self._roster.process_of(identity))
+                self._answer(identity, number, address)
             case c.AddWorkers(count):
                 self._workforce.add(count, partial(self._answer, identity, number))
             case c.RemoveWorker(name):
@@ -313,7 +314,8 @@ class Operations:
 
         def stopped(key: int, _operation: int, _outcome: object) -> None:
             if self._tree.knows(key):
-                self._tree.delete_child(key)
+                with suppress(ActorNotFoundError):  # its supervisor ends too
+                    self._tree.delete_child(key)
             self._driver.settle(below[key])
             left.discard(key)
             if not left:

@@ -11,7 +11,7 @@ from gristmill.errors import ActorNotFoundError
 from gristmill.facets.specs import FacetSpec
 from gristmill.keyed import KeyedGroup
 from gristmill.node.questions import Questions
-from gristmill.placement.balancing import Routing
+from gristmill.placement.balancing import Balancer, Routing
 from gristmill.placement.elasticity import Elasticity
 from gristmill.ref import Address, Mailbox, Ref
 from gristmill.supervision import SupervisorSpec
@@ -96,15 +96,15 @@ class Placing(Questions):
         watch = watch_spec(codec, kind, pool_name, size, elastic, **options)
         self.start_supervisor(tree)
         connection.call(watch, type(None))
-        return self._join_pool(pool_name, watch.actor.type, watch.actor.mailbox, rule)
+        return self._join_pool(pool_name, rule)
 
-    def _join_pool(self, name: str, kind: str, mailbox: Mailbox, rule: Routing) -> Pool[Any]:
+    def _join_pool(self, name: str, rule: Routing) -> Pool[Any]:
         from gristmill.node.pool import ElasticPool
 
         connection = self._connected()
-        pool: Pool[Any] = ElasticPool(connection.post, name, kind, mailbox, rule)
-        connection.call(c.JoinPool(name), type(None))  # its members come before the answer
-        return pool
+        balancer = connection.post.keyed.join_pool(Balancer(name, rule))
+        address = connection.call(c.JoinPool(name), Address)  # its members come before the answer
+        return ElasticPool(connection.post, balancer, address)
 
     def lookup_pool(self, name: str, *, routing: Routing | str = Routing.LEAST_LOADED) -> Pool[Any]:
         """Find a pool that the node was started with; give its actors as one.
@@ -115,6 +115,9 @@ class Placing(Questions):
         from gristmill.node.pool import Pool
 
         connection, status = self._connected(), self.status()
+        rule = Routing(routing)
+        if any(pool.name == name for pool in status.pools):
+            return self._join_pool(name, rule)
         names = set(status.names)
         members: list[Address] = []
         while (member := f"{name}-{len(members) + 1}") in names:
@@ -122,9 +125,6 @@ class Placing(Questions):
         if not members:
             known = ", ".join(sorted(names)) or "none"
             raise ActorNotFoundError(f"no pool is named {name!r} (names of actors: {known})")
-        rule = Routing(routing)
-        if any(pool.name == name for pool in status.pools):
-            return self._join_pool(name, members[0].type, members[0].mailbox, rule)
         return Pool(connection.post, name, members, rule)
 
     # --- keyed actors ---

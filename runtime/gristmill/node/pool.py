@@ -7,11 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 from gristmill.errors import UsageError
-from gristmill.keyed import actor_number
 from gristmill.messages import Command, Event, Request
 from gristmill.node.post import ClientPost
 from gristmill.placement.balancing import Balancer, Routing
-from gristmill.ref import DEFAULT_TIMEOUT, POOLED, Address, DeliveryGuarantee, Mailbox, Ref
+from gristmill.ref import DEFAULT_TIMEOUT, POOLED, Address, DeliveryGuarantee, Ref
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -129,13 +128,10 @@ class ElasticPool(Pool[A]):
     gets nothing behind the fence that says so.
     """
 
-    def __init__(
-        self, post: ClientPost, name: str, kind: str, mailbox: Mailbox, routing: Routing
-    ) -> None:
-        super().__init__(post, name, [], routing)
-        self._balancer = post.keyed.join_pool(self._balancer)
-        self.routing = self._balancer.routing
-        self._address = Address(actor_number(name), POOLED, kind, name, mailbox)
+    def __init__(self, post: ClientPost, balancer: Balancer, address: Address) -> None:
+        super().__init__(post, address.name, [], balancer.routing)
+        self._balancer = balancer
+        self._address = address
 
     def _choose(self, key: str | None) -> Address:
         if self.routing is not Routing.CONSISTENT_HASH:

@@ -1,7 +1,7 @@
 """``Pools``: looks at elastic pools and changes their sizes; the supervisor process's part of it.
 
-A member that is to leave is first taken off the list of every client that knows the pool, each of
-which puts a fence behind what it has sent. When all fences have come, and the member has nothing
+A member that is to leave is first taken off the list of every process that sends to the pool, each
+of which puts a fence behind what it has sent. When all fences have come, and the member has nothing
 to do any more, it is stopped.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
@@ -18,16 +19,18 @@ from typing import Protocol
 import msgspec
 
 from gristmill.errors import ActorNotFoundError, AlreadyStartedError, GristmillError
+from gristmill.keyed import pool_address
 from gristmill.node.roster import ActorRecord, Roster
 from gristmill.node.slots import Slot
 from gristmill.node.status import PoolStatus
 from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.placement.elasticity import Scaler
+from gristmill.ref import Address
 from gristmill.supervision import Action, SupervisionTree
 from gristmill.transport import control as c
 
 _FENCES_WITHIN = 10.0
-"""Seconds in which the clients put their fences; then a member leaves all the same."""
+"""Seconds in which all put their fences; then a member leaves all the same."""
 
 
 class Driver(Protocol):
@@ -69,13 +72,19 @@ class _Member:
 class _Pool:
     spec: c.WatchPool
     scaler: Scaler
-    members: dict[int, _Member]
-    last: int
-    """The number in the name of the newest member."""
+    members: dict[int, _Member] = field(default_factory=dict)
+    last: int = 0
+    """The number in the name of the newest member; 0: it has not begun."""
     knowing: set[int] = field(default_factory=set)
-    """The clients that know the pool."""
+    """The processes that send to the pool."""
     silent: set[int] = field(default_factory=set)
     """The workers that have not answered the last question."""
+    hindered: str = ""
+    """Why it could not grow the last time."""
+
+    @property
+    def address(self) -> Address:
+        return pool_address(self.spec.name, self.spec.actor.type, self.spec.actor.mailbox)
 
     def those(self, *phases: _Phase) -> list[int]:
         return [key for key, member in self.members.items() if member.phase in phases]
@@ -90,6 +99,7 @@ class Pools:
         tree: the node's tree.
         roster: its actors.
         numbers: of the retirements of the whole node.
+        declared: the pools that the node is started with.
     """
 
     def __init__(
@@ -99,18 +109,24 @@ class Pools:
         tree: SupervisionTree,
         roster: Roster,
         numbers: Iterator[int],
+        declared: Iterable[c.WatchPool],
     ) -> None:
         self._driver = driver
         self._shell = shell
         self._tree = tree
         self._roster = roster
         self._numbers = numbers
-        self._pools: dict[str, _Pool] = {}
+        self._pools = {spec.name: _Pool(spec, Scaler(spec.rule, 0.0)) for spec in declared}
         self._of_member: dict[int, _Pool] = {}
         self._fencing: dict[int, tuple[_Pool, int]] = {}
         """The pool and the member of each retirement, by its number."""
         self._stops: dict[int, int] = {}
         """The member of each stop that is under way, by its operation of the tree."""
+
+    def begin(self) -> None:
+        """The first members of the declared pools run: look after them from now on."""
+        for pool in self._pools.values():
+            self._begin(pool)
 
     def watch(self, spec: c.WatchPool) -> None:
         """Look after a pool whose first members run.
@@ -121,21 +137,32 @@ class Pools:
         """
         if spec.name in self._pools:
             raise AlreadyStartedError(f"the pool {spec.name!r} is elastic already")
-        members: dict[int, _Member] = {}
+        pool = _Pool(spec, Scaler(spec.rule, 0.0))
+        self._begin(pool)
+        self._pools[spec.name] = pool
+        self._roster.tell_workers(c.Grouped(pool.address))
+
+    def _begin(self, pool: _Pool) -> None:
         for number in itertools.count(1):
-            key = self._roster.names.get(f"{spec.name}-{number}")
+            key = self._roster.names.get(f"{pool.spec.name}-{number}")
             if key is None:
                 break
-            members[key] = _Member(_Phase.SERVING)
-        if not members:
-            raise ActorNotFoundError(f"there is no pool {spec.name!r}")
-        scaler = Scaler(spec.rule, self._shell.now())
-        pool = self._pools[spec.name] = _Pool(spec, scaler, members, len(members))
-        self._of_member.update(dict.fromkeys(members, pool))
+            pool.members[key] = _Member(_Phase.SERVING)
+        if not pool.members:
+            raise ActorNotFoundError(f"there is no pool {pool.spec.name!r}")
+        pool.last = len(pool.members)
+        pool.scaler = Scaler(pool.spec.rule, self._shell.now())
+        self._of_member.update(dict.fromkeys(pool.members, pool))
+        self._tell(pool)
         self._look_later(pool)
 
-    def introduce(self, name: str, process: int) -> None:
-        """Tell a client of a pool's members, now and whenever they change.
+    def introduce(self, identity: bytes) -> None:
+        """Tell a newcomer that there are these pools."""
+        for pool in self._pools.values():
+            self._shell.send(identity, c.Grouped(pool.address))
+
+    def join(self, name: str, process: int) -> Address:
+        """Tell a process of a pool's members, now and whenever they change; give its address.
 
         Raises:
             ActorNotFoundError: no elastic pool has this name.
@@ -145,6 +172,7 @@ class Pools:
             raise ActorNotFoundError(f"no elastic pool is named {name!r}")
         pool.knowing.add(process)
         self._roster.tell(process, self._members(pool))
+        return pool.address
 
     def status(self) -> tuple[PoolStatus, ...]:
         """Describe the pools."""
@@ -165,10 +193,23 @@ class Pools:
 
     def started(self, actor: int) -> None:
         """An actor has started, for the first time or again."""
-        pool = self._of_member.get(actor)
+        pool = self._of_member.get(actor) or self._returned(actor)
         if pool is not None and pool.members[actor].phase is _Phase.STARTING:
             pool.members[actor].phase = _Phase.SERVING
             self._tell(pool)
+
+    def _returned(self, actor: int) -> _Pool | None:
+        """Take in a member that had ended, and that its supervisor's restart brings back."""
+        name = self._roster.actors[actor].spec.name
+        pool = self._pools.get(name.rpartition("-")[0])
+        if pool is None or not pool.last:
+            return None
+        root = self._tree.path_of(self._tree.root)
+        if self._tree.path_of(actor) != f"{root}/{pool.spec.path}/{name}":
+            return None
+        pool.members[actor] = _Member(_Phase.STARTING)
+        self._of_member[actor] = pool
+        return pool
 
     def gone(self, actor: int) -> None:
         """An actor has ended for good."""
@@ -185,7 +226,7 @@ class Pools:
             member.at_work = True  # until its worker says otherwise, from now on
 
     def process_down(self, process: int) -> None:
-        """A client has left."""
+        """A client has left, or a worker has died."""
         for pool in self._pools.values():
             pool.knowing.discard(process)
 
@@ -249,11 +290,14 @@ class Pools:
         names = [f"{spec.name}-{number}" for number in numbers]
         children = [msgspec.structs.replace(spec.child, id=name) for name in names]
         try:
-            parent = self._tree.by_path(f"{self._tree.path_of(self._tree.root)}/{spec.name}")
+            parent = self._tree.supervisor_at(spec.path)
             added, actions = self._tree.add_children(parent, children, self._shell.now())
         except GristmillError as error:
-            self._shell.log(f"pool {spec.name} can't grow: {error}")
+            if pool.hindered != str(error):  # said once, and not at every look
+                pool.hindered = str(error)
+                self._shell.log(f"pool {spec.name} can't grow: {error}")
             return
+        pool.hindered = ""
         for (key, _), name in zip(added, names, strict=True):
             pool.members[key] = _Member(_Phase.STARTING)
             self._of_member[key] = pool
@@ -264,17 +308,17 @@ class Pools:
         """Let those leave that have the least to do, the newest first."""
         serving = pool.those(_Phase.SERVING)
         serving.sort(key=lambda key: (pool.members[key].at_work, pool.members[key].waiting, -key))
-        fences: list[tuple[int, int]] = []
+        fences: list[tuple[int, int, str]] = []
         knowing = tuple(sorted(pool.knowing))
         for key in serving[:fewer]:
             number = next(self._numbers)
             pool.members[key].phase = _Phase.FENCING
             self._fencing[number] = (pool, key)
-            home = self._roster.actors[key].home
-            slot = self._roster.slots.get(home)
+            record = self._roster.actors[key]
+            slot = self._roster.slots.get(record.home)
             if slot is not None:
                 self._driver.tell_slot(slot, c.AwaitFences(number, knowing))
-            fences.append((number, home))
+            fences.append((number, record.home, record.spec.name))
             deadline = self._shell.now() + _FENCES_WITHIN
             self._shell.call_at(deadline, partial(self.fenced, number))
         self._tell(pool, tuple(fences))
@@ -293,15 +337,16 @@ class Pools:
         if actor is None:
             return False
         if self._tree.knows(actor):
-            self._tree.delete_child(actor)
+            with suppress(ActorNotFoundError):  # its supervisor ends too
+                self._tree.delete_child(actor)
         self._driver.settle([actor])
         return True
 
-    def _tell(self, pool: _Pool, fences: tuple[tuple[int, int], ...] = ()) -> None:
+    def _tell(self, pool: _Pool, fences: tuple[tuple[int, int, str], ...] = ()) -> None:
         members = self._members(pool, fences)
         for process in pool.knowing:
             self._roster.tell(process, members)
 
-    def _members(self, pool: _Pool, fences: tuple[tuple[int, int], ...] = ()) -> c.Members:
+    def _members(self, pool: _Pool, fences: tuple[tuple[int, int, str], ...] = ()) -> c.Members:
         serving = [self._roster.address(key) for key in pool.those(_Phase.SERVING)]
         return c.Members(pool.spec.name, tuple(serving), fences)

@@ -88,7 +88,8 @@ class Reloading:
         """
         if not self._run.accepts_actors:
             raise UsageError("the node does not run, so it can't be reloaded")
-        changed = [] if tree is None else self._tree.compare(tree)
+        elastic = [pool.path for pool in self._config.pools]
+        changed = [] if tree is None else self._tree.compare(tree, elastic)
         renewal = self._renewal()
         if self.busy:
             raise UsageError("the node is being reloaded already; wait until that has ended")

@@ -82,7 +82,7 @@ class SupervisorCore:
         self._views = Views(shell, self._tree, self._roster, self._breakers)
         retirements = itertools.count(1)
         self._groups = Groups(self, shell, self._tree, self._roster, retirements)
-        self._pools = Pools(self, shell, self._tree, self._roster, retirements)
+        self._pools = Pools(self, shell, self._tree, self._roster, retirements, config.pools)
         self._newcomers = Newcomers(
             shell,
             config.node_id,
@@ -90,6 +90,7 @@ class SupervisorCore:
             self._subscriptions,
             self._breakers,
             self._groups,
+            self._pools,
         )
         self.run = Run(self, shell, self._roster, self._newcomers)
         self._endings = Endings(
@@ -177,8 +178,10 @@ class SupervisorCore:
                     self._on_report(slot, message)
             case c.Locate(group, key):
                 process = self._roster.process_of(identity)
-                if process:
+                if process and key:
                     self._groups.locate(group, key, process)
+                elif process:
+                    self._pools.join(group, process)
             case c.Fenced(retirement):
                 self._groups.fenced(retirement)
                 self._pools.fenced(retirement)
@@ -219,6 +222,7 @@ class SupervisorCore:
         self._subscriptions.process_down(slot.address)
         exited = self._roster.lost(slot.keys)
         self._groups.process_down(slot.address)
+        self._pools.process_down(slot.address)
         return exited
 
     def slot_given_up(self, slot: Slot) -> None:
@@ -343,8 +347,7 @@ class SupervisorCore:
                 ):
                     self._operations.completed(operation, outcome)
             case TreeStarted():
-                for pool in self._config.pools:
-                    self._pools.watch(pool)
+                self._pools.begin()
                 self._recycling.begin()
                 self._welcome()
             case TreeStopped():

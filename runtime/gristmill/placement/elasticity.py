@@ -78,6 +78,10 @@ class Scaler:
             waiting: messages that wait in mailboxes.
             now: monotonic seconds.
         """
+        if size < self._rule.minimum:  # some have ended for good
+            self._changed = now
+            self._seen.clear()
+            return self._rule.minimum
         self._seen.append((at_work, waiting))
         if now - self._changed < self._rule.cooldown or len(self._seen) < _SAMPLES:
             return size

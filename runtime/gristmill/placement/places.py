@@ -50,11 +50,11 @@ class Places(Generic[T]):
     def placed(self, address: Address) -> list[T]:
         """An actor is here from now on; give what has waited for that, in order."""
         self._known[address.name] = address
-        return self._take(address.name)
+        return self.take(address.name)
 
     def refused(self, name: str) -> list[T]:
         """There will be no actor of this name; give what has waited for it."""
-        return self._take(name)
+        return self.take(name)
 
     def forget(self, names: Iterable[str]) -> list[str]:
         """Actors leave their places; give those whose new ones must be asked for at once."""
@@ -63,7 +63,8 @@ class Places(Generic[T]):
             self._known.pop(name, None)
         return [name for name in left if name in self._asked]
 
-    def _take(self, name: str) -> list[T]:
+    def take(self, name: str) -> list[T]:
+        """Give what has waited for a place, in order; nobody asks for that place any more."""
         self._asked.discard(name)
         return list(self._waiting.pop(name, ()))
 

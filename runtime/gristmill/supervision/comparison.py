@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from gristmill.supervision.members import Actor, Supervisor
 from gristmill.supervision.spec import ChildSpec, SpecError, SupervisorSpec
 
 
-def differences(running: Supervisor, wanted: SupervisorSpec) -> list[tuple[int, ChildSpec]]:
+def differences(
+    running: Supervisor, wanted: SupervisorSpec, elastic: Collection[str] = ()
+) -> list[tuple[int, ChildSpec]]:
     """Give the key and the new spec of each static actor whose start differs.
+
+    Of the supervisors at the paths ``elastic`` those children are compared that are in both.
 
     Raises:
         SpecError: the spec has other members than the running tree.
     """
     static = {child.id: child for child in running.children.values() if child.static}
     specs = {spec.id: spec for spec in wanted.children}
+    if running.path in elastic:
+        specs = {name: spec for name, spec in specs.items() if name in static}
+        static = {name: child for name, child in static.items() if name in specs}
     for missing in sorted(static.keys() ^ specs.keys()):
         how = "is new" if missing in specs else "is not there any more"
         raise SpecError(
@@ -24,7 +33,7 @@ def differences(running: Supervisor, wanted: SupervisorSpec) -> list[tuple[int, 
     for name, spec in specs.items():
         member = static[name]
         if isinstance(member, Supervisor) and isinstance(spec, SupervisorSpec):
-            found += differences(member, spec)
+            found += differences(member, spec, elastic)
         elif isinstance(member, Actor) and isinstance(spec, ChildSpec):
             if spec.start != member.spec.start:
                 found.append((member.key, spec))

@@ -334,15 +334,21 @@ class SupervisionTree(TreeView):
             )
         return child
 
-    def compare(self, root: SupervisorSpec) -> list[tuple[int, ChildSpec]]:
+    def compare(
+        self, root: SupervisorSpec, elastic: Iterable[str] = ()
+    ) -> list[tuple[int, ChildSpec]]:
         """Compare the static tree with another one that has the same members.
 
         Gives the key and the new spec of each actor whose start differs.
 
+        Args:
+            root: the other tree.
+            elastic: the paths below the root of the supervisors whose children come and go.
+
         Raises:
             SpecError: a member is missing, is new, or is another kind of member.
         """
-        return differences(self._root, root)
+        return differences(self._root, root, {f"{self._root.path}/{path}" for path in elastic})
 
     def change(self, key: int, spec: ChildSpec) -> bool:
         """Start an actor as another spec says from its next start on; give whether it is there."""

@@ -172,8 +172,8 @@ def _encode_ours(value: object) -> object:
     if isinstance(value, Ref):
         if value.address.home == POOLED:
             raise UsageError(
-                f"{value.address.label} is an elastic pool of this client's, and can't travel; "
-                "send the ref of one actor"
+                f"{value.address.label} is an elastic pool, whose ref can't travel; send its name, "
+                "for ctx.lookup_pool, or the ref of one actor"
             )
         return Ext(_REF, msgspec.msgpack.encode(value.address))
     if isinstance(value, KeyedGroup):

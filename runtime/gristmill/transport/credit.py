@@ -32,6 +32,14 @@ class CreditBook:
         used[to.key] = now + 1
         return True
 
+    def has_room(self, to: Address) -> bool:
+        """Tell whether there is a place in the mailbox of ``to``."""
+        mailbox = to.mailbox
+        return (
+            mailbox.overflow is _DROP_OLDEST
+            or self._used[to.home].get(to.key, 0) < mailbox.capacity
+        )
+
     def take_some(self, to: Address, most: int) -> int:
         """Take up to ``most`` places in the mailbox of ``to``; give how many there were."""
         mailbox = to.mailbox

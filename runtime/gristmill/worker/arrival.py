@@ -133,10 +133,11 @@ class Arrival:
         """
         core = self._core
         store = self._wires.open_journal()
-        core.sending.open(store, legacy or c.Legacy())
-        core.records.open(store)
         for key in keys:
             core.lifecycle.expect(key)
+        core.sending.open(store, legacy or c.Legacy())
+        core.records.open(store)
+        core.keyed.reopened()
         self._begun = True
         relayed, self._relayed = self._relayed, []
         if legacy is None:

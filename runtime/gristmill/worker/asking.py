@@ -20,7 +20,7 @@ from gristmill.errors import (
 )
 from gristmill.messages import Request, reply_type
 from gristmill.metrics import TimeClass
-from gristmill.ref import Address
+from gristmill.ref import POOLED, Address
 from gristmill.transport.arrays import ArrayGoneError
 from gristmill.transport.envelope import ASK, CANCEL, INSPECT, ErrorReply, pack, to_exception
 from gristmill.transport.outbound import Head
@@ -74,13 +74,19 @@ class Asks:
 
     async def ask(self, origin: Cell, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply; raises what :meth:`Ref.ask` raises."""
-        chain = self._core.cycles.chain_of(origin, to)
+        pooled = to.home == POOLED
+        chain = self._core.cycles.chain_of(origin, to) if not pooled else []
         body = self._encode(origin, to, request)
         sending = self._core.sending
         began = self._core.meter.clock()
-        await sending.await_room(origin, to, lambda: sending.take_room(to))
+        if pooled:
+            to, chain = await self._room_in_pool(origin, to)
+        else:
+            await sending.await_room(origin, to, lambda: sending.take_room(to))
         deadline = self._shell.now() + timeout if timeout is not None else 0.0
         number, future = self._send(self._open, origin, chain, to, request, body, deadline)
+        if pooled:
+            self._core.keyed.pools.asked(to, future)
         timer = None
         if timeout is not None:
             name = type(request).__qualname__
@@ -100,14 +106,39 @@ class Asks:
             if timer is not None:
                 timer.cancel()
 
+    async def _room_in_pool(
+        self, origin: Cell, to: Address
+    ) -> tuple[Address, list[tuple[int, str]]]:
+        """Choose a member of a pool that has room, in the moment in which it has.
+
+        Gives the chain of the ask too. Without any member it is the pool, and the request waits.
+        """
+        core = self._core
+        chosen: Address = to
+        chain: list[tuple[int, str]] = []
+
+        def take() -> bool:
+            nonlocal chosen, chain
+            chosen = core.keyed.pools.find(to) or to
+            chain = core.cycles.chain_of(origin, chosen)
+            return core.sending.take_room(chosen)
+
+        await core.sending.await_room(origin, to, take)
+        return chosen, chain
+
     def request(self, origin: Cell, to: Address, request: Request[R]) -> OpenRequest[R]:
         """Send a request whose reply is fetched later."""
         if origin.is_at(to):
             self._core.cycles.chain_of(origin, to)  # refuses, for it would wait for ever
         body = self._encode(origin, to, request)
+        pooled = to.home == POOLED
+        if pooled:
+            to = self._core.keyed.pools.find(to) or to
         if not self._core.sending.take_room(to):
             raise MailboxFullError(f"the mailbox of {to.label} is full")
         number, future = self._send(self._background, origin, origin.key, to, request, body, 0.0)
+        if pooled:
+            self._core.keyed.pools.asked(to, future)
         return OpenRequest(self, number, origin, to, type(request).__qualname__, future)
 
     def inspect(self, to: Address, inspection: Request[Any]) -> asyncio.Future[Any]:

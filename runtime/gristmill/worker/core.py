@@ -411,7 +411,7 @@ class WorkerCore:
                 cell.acknowledged[entry.source] = done
             self.counters[counters.DUPLICATE] += 1
             return False
-        if done and entry.number > done + 1:
+        if done and entry.number > done + 1 and not self.keyed.pools.has_member(cell.label):
             # would mark what is missing as handled; its sender sends all again when it can
             _log.error("%s: message %d came before %d", cell.label, entry.number, done + 1)
             self.counters[counters.DUPLICATE] += 1

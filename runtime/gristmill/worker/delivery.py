@@ -5,11 +5,12 @@ Without a journal nothing is sent at least once, and all of this does nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gristmill.durability import JournalStore
 from gristmill.errors import UsageError
-from gristmill.ref import KEYED, Address
+from gristmill.ref import POOLED, Address
 from gristmill.transport.envelope import ACK, TELL, pack
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry
@@ -56,8 +57,9 @@ class Delivery:
         """Journal a message and send it when there is room."""
         assert self._outbox is not None
         sender = origin.spec.name if origin is not None and origin.spec is not None else ""
-        self._outbox.send(to, sender, body)
-        if to.home == KEYED:
+        chosen = to if to.home != POOLED else self._core.keyed.pools.find_journaled(to)
+        self._outbox.send(chosen, sender, body)
+        if chosen.home < 0:
             self._core.keyed.want(to)
 
     def _transmit(self, to: Address, sender: str, number: int, body: bytes, *, again: bool) -> None:
@@ -73,6 +75,8 @@ class Delivery:
         """A target has handled this process's messages up to ``number``."""
         if self._outbox is not None:
             self._outbox.acknowledged(target, number)
+            if target in self._core.keyed.pools.leaving:
+                self._core.keyed.pools.acknowledged(target)
 
     # --- where the targets are ---
 
@@ -86,7 +90,20 @@ class Delivery:
         if self._outbox is None:
             return False
         self._outbox.unlocated(name)
-        return self._outbox.has_open(name)
+        return self.has_open(name)
+
+    def has_open(self, name: str) -> bool:
+        """Tell whether something must still reach an actor."""
+        return self._outbox is not None and self._outbox.has_open(name)
+
+    def open_to(self, name: str) -> int:
+        """Count what must still reach an actor."""
+        return self._outbox.open_to(name) if self._outbox is not None else 0
+
+    def pass_on(self, name: str, choose: Callable[[], Address]) -> None:
+        """Give what must still reach a member of a pool that is no more to others."""
+        if self._outbox is not None:
+            self._outbox.pass_on(name, choose)
 
     def open_targets(self, prefix: str) -> list[str]:
         """Give the names that begin so of those that something must still reach."""
@@ -137,6 +154,10 @@ class Delivery:
         """Go on from where the process before this one has stopped."""
         self.store = store
         self._outbox = Outbox(store, self._transmit)
-        self._outbox.resume(lanes)
+        now = self._directory.incarnation(self._here)
+        own = {
+            name: (home, now, sent) for name, (home, _, sent) in lanes.items() if home == self._here
+        }
+        self._outbox.resume(lanes | own)  # what was sent to actors here is passed on with them
         for address in self._directory.named():
             self._outbox.located(address, self._directory.incarnation(address.home))

@@ -258,8 +258,13 @@ class Failures:
     def refuse(self, cell: Cell | None, entry: Entry, error: GristmillError, key: int = 0) -> None:
         """Make a message that can't be handled a dead letter, and tell its asker.
 
-        ``key``: of the actor that it is for, if that is no more.
+        ``key``: of the actor that it is for, if that is no more. If that was a member of an elastic
+        pool, what must be handled is no dead letter: its sender sends it to another one.
         """
+        numbered = entry.kind == TELL and entry.number
+        if numbered and self._core.keyed.pools.passes_on(key or (cell.key if cell else 0)):
+            self._core.counters[counters.DUPLICATE] += 1
+            return
         sent = entry.message
         name = message_tag(entry.body) if sent is None else tag_of(type(sent))
         asked = entry.kind == ASK

@@ -170,6 +170,11 @@ class CellHost:
         address = self._core.keyed.groups.get(name)
         return KeyedGroup(address, self._core.sending) if address is not None else None
 
+    def lookup_pool(self, name: str) -> AnyRef | None:
+        """Find an elastic pool by its name."""
+        address = self._core.keyed.pools.addresses.get(name)
+        return Ref(address, self._core.sending) if address is not None else None
+
     def tell(self, to: AnyRef, message: Command | Event, delivery: DeliveryGuarantee) -> None:
         """Send a message."""
         self._core.sending.tell(to.address, message, delivery)

@@ -1,5 +1,7 @@
 """``Keyed``: keyed actors as one worker sees them: those it sends to, and those that it hosts.
 
+Elastic pools, whose places are their members, are the part of :class:`Pooled`.
+
 What is sent to one whose place is not known waits here, in order; a sender that finds no room
 waits as for a full mailbox. Those that live here are looked at now and then: who has had nothing
 to do for a while may end.
@@ -14,10 +16,11 @@ from gristmill.behaviours.protocol import Handler
 from gristmill.errors import ActorNotFoundError, GristmillError, MailboxFullError
 from gristmill.messages import Message
 from gristmill.placement.places import Fences, Places
-from gristmill.ref import KEYED, Address
+from gristmill.ref import KEYED, POOLED, Address
 from gristmill.transport import control as c
 from gristmill.transport.envelope import FENCE, pack
 from gristmill.worker.cell import Cell, State
+from gristmill.worker.pooled import Pooled
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
@@ -41,6 +44,7 @@ class Keyed:
         self._shell = core.shell
         self.groups: dict[str, Address] = {}
         self._places: Places[Held] = Places()
+        self.pools = Pooled(core, self._places)
         self._fences = Fences()
         self._restless: dict[int, _Restless] = {}
         self._looking = False
@@ -50,7 +54,16 @@ class Keyed:
 
     def find(self, to: Address) -> Address | None:
         """Give where to send what is for an address; None if that is not known yet."""
-        return to if to.home != KEYED else self._places.find(to.name)
+        if to.home >= 0:
+            return to
+        return self._places.find(to.name) if to.home == KEYED else self.pools.find(to)
+
+    def find_all(self, to: Address) -> tuple[Address, ...]:
+        """Give where what is for the address of a keyed actor, or of a pool, may go."""
+        if to.home == POOLED:
+            return self.pools.members_of(to)
+        place = self._places.find(to.name) if to.home == KEYED else None
+        return (place,) if place is not None else ()
 
     def has_room(self, to: Address) -> bool:
         """Tell whether something more may wait for the place of an actor."""
@@ -75,11 +88,24 @@ class Keyed:
     # --- what the supervisor process says ---
 
     def grouped(self, address: Address) -> None:
-        """There is a group; what an earlier run has left for its actors is wanted there."""
+        """There is a group or pool; what an earlier run has left for its actors is wanted there."""
+        if address.home == POOLED:
+            self.pools.grouped(address)
+            return
         self.groups[address.name] = address
         for name in self._core.delivery.open_targets(f"{address.name}/"):
             if self._places.ask(name):
                 self._locate(name)
+
+    def reopened(self) -> None:
+        """This worker has taken another one's place, with its journal: see what that has left."""
+        for address in (*self.groups.values(), *self.pools.addresses.values()):
+            self.grouped(address)
+
+    def members(self, news: c.Members) -> None:
+        """An elastic pool has other members."""
+        self.pools.members(news)
+        self._leave_when_done()
 
     def placed(self, address: Address) -> None:
         """An actor is here now: what has waited goes there."""
@@ -105,12 +131,17 @@ class Keyed:
                 again.add(name)
         for name in again:
             self._locate(name)
-        if number and home == self._shell.address:
-            self.fence(home, number)
-        elif number:
-            self._shell.post(home, pack((FENCE, number)))
+        if number:
+            self.put_fence(home, number)
         for name in names:
             sending.feed(name)  # who waited for room there waits for the new place
+
+    def put_fence(self, home: int, number: int) -> None:
+        """Put a fence behind what was sent to a process."""
+        if home == self._shell.address:
+            self.fence(home, number)
+        else:
+            self._shell.post(home, pack((FENCE, number)))
 
     def exit(self, leave: Callable[[], None]) -> None:
         """End the worker, once what its actors have sent is on its way."""

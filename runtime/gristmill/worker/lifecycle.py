@@ -96,6 +96,7 @@ class Lifecycle:
                 peers.registered(address)
             case c.Unregistered(key, name):
                 peers.unregistered(key, name)
+                self._core.keyed.pools.unregistered(name)
                 self._core.breakers.forget(name)
             case c.BreakerNews() as news:
                 self._core.breakers.on_news(news)
@@ -105,6 +106,8 @@ class Lifecycle:
                 self._core.keyed.placed(address)
             case c.NotPlaced(name, why):
                 self._core.keyed.not_placed(name, why)
+            case c.Members() as news:
+                self._core.keyed.members(news)
             case c.Retire(number, home, names):
                 self._core.keyed.retire(number, home, names)
             case c.AwaitFences(number, processes):
@@ -303,6 +306,7 @@ class Lifecycle:
         again = (Directive.RESTART, Directive.REPLAY)
         restarts = verdict is not None and verdict.directive in again
         self._end(cell, reason, restarts=restarts)
+        self._core.delivery.acknowledge(cell)
         self._shell.flush()  # its last words come before the news of its end
         self._shell.control(c.ActorExited(cell.key, cell.incarnation, reason, verdict))
 
@@ -405,6 +409,7 @@ class Lifecycle:
         cell = self._core.cells.pop(key, None)
         if cell is not None:
             self._core.records.forget(cell)
+            self._core.keyed.pools.forgotten(key, cell.label)
             self._drop_mailbox(cell, f"{cell.label} has stopped")
 
     def _drop_mailbox(self, cell: Cell, reason: str) -> None:

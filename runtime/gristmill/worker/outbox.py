@@ -8,6 +8,7 @@ process, and at the next start of the node.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -146,6 +147,19 @@ class Outbox:
         self._store.acknowledge(target, number)
         if lane.target is not None:
             self._advance(lane, lane.target)
+
+    def pass_on(self, target: str, choose: Callable[[], Address]) -> None:
+        """Give what is open for a target that is no more to others; ``choose`` gives whom to."""
+        left = list(self._lane(target).open)
+        for _, sender, body in left:
+            self.send(choose(), sender, body)
+        if left:
+            self.acknowledged(target, left[-1][0])
+
+    def open_to(self, target: str) -> int:
+        """Count what a target has not handled."""
+        lane = self._lanes.get(target)
+        return len(lane.open) if lane is not None else 0
 
     def open_targets(self, prefix: str) -> list[str]:
         """Give the targets whose names begin so and that have not handled everything."""

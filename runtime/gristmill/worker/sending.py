@@ -131,8 +131,7 @@ class Sending:
     def _starve(self, to: Address, waiter: Cell | asyncio.Future[None]) -> None:
         """Let somebody wait for room in a mailbox."""
         self._starved[to.key].append(waiter)
-        place = self._core.keyed.find(to)
-        if place is not None and place is not to:
+        for place in self._core.keyed.find_all(to):
             self._keyed_as[place.key] = to.key
 
     def _tell_late(self, origin: Cell, to: Address, body: bytes) -> None:
@@ -177,6 +176,10 @@ class Sending:
         """Take a place in a mailbox, or among what waits for a keyed actor's place."""
         place = to if to.home >= 0 else self._core.keyed.find(to)
         return self._core.keyed.has_room(to) if place is None else self._credit.take(place)
+
+    def has_room(self, to: Address) -> bool:
+        """Tell whether there is room in a mailbox."""
+        return self._credit.has_room(to)
 
     async def await_room(self, origin: Cell, to: Address, take: Callable[[], bool]) -> None:
         """Have an actor wait until ``take`` has found the room that it wants with another one."""
@@ -224,7 +227,8 @@ class Sending:
     def on_credit(self, home: int, key: int, places: int) -> None:
         """Places of a mailbox are free again."""
         self._credit.give(home, key, places)
-        key = self._keyed_as.pop(key, key)
+        if key in self._keyed_as:
+            self._feed(self._keyed_as.pop(key))
         if key in self._starved:
             self._feed(key)
 

@@ -146,7 +146,8 @@ async def ship_order(
         carriers: the carriers by name.
         call_for: gives, for a carrier's name, what makes the call, such as its breaker's
             ``guard.call_async``.
-        redelivered: an earlier incarnation may have had this command in hand.
+        redelivered: an earlier incarnation, or another member of the pool, may have had this
+            command in hand.
     """
     # A killed predecessor may have got a label that nobody has heard of.
     seek = redelivered or order.attempt > 1

@@ -151,7 +151,8 @@ async def take_payment(
         payment: the command.
         gateway: whom to ask.
         call: makes the call, such as ``guard.call_async``.
-        redelivered: an earlier incarnation had this command in hand, and may have charged.
+        redelivered: an earlier incarnation, or another member of the pool, may have had this
+            command in hand, and have charged.
     """
     order_id, attempt = payment.order_id, payment.attempt
     try:

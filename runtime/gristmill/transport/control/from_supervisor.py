@@ -109,7 +109,7 @@ class Unregistered(ControlMessage, tag="Unregistered", frozen=True):
 
 
 class Grouped(ControlMessage, tag="Grouped", frozen=True):
-    """There is a group of keyed actors."""
+    """There is a group of keyed actors, or an elastic pool."""
 
     address: Address
 
@@ -148,12 +148,13 @@ class AwaitFences(ControlMessage, tag="AwaitFences", frozen=True):
 class Members(ControlMessage, tag="Members", frozen=True):
     """The members of an elastic pool from now on.
 
-    A fence is wanted at each (number, process) of ``fences``, behind what was sent before.
+    A fence is wanted for each (number, process, name) of ``fences``, the members that leave: behind
+    what was sent to the process before, and when the member has acknowledged what it has to.
     """
 
     name: str
     members: tuple[Address, ...]
-    fences: tuple[tuple[int, int], ...] = ()
+    fences: tuple[tuple[int, int, str], ...] = ()
 
 
 class Subscribers(ControlMessage, tag="Subscribers", frozen=True):

@@ -69,17 +69,24 @@ class FindGroup(msgspec.Struct, frozen=True, array_like=True, tag="FindGroup"):
 
 
 class WatchPool(msgspec.Struct, frozen=True, array_like=True, tag="WatchPool"):
-    """Make the pool elastic whose supervisor, under the root, has this name."""
+    """Make the pool of this name elastic."""
 
     name: str
     actor: ActorSpec
     """What its members have in common; their names are ``NAME-1`` and so on."""
     child: ChildSpec
     rule: Elasticity
+    supervisor: str = ""
+    """The path of the one above the pool's own, which has the pool's name; empty: the root."""
+
+    @property
+    def path(self) -> str:
+        """The path of the pool's supervisor, below the root."""
+        return f"{self.supervisor}/{self.name}".lstrip("/")
 
 
 class JoinPool(msgspec.Struct, frozen=True, array_like=True, tag="JoinPool"):
-    """Be told of an elastic pool's members; :class:`Members` comes before the answer."""
+    """Be told of an elastic pool's members, first before the answer, which is its address."""
 
     name: str
 

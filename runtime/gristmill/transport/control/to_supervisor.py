@@ -128,7 +128,11 @@ class BreakerReport(ControlMessage, tag="BreakerReport", frozen=True):
 
 
 class Locate(ControlMessage, tag="Locate", frozen=True):
-    """Where is the actor of this key? Answered by :class:`Placed` or :class:`NotPlaced`."""
+    """Where is the actor of this key? Answered by :class:`Placed` or :class:`NotPlaced`.
+
+    Without a key: who are the members of this elastic pool? Answered by :class:`Members`, now and
+    whenever they change.
+    """
 
     group: str
     key: str
