@@ -268,14 +268,14 @@ def test_a_pool_whose_supervisor_was_restarted_goes_on(
             more = Spread("notes", first, last, "at_least_once", 0.02)
             sender.tell(more, delivery="at_least_once")
 
-        spread(0, 50)
+        spread(0, 300)
         eventually(lambda: pool_of(node, "notes").size > 2, "it has grown")
-        spread(50, 100)
+        spread(300, 350)
         kill(worker_pids(node)["w1"])  # more than the pool's supervisor allows
-        eventually(lambda: set(numbers(log)) == set(range(100)), "everything was handled", 15.0)
+        eventually(lambda: set(numbers(log)) == set(range(350)), "everything was handled", 15.0)
         eventually(lambda: pool_of(node, "notes").size >= 1, "it has members")
-        spread(100, 110)
-        eventually(lambda: set(numbers(log)) == set(range(110)), "it goes on", 15.0)
+        spread(350, 360)
+        eventually(lambda: set(numbers(log)) == set(range(360)), "it goes on", 15.0)
 
 
 def test_a_reload_finds_the_members_that_there_are(nothing_is_left: None, tmp_path: Path) -> None:
@@ -284,11 +284,11 @@ def test_a_reload_finds_the_members_that_there_are(nothing_is_left: None, tmp_pa
     with builder.build() as node:
         eventually(lambda: pool_of(node, "notes").size == 1, "one of the two has left", 10.0)
         sender = node.spawn(Sender)
-        sender.tell(Spread("notes", 0, 60, "at_least_once", 0.02))
+        sender.tell(Spread("notes", 0, 200, "at_least_once", 0.02))
         eventually(lambda: pool_of(node, "notes").size > 1, "it has grown")
         node.reload(supervisors=builder.supervisors)
-        sender.tell(Spread("notes", 60, 70, "at_least_once", 0.02))
-        eventually(lambda: set(numbers(log)) == set(range(70)), "everything was handled", 15.0)
+        sender.tell(Spread("notes", 200, 210, "at_least_once", 0.02))
+        eventually(lambda: set(numbers(log)) == set(range(210)), "everything was handled", 15.0)
         assert node.dead_letters() == []
         eventually(lambda: pool_of(node, "notes").size == 1, "it shrinks again", 15.0)
 

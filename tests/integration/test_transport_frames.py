@@ -117,6 +117,18 @@ def test_hostile_bytes_harm_nobody(
     assert target.ask(Incarnation()) == life
 
 
+@pytest.mark.parametrize("name", ["no kind", "kind of a wrong type", "unknown kind"])
+def test_nor_do_they_between_two_asks(
+    target: Ref[Worker], wire: zmq.Socket[bytes], name: str
+) -> None:
+    """A worker that has just answered takes the next frame by a shorter way."""
+    hostile = frame(HOSTILE[name])
+    for _ in range(50):
+        target.ask(Incarnation())
+        wire.send(hostile)
+        target.ask(Incarnation())
+
+
 def test_what_cannot_be_read_is_a_dead_letter_with_a_reason(
     node: Node, target: Ref[Worker], wire: zmq.Socket[bytes]
 ) -> None:

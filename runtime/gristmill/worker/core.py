@@ -171,11 +171,13 @@ class WorkerCore:
         leaves, for who asks one thing after another.
         """
         envelopes = self.read(frame)
-        alone = len(envelopes) == 2 and not self.ready and envelopes[1][0] == ASK
+        alone = len(envelopes) == 2 and not self.ready and envelopes[1][:1] == [ASK]
         self.handling.at_once = alone
-        self._deliver_all(envelopes)
-        self.turn()
-        self.handling.at_once = False
+        try:
+            self._deliver_all(envelopes)
+            self.turn()
+        finally:
+            self.handling.at_once = False
 
     def read(self, frame: bytes) -> list[Envelope]:
         """Read a frame, and count the messages in it; nothing if it can't be read."""

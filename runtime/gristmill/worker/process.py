@@ -162,6 +162,13 @@ class WorkerProcess:
 
     def _drain(self) -> None:
         """Take in what has arrived and handle it."""
+        try:
+            self._take_in()
+        except BaseException:
+            self.loop.call_soon(self._drain)  # the descriptor is edge-triggered: come back
+            raise
+
+    def _take_in(self) -> None:
         meter, plane = self.meter, self.plane
         meter.switch(_RECV)
         frame = self._converse(plane.take())
