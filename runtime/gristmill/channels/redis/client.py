@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from gristmill.channels.driver import BrokerDownError
-from gristmill.channels.records import Publication
-from gristmill.channels.redis.keys import BEGIN, CLAIM, LEAVE, PUBLISH, RELEASE, TEND, Keys
+from gristmill.channels.records import Delivery, Publication
+from gristmill.channels.redis.keys import (
+    ACKNOWLEDGE,
+    BEGIN,
+    CLAIM,
+    LEAVE,
+    PUBLISH,
+    RELEASE,
+    TEND,
+    Keys,
+)
 from gristmill.config.settings import Setting, redacted
 
 _CONNECT_SECONDS = 2.0
@@ -39,9 +48,9 @@ class RedisClient:
         )
         with self.guarded():
             load = self.redis.script_load
-            self._publish, self._tend, self._release, self._leave, self._begin, self._claim = map(
-                load, (PUBLISH, TEND, RELEASE, LEAVE, BEGIN, CLAIM)
-            )
+            self._publish, self._acknowledge = load(PUBLISH), load(ACKNOWLEDGE)
+            self._tend, self._release, self._leave = map(load, (TEND, RELEASE, LEAVE))
+            self._begin, self._claim = load(BEGIN), load(CLAIM)
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
@@ -86,6 +95,22 @@ class RedisClient:
             headers,
             *(field for event in events for field in (event.number, event.key, event.body)),
         )
+
+    def acknowledge(
+        self,
+        pipe: Any,  # noqa: ANN401 - redis-py's clients and pipelines share no type
+        keys: Keys,
+        group: str,
+        done: Mapping[int, Sequence[Delivery]],
+    ) -> None:
+        """Acknowledge what a group has handled, by partition, and note how far it is."""
+        arguments: list[str | int] = [group]
+        for partition, deliveries in done.items():
+            ordinal = max(delivery.ordinal for delivery in deliveries)
+            arguments += (partition, ordinal, len(deliveries))
+            arguments += [delivery.position for delivery in deliveries]
+        streams = [keys.stream(partition) for partition in done]
+        pipe.evalsha(self._acknowledge, 1 + len(done), keys.seen(group), *streams, *arguments)
 
     def tend(
         self, keys: Keys, group: str, member: str, partitions: int, milliseconds: int

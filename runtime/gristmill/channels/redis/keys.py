@@ -114,6 +114,20 @@ return page[1]
 """
 """Claim a page of what others have left, without counting it as delivered; give the cursor."""
 
+ACKNOWLEDGE: Final = """
+-- KEYS: seen, streams. ARGV: group, and of each stream: partition, ordinal, how many, entries
+local place = 2
+for number = 2, #KEYS do
+  local partition, ordinal, count = ARGV[place], tonumber(ARGV[place + 1]), ARGV[place + 2]
+  local entries = {unpack(ARGV, place + 3, place + 2 + count)}
+  redis.call('XACK', KEYS[number], ARGV[1], unpack(entries))
+  if ordinal > 0 then redis.call('HSET', KEYS[1], partition, ordinal) end
+  place = place + 3 + count
+end
+return 1
+"""
+"""Acknowledge entries of several partitions, and note how far the group is."""
+
 BEGIN: Final = """
 -- KEYS: stream, count, seen. ARGV: group, partition, start ('0' or '$')
 local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[3], 'MKSTREAM')

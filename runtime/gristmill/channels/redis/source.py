@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
 
 from gristmill.channels.contract import Listen, Start
 from gristmill.channels.driver import BrokerDownError
@@ -79,7 +78,8 @@ class RedisMember:
         """Acknowledge and fetch in one round trip."""
         done = intake.to_acknowledge()
         pipe = client.redis.pipeline(transaction=False)
-        self._put_acknowledgements(pipe, done)
+        if done:
+            client.acknowledge(pipe, self._keys, self._group, done)
         block = max(1, int(seconds * 1000))
         count = max(1, min(_PAGE, intake.room // len(streams)))
         pipe.xreadgroup(self._group, self._member, streams, count=count, block=block)
@@ -199,22 +199,9 @@ class RedisMember:
             return
         client = self._connected(intake)
         with client.guarded():
-            pipe = client.redis.pipeline(transaction=False)
-            self._put_acknowledgements(pipe, done)
-            pipe.execute()
+            if done:
+                client.acknowledge(client.redis, self._keys, self._group, done)
             self._acknowledged(client, intake, done)
-
-    def _put_acknowledgements(
-        self,
-        pipe: Any,  # noqa: ANN401 - redis-py's pipelines have no types
-        done: dict[int, list[Delivery]],
-    ) -> None:
-        for partition, deliveries in done.items():
-            entries = [delivery.position for delivery in deliveries]
-            pipe.xack(self._keys.stream(partition), self._group, *entries)
-            ordinal = max(delivery.ordinal for delivery in deliveries)
-            if ordinal:
-                pipe.hset(self._keys.seen(self._group), str(partition), ordinal)
 
     def _acknowledged(
         self, client: RedisClient, intake: Intake, done: dict[int, list[Delivery]]
