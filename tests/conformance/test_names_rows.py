@@ -51,6 +51,14 @@ def test_NT03_only_its_holders_end_frees_a_name(node: Node, log: Path) -> None:
     holder.stop()
 
 
+def test_NT03_who_has_heard_of_its_end_finds_the_name_free(node: Node, log: Path) -> None:
+    for _ in range(100):
+        holder = peer(node, log, "nt03-again", "w1", restart="temporary")
+        ended = node.monitor(holder)
+        holder.tell(Finish("normal"))
+        assert ended.wait(5.0) is not None
+
+
 def test_NT04_a_lookup_during_a_restart_never_gives_the_dead_one(node: Node, log: Path) -> None:
     ref = peer(node, log, "nt04", "w1", backoff=Backoff(0.2, 0.2))
     before = ref.ask(Ping())

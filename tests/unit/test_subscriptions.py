@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import cast
 
 import pytest
 
+from gristmill.node.hearing import Hearing
 from gristmill.node.roster import Roster
 from gristmill.node.subscriptions import Subscriptions
 from gristmill.node.supervisor_shell import SupervisorShell
@@ -21,8 +23,10 @@ class Around:
         self.up = {1, 2}
         self.timers: dict[int, Callable[[], None]] = {}
         shell, roster = cast("SupervisorShell", self), cast("Roster", self)
-        self.subscriptions = Subscriptions(shell, roster)
+        self.hearing = Hearing(shell)
+        self.subscriptions = Subscriptions(shell, roster, self.hearing)
         self.known: list[str] = []
+        self._numbers = itertools.count()
 
     def processes(self) -> set[int]:
         return set(self.up)
@@ -35,7 +39,7 @@ class Around:
 
     def call_at(self, when: float, callback: Callable[[], None]) -> int:
         assert when > 0
-        number = len(self.said)
+        number = next(self._numbers)
         self.timers[number] = callback
         return number
 
@@ -58,13 +62,13 @@ def test_it_holds_when_every_process_has_heard(around: Around) -> None:
     assert around.known == ["another"]
     (said,) = around.said
     assert (said.channel, said.targets) == ("a", ((1, 7),))
-    around.subscriptions.heard(said.number, 1)
-    around.subscriptions.heard(said.number, 1)
+    around.hearing.heard(said.number, 1)
+    around.hearing.heard(said.number, 1)
     assert around.known == ["another"]
-    around.subscriptions.heard(said.number, 2)
+    around.hearing.heard(said.number, 2)
     assert around.known == ["another", "7"]
     assert not around.timers
-    around.subscriptions.heard(said.number, 2)  # nobody waits for it any more
+    around.hearing.heard(said.number, 2)  # nobody waits for it any more
 
 
 def test_several_channels_must_all_be_known(around: Around) -> None:
@@ -72,9 +76,9 @@ def test_several_channels_must_all_be_known(around: Around) -> None:
         around.subscriptions.change(channel, (1, 7), wanted=True)
     around.await_("7", (1, 7), (1, 8))
     for message, process in [(1, 1), (1, 2), (0, 2)]:
-        around.subscriptions.heard(around.said[message].number, process)
+        around.hearing.heard(around.said[message].number, process)
     assert around.known == []
-    around.subscriptions.heard(around.said[0].number, 1)
+    around.hearing.heard(around.said[0].number, 1)
     assert around.known == ["7"]
 
 
@@ -100,7 +104,8 @@ def test_a_dead_process_is_not_waited_for_and_waits_no_more(around: Around) -> N
     around.subscriptions.change("a", (2, 8), wanted=True)
     around.await_("7", (1, 7))
     around.await_("8", (2, 8))
-    around.subscriptions.heard(around.said[0].number, 1)
+    around.hearing.heard(around.said[0].number, 1)
+    around.hearing.process_down(2)
     around.subscriptions.process_down(2)
     assert around.known == ["7", "8"]
 

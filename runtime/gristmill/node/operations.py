@@ -22,6 +22,7 @@ from gristmill.node.administration import Administration
 from gristmill.node.dead_letters import DeadLetters, address_of
 from gristmill.node.families import Families
 from gristmill.node.groups import Groups
+from gristmill.node.hearing import Hearing
 from gristmill.node.pools import Pools
 from gristmill.node.roster import ActorRecord, Roster
 from gristmill.node.spawning import Spawning, why_not_started
@@ -82,6 +83,14 @@ class Driver(Protocol):
         """Replace all workers by such with the code as it is now."""
 
 
+class _NameTakenError(AlreadyStartedError):
+    """An actor has the name, in the process ``home``."""
+
+    def __init__(self, text: str, home: int) -> None:
+        super().__init__(text)
+        self.home = home
+
+
 class Operations:
     """Answers the calls of clients."""
 
@@ -99,6 +108,7 @@ class Operations:
         pools: Pools,
         workforce: Workforce,
         subscriptions: Subscriptions,
+        hearing: Hearing,
     ) -> None:
         self._driver = driver
         self._shell = shell
@@ -112,6 +122,7 @@ class Operations:
         self._pools = pools
         self._workforce = workforce
         self._subscriptions = subscriptions
+        self._hearing = hearing
         self._administration = Administration(
             driver, tree, roster, families, self._address_of, shell.now
         )
@@ -135,9 +146,24 @@ class Operations:
             done(operation, outcome)
 
     def call(self, identity: bytes, number: int, operation: c.Operation) -> None:
-        """Begin an operation; its answer goes to the client that asked."""
+        """Begin an operation; its answer goes to the client that asked.
+
+        Who has a name that is wanted may have ended, and the client may have heard of it sooner
+        than this process. So its worker is heard first.
+        """
         try:
             self._begin(identity, number, operation)
+        except _NameTakenError as error:
+            again = partial(self._begin_again, identity, number, operation)
+            self._roster.tell(error.home, c.Hear(self._hearing.begin({error.home}, again)))
+        except GristmillError as error:
+            self._refuse(identity, number, error)
+
+    def _begin_again(self, identity: bytes, number: int, operation: c.Operation) -> None:
+        try:
+            self._begin(identity, number, operation)
+        except _NameTakenError as error:
+            self._refuse(identity, number, AlreadyStartedError(str(error)))
         except GristmillError as error:
             self._refuse(identity, number, error)
 
@@ -247,9 +273,11 @@ class Operations:
     def _check_name(self, name: str) -> None:
         key = self._roster.names.get(name) if name else None
         if key is not None:
-            raise AlreadyStartedError(
-                f"the name {name!r} is taken by actor #{key} "
-                f"({self._roster.actors[key].spec.type}); choose another, or stop that one"
+            record = self._roster.actors[key]
+            raise _NameTakenError(
+                f"the name {name!r} is taken by actor #{key} ({record.spec.type}); choose another, "
+                "or stop that one",
+                record.home,
             )
 
     def _check_names(self, spec: Spec, seen: set[str]) -> None:

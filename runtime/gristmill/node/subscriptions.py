@@ -8,13 +8,12 @@ waits for the subscriptions that it has begun so far.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
+from gristmill.node.hearing import Hearing
 from gristmill.node.roster import Roster
 from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.transport import control as c
-
-_HEARD_WITHIN = 1.0
-"""Seconds after which a process that computes, and so has not heard yet, is not waited for."""
 
 Target = tuple[int, int]
 """(process, actor); actor 0 is the process itself, a client."""
@@ -23,10 +22,8 @@ Target = tuple[int, int]
 class _Change:
     """A change of a channel's subscribers that some processes have not heard of yet."""
 
-    def __init__(self, target: Target, processes: set[int], timer: int) -> None:
+    def __init__(self, target: Target) -> None:
         self.target = target
-        self.processes = processes
-        self.timer = timer
 
 
 class Subscriptions:
@@ -35,14 +32,15 @@ class Subscriptions:
     Args:
         shell: the process around it.
         roster: the node's processes.
+        hearing: who has heard what.
     """
 
-    def __init__(self, shell: SupervisorShell, roster: Roster) -> None:
+    def __init__(self, shell: SupervisorShell, roster: Roster, hearing: Hearing) -> None:
         self._shell = shell
         self._roster = roster
+        self._hearing = hearing
         self._channels: dict[str, list[Target]] = {}
-        self._changes: dict[int, _Change] = {}
-        self._number = 0
+        self._changes: set[_Change] = set()
         self._waiting: list[tuple[set[Target], Callable[[], None]]] = []
 
     def change(self, channel: str, target: Target, *, wanted: bool) -> None:
@@ -54,28 +52,15 @@ class Subscriptions:
             targets.append(target)
         else:
             targets.remove(target)
-        self._number += 1
-        number = self._number
+        change = _Change(target)
+        self._changes.add(change)
+        number = self._hearing.begin(self._roster.processes(), partial(self._holds, change))
         self._roster.broadcast(c.Subscribers(channel, tuple(targets), number))
-        until = self._shell.now() + _HEARD_WITHIN
-        timer = self._shell.call_at(until, lambda: self._holds(number))
-        self._changes[number] = _Change(target, self._roster.processes(), timer)
-        self._look(number)
-
-    def heard(self, number: int, process: int) -> None:
-        """A process knows of a change."""
-        change = self._changes.get(number)
-        if change is not None:
-            change.processes.discard(process)
-            self._look(number)
 
     def process_down(self, process: int) -> None:
-        """A process has ended: it is not waited for, and what waits for it goes on."""
-        for number, change in list(self._changes.items()):
-            if change.target[0] == process:
-                self._holds(number)
-            else:
-                self.heard(number, process)
+        """A process has ended: what waits for its subscriptions goes on."""
+        for change in [each for each in self._changes if each.target[0] == process]:
+            self._holds(change)
 
     def end(self, process: int, actor: int) -> None:
         """End all subscriptions of an actor or client."""
@@ -90,7 +75,7 @@ class Subscriptions:
 
     def when_known(self, targets: set[Target], then: Callable[[], None]) -> None:
         """Call back once the subscriptions of these hold: at once, if they do."""
-        unknown = targets & {change.target for change in self._changes.values()}
+        unknown = targets & {change.target for change in self._changes}
         if unknown:
             self._waiting.append((unknown, then))
         else:
@@ -103,17 +88,10 @@ class Subscriptions:
         for _, then in ready:
             then()
 
-    def _look(self, number: int) -> None:
-        if not self._changes[number].processes:
-            self._holds(number)
-
-    def _holds(self, number: int) -> None:
-        change = self._changes.pop(number, None)
-        if change is None:
-            return
-        self._shell.cancel(change.timer)
-        open_still = {each.target for each in self._changes.values()}
-        ready = [each for each in self._waiting if not each[0] & open_still]
-        self._waiting = [each for each in self._waiting if each[0] & open_still]
+    def _holds(self, change: _Change) -> None:
+        self._changes.discard(change)
+        unknown = {each.target for each in self._changes}
+        ready = [each for each in self._waiting if not each[0] & unknown]
+        self._waiting = [each for each in self._waiting if each[0] & unknown]
         for _, then in ready:
             then()

@@ -21,6 +21,7 @@ from gristmill.node.deaths import Deaths
 from gristmill.node.endings import Endings
 from gristmill.node.families import Families
 from gristmill.node.groups import Groups
+from gristmill.node.hearing import Hearing
 from gristmill.node.incarnations import Incarnations
 from gristmill.node.newcomers import Newcomers
 from gristmill.node.operations import Operations
@@ -77,7 +78,8 @@ class SupervisorCore:
         self._limits = StartLimits(shell, self._incarnations.kill)
         self._deaths = Deaths(shell, self._roster)
         self.vitals = Vitals(shell, self._slots, self._roster.actors)
-        self._subscriptions = Subscriptions(shell, self._roster)
+        self._hearing = Hearing(shell)
+        self._subscriptions = Subscriptions(shell, self._roster, self._hearing)
         self._breakers = Breakers(self._roster.tell_workers)
         self._views = Views(shell, self._tree, self._roster, self._breakers)
         retirements = itertools.count(1)
@@ -135,6 +137,7 @@ class SupervisorCore:
             self._pools,
             self._workforce,
             self._subscriptions,
+            self._hearing,
         )
         self._tree_timers: dict[int, int] = {}
         self._actor_restarts = 0
@@ -171,7 +174,7 @@ class SupervisorCore:
             case c.Subscribe(channel, address, key, wanted):
                 self._subscriptions.change(channel, (address, key), wanted=wanted)
             case c.Heard(number):
-                self._subscriptions.heard(number, self._roster.process_of(identity))
+                self._hearing.heard(number, self._roster.process_of(identity))
             case c.Metrics() | c.Trace() | c.Mailboxes() | c.BreakerReport() | c.Loads():
                 slot = self._slots.by_identity(identity)
                 if slot is not None:
@@ -219,6 +222,7 @@ class SupervisorCore:
 
     def worker_down(self, slot: Slot) -> list[tuple[int, int]]:
         """A worker has died; give the (key, incarnation) of the actors that died with it."""
+        self._hearing.process_down(slot.address)
         self._subscriptions.process_down(slot.address)
         exited = self._roster.lost(slot.keys)
         self._groups.process_down(slot.address)
@@ -238,6 +242,7 @@ class SupervisorCore:
         client = self._roster.clients.pop(address, None)
         if client is not None:
             self._remains.of_client(client.peer)
+            self._hearing.process_down(address)
             self._subscriptions.process_down(address)
             self._subscriptions.end(address, 0)
             self._groups.process_down(address)

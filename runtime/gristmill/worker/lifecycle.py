@@ -116,6 +116,8 @@ class Lifecycle:
                 self._core.publishing.subscribers(channel, targets)
                 if number:
                     self._shell.control(c.Heard(number))
+            case c.Hear(number):
+                self._shell.control(c.Heard(number))
             case c.ReportMetrics():
                 self._shell.report_metrics()
             case c.ReportTrace(number, begin):

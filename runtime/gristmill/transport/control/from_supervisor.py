@@ -166,6 +166,12 @@ class Subscribers(ControlMessage, tag="Subscribers", frozen=True):
     """The supervisor process waits until this change was heard of; 0: it doesn't."""
 
 
+class Hear(ControlMessage, tag="Hear", frozen=True):
+    """Answer with :class:`Heard`, behind all that there was to say before."""
+
+    number: int
+
+
 class StartActor(msgspec.Struct, frozen=True, array_like=True):
     """Start an incarnation."""
 
@@ -271,6 +277,7 @@ FromSupervisor = (
     | Members
     | ReportLoads
     | Subscribers
+    | Hear
     | StartActors
     | StopActor
     | KillActor

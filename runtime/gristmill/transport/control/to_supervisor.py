@@ -96,7 +96,7 @@ class Subscribe(ControlMessage, tag="Subscribe", frozen=True):
 
 
 class Heard(ControlMessage, tag="Heard", frozen=True):
-    """This process knows of a change of the :class:`Subscribers` of a channel."""
+    """What came with this number was taken in: :class:`Hear`, or a change of subscribers."""
 
     number: int
 
