@@ -239,7 +239,11 @@ class Operations:
             self._answer(identity, number, [])
             return
         self._check_spawn(instances, like.placement)
-        specs = [msgspec.structs.replace(operation.child, id=one.id) for one in instances]
+        child = operation.child
+        specs = [
+            child if one.id == child.id else msgspec.structs.replace(child, id=one.id)
+            for one in instances
+        ]
         parent = self._parent(operation)
         added, actions = self._tree.add_children(parent, specs, self._shell.now())
         keys = [key for key, _ in added]
@@ -247,8 +251,10 @@ class Operations:
             self._families.joined(operation.by.key, keys)
         starts = {start: key for key, start in added}
         ended = Spawning(starts, partial(self._spawned, identity, number, keys)).ended
+        actor = like
         for key, one in zip(keys, instances, strict=True):
-            actor = msgspec.structs.replace(like, name=one.name, args=one.args)
+            if (one.name, one.args) != (actor.name, actor.args):  # like ones share a description
+                actor = msgspec.structs.replace(like, name=one.name, args=one.args)
             self._driver.admit(key, actor)
         self._open.update(dict.fromkeys(starts, ended))
         self._driver.act(actions)
