@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
 from pathlib import Path
 
 import pytest
 
 from gristmill.durability import JournalError, Record, open_store, read_journal, slots
 from gristmill.errors import UsageError
+from support.waiting import eventually
 
 
 def records(directory: Path, actor: str) -> list[Record]:
@@ -334,3 +336,23 @@ def _open_in_child(directory: Path) -> int:
     except JournalError as error:
         return 3 if "another process is writing it" in str(error) else 4
     return 0
+
+
+def test_a_thread_moves_the_wal_into_the_file(tmp_path: Path) -> None:
+    store = open_store(tmp_path, "w1", threaded=True)
+    before = store.path.stat().st_size
+    sent = 0
+
+    def moved() -> bool:
+        nonlocal sent
+        for _ in range(100):
+            store.append("a", "kind", bytes(100))
+            store.commit()
+            sent += 1
+        return store.path.stat().st_size > before
+
+    eventually(moved, "the file has grown", 10.0)
+    assert any(thread.name == "gristmill-checkpoint-w1" for thread in threading.enumerate())
+    store.close()
+    assert not any(thread.name == "gristmill-checkpoint-w1" for thread in threading.enumerate())
+    assert len(records(tmp_path, "a")) == sent

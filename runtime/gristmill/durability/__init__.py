@@ -27,7 +27,11 @@ _SLOT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 def open_store(
-    directory: str | Path, slot: str, *, durability: Durability = "process"
+    directory: str | Path,
+    slot: str,
+    *,
+    durability: Durability = "process",
+    threaded: bool = False,
 ) -> SqliteStore:
     """Open a slot of the journal for writing, and create directory (mode 0700) and file if needed.
 
@@ -36,6 +40,7 @@ def open_store(
         slot: the worker slot; one process at a time may hold it.
         durability: ``"process"`` survives the death of any process; ``"power"`` adds an fsync to
             every commit and survives a power failure.
+        threaded: have a thread move the WAL into the file, so that no commit waits for the disk.
 
     Raises:
         UsageError: the slot's name is no file name, or the durability is unknown.
@@ -46,7 +51,7 @@ def open_store(
         raise UsageError(f"slot {slot!r} can't name a file; use letters, digits, '.', '_' and '-'")
     if durability not in get_args(Durability):
         raise UsageError(f"durability {durability!r} is unknown; write 'process' or 'power'")
-    return SqliteStore(Path(directory).absolute(), slot, durability)
+    return SqliteStore(Path(directory).absolute(), slot, durability, threaded=threaded)
 
 
 def read_journal(directory: str | Path) -> JournalReader:

@@ -55,7 +55,9 @@ COMMIT;
 _DAMAGED = "the file is damaged: restore it from a backup, or move it and its -wal file away"
 _NOT_WRITABLE = "check that its directory exists and that this user may write there"
 _WAL_PAGES = 8000
-"""Pages (4 KiB) after which the WAL is moved into the file, which waits for the disk."""
+"""Pages (4 KiB) after which the WAL is moved into the file within a commit."""
+_MOST_WAL_PAGES = 64_000
+"""The same where a thread does it sooner, unless the disk is too slow."""
 _SYNCHRONOUS = {"process": "NORMAL", "power": "FULL"}
 _REMEDIES = {
     0: "use the store on the thread that opened it, and not after close",
@@ -76,7 +78,7 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
 
     Args:
         path: the file.
-        mode: SQLite's: ``ro``, or ``rwc`` to write and to create it.
+        mode: SQLite's: ``ro``, ``rw`` to write, or ``rwc`` to create it too.
 
     Raises:
         JournalError: it can't be opened.
@@ -88,8 +90,15 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
         )
 
 
-def open_for_writing(path: Path, durability: Durability) -> sqlite3.Connection:
+def open_for_writing(
+    path: Path, durability: Durability, *, checkpointed: bool
+) -> sqlite3.Connection:
     """Open a file, with its tables, to write.
+
+    Args:
+        path: the file.
+        durability: what a commit is to survive.
+        checkpointed: whether somebody else moves the WAL into the file.
 
     Raises:
         JournalError: it is damaged, was written in another format, or can't be written.
@@ -100,7 +109,8 @@ def open_for_writing(path: Path, durability: Durability) -> sqlite3.Connection:
         with explained(path):
             database.execute("PRAGMA journal_mode = WAL")
             database.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
-            database.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+            pages = _MOST_WAL_PAGES if checkpointed else _WAL_PAGES
+            database.execute(f"PRAGMA wal_autocheckpoint = {pages}")
             # Some builds of SQLite overwrite what is deleted, which writes a page for each.
             database.execute("PRAGMA secure_delete = OFF")
             if version == 0:

@@ -16,10 +16,13 @@ from gristmill.durability.buffer import (
     encode_events,
     encode_messages,
 )
+from gristmill.durability.checkpointer import Checkpointer
 from gristmill.durability.reader import JournalReader
 from gristmill.durability.sqlite import damaged, explained, open_for_writing
 from gristmill.durability.store import Durability, JournalError, Record, hold
 
+_COMMITS = 1000
+"""Commits after which a thread moves the WAL into the file."""
 _LAST_SEQUENCE = """
 SELECT max(last) FROM event WHERE actor = ?1
 UNION ALL SELECT seq FROM snapshot WHERE actor = ?1
@@ -36,7 +39,9 @@ class SqliteStore(JournalReader):
     Keeps the contract of ``JournalStore``; use it on the thread that opened it.
     """
 
-    def __init__(self, directory: Path, slot: str, durability: Durability) -> None:
+    def __init__(
+        self, directory: Path, slot: str, durability: Durability, *, threaded: bool = False
+    ) -> None:
         self.slot = slot
         self.path = directory / f"{slot}.db"
         self.commits = 0
@@ -48,11 +53,12 @@ class SqliteStore(JournalReader):
         self._numbers: dict[str, int] = {}
         lock = hold(self.path)
         try:
-            self._database = open_for_writing(self.path, durability)
+            self._database = open_for_writing(self.path, durability, checkpointed=threaded)
         except BaseException:
             os.close(lock)
             raise
         self._lock: int | None = lock
+        self._checkpointer = Checkpointer(self.path) if threaded else None
         super().__init__(directory)
 
     @property
@@ -167,6 +173,8 @@ class SqliteStore(JournalReader):
         self.commits += 1
         self.rows += len(buffer)
         self._buffer = Buffer()
+        if self._checkpointer is not None and self.commits % _COMMITS == 0:
+            self._checkpointer.ask()
 
     def rollback(self) -> None:
         """Drop what is buffered; its numbers are given out again."""
@@ -179,6 +187,8 @@ class SqliteStore(JournalReader):
         super().close()
         if self._lock is None:
             return
+        if self._checkpointer is not None:
+            self._checkpointer.close()
         try:
             with explained(self.path):
                 self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")

@@ -188,7 +188,9 @@ class Node(RunningNode):
             connection = host.connection
             connection.wait_until_welcome(self._boot_timeout, lambda: host.exit_code is None)
             if self._journal:
-                store = open_store(self._journal, "client", durability=self._durability)
+                store = open_store(
+                    self._journal, "client", durability=self._durability, threaded=True
+                )
                 connection.post.open_journal(store)
         except BaseException:
             self.stop(0)

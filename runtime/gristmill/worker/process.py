@@ -120,11 +120,7 @@ class WorkerProcess:
         self._notices = NoticeSender(self.context, self.plane)
         self._control = ControlLink(self.context, config.control, self._on_control)
         self.control = self._control.send
-        self._store = (
-            open_store(config.journal, config.name, durability=config.durability)
-            if config.journal and not config.arriving
-            else None
-        )
+        self._store = _open_store(config) if config.journal and not config.arriving else None
         self.core = parts.core(
             self, self.meter, self._store, config.channels, activity, governs=config.governor
         )
@@ -356,7 +352,7 @@ class WorkerProcess:
         """Open the journal, if the node has one."""
         config = self.config
         if config.journal:
-            self._store = open_store(config.journal, config.name, durability=config.durability)
+            self._store = _open_store(config)
         return self._store
 
     def close_journal(self) -> bool:
@@ -438,6 +434,10 @@ class LoopTimer:
 def page_path(config: WorkerConfig) -> Path:
     """Give where a worker's counter page is."""
     return Path(config.run_dir) / f"{config.name}.{config.incarnation}.page"
+
+
+def _open_store(config: WorkerConfig) -> JournalStore:
+    return open_store(config.journal, config.name, durability=config.durability, threaded=True)
 
 
 def run_worker(config: WorkerConfig, calibration: Calibration) -> int:
