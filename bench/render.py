@@ -14,7 +14,10 @@ from harness.page import image, page, panels
 from harness.svg import chart
 
 _HERE = Path(__file__).parent
-_ORDER = ("messaging", "peers", "metg", "scaling", "savina", "lifecycle", "orders")
+_ORDER = (
+    *("messaging", "peers", "metg", "scaling", "savina", "lifecycle"),
+    *("orders", "orders_redis_kafka"),
+)
 """What comes first on the page; the rest follows by name."""
 
 
@@ -33,8 +36,9 @@ def read(folder: Path) -> list[Bench]:
 
 
 def description(bench: Bench) -> str:
-    """Give what the script says about itself."""
-    source = (_HERE / f"{bench.bench}.py").read_text()
+    """Give what the script says about itself; behind its name stand the options that it had."""
+    script = bench.bench.partition("_")[0]
+    source = (_HERE / f"{script}.py").read_text()
     return ast.get_docstring(ast.parse(source)) or ""
 
 
