@@ -119,7 +119,7 @@ def actor_memory(actors: int) -> list[Result]:
         before = pss_bytes(processes)
         node.spawn_many(Idle, [()] * actors)
         each = (pss_bytes(processes) - before) / actors
-    return [Result.of(f"actor_memory_at_{actors}", "bytes", [each])]
+    return [Result.of("actor_memory", "bytes", [each])]
 
 
 def main() -> None:

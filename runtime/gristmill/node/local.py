@@ -41,7 +41,7 @@ from gristmill.transport.segment_directory import Process, remove_segments, segm
 from gristmill.worker import counters
 from gristmill.worker.activity import Sight
 from gristmill.worker.config import WorkerConfig
-from gristmill.worker.process import LoopTimer
+from gristmill.worker.loop import LoopTimer
 
 _IDLE = int(TimeClass.IDLE)
 _SUPERVISOR = b"supervisor"

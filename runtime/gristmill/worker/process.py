@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import selectors
 import signal
 import sys
 import time
@@ -38,6 +37,7 @@ from gristmill.worker import counters
 from gristmill.worker.accounting import Accounting
 from gristmill.worker.activity import Activity
 from gristmill.worker.config import WorkerConfig
+from gristmill.worker.loop import LoopTimer, MeteredSelector
 from gristmill.worker.output import WorkerOutput
 from gristmill.worker.succession import Inlet, Succession
 from gristmill.worker.traces import ACTIVITY, STACKS, WIRES, write_stacks
@@ -393,42 +393,6 @@ class WorkerProcess:
         if self.arrays.pool.release_due:  # arrays were dropped outside of turns
             self.request_turn()
         self.loop.call_later(_METRICS_EVERY, self._report_regularly)
-
-
-class MeteredSelector(selectors.DefaultSelector):
-    """Tells the meter when the loop blocks, and why."""
-
-    def __init__(self, process: WorkerProcess) -> None:
-        super().__init__()
-        self._process = process
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Wait for descriptors; the wait is accounted as idle, ask_wait or io_wait."""
-        if timeout is not None and timeout <= 0:
-            return super().select(timeout)
-        process = self._process
-        process.meter.switch(process.idle_class())
-        process.lone_turns.sleep()
-        process.accounting.write()
-        ready = super().select(timeout)
-        process.meter.switch(_POLL)
-        process.lone_turns.wake()
-        return ready
-
-
-class LoopTimer:
-    """A timer of an event loop."""
-
-    __slots__ = ("_handle",)
-
-    def __init__(self, handle: asyncio.TimerHandle) -> None:
-        self._handle = handle
-
-    def cancel(self) -> bool:
-        """Stop it; give whether it was still to fire."""
-        live = not self._handle.cancelled()
-        self._handle.cancel()
-        return live
 
 
 def page_path(config: WorkerConfig) -> Path:
