@@ -76,7 +76,8 @@ class Traces:
         question = self._open.pop(number, None)
         if question is not None:
             gone = [name for at, name in self._ends if at >= question.begin]
-            missing = [*gone, *question.awaited.values()]
+            leaving = [_name(s.former) for s in self._slots.ready() if s.former is not None]
+            missing = list(dict.fromkeys([*gone, *leaving, *question.awaited.values()]))
             question.done(c.CollectedTrace(question.traces, missing))
 
 
