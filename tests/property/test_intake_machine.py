@@ -53,7 +53,7 @@ class IntakeMachine(RuleBasedStateMachine):
         body=st.sampled_from([b"", SPARED]),
     )
     def receive(self, partition: int, deaths: int, body: bytes) -> None:
-        if self.intake.wants_more(partition):
+        if self.intake.wanted(partition) > 0:
             self.sent[partition] += 1
             position = str(self.sent[partition])
             self.intake.receive([Delivery(partition, position, "", "p", 1, body, deaths)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import signal
 import time
@@ -35,6 +36,7 @@ DRAIN_SECONDS = 25.0
 """How long an interrupted run waits for the orders that are open."""
 _STEP = 0.05
 _PATIENCE = 20.0
+"""Seconds of no progress after which something is waited for no longer."""
 
 Watch = Callable[[Progress, Killer], None]
 """Called again and again during a run, to show how far it is."""
@@ -203,14 +205,14 @@ def _drive(driver: Driver, killer: Killer, interrupt: _Interrupt, watch: Watch) 
 
 
 def _behind(service: OrderService) -> dict[str, int]:
-    """Wait for the subscribers; give how many events each has not handled even so."""
-    if not service.groups:
-        return {}
-    deadline = time.monotonic() + _PATIENCE
+    """Wait for the subscribers while they get on; give what each has not handled even so."""
+    channels, least, deadline = service.node.channels, math.inf, math.inf
     while True:
-        channels = service.node.channels
         behind = {group: channels.lag(ORDERS, group) for group in service.groups}
-        if not any(behind.values()) or time.monotonic() > deadline:
+        left = sum(behind.values())
+        if left < least:
+            least, deadline = left, time.monotonic() + _PATIENCE
+        if not left or time.monotonic() > deadline:
             return behind
         time.sleep(_STEP)
 

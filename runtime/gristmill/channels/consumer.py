@@ -15,6 +15,7 @@ from typing import Protocol
 from gristmill.channels.contract import Listen
 from gristmill.channels.driver import BrokerDownError, Driver, Source
 from gristmill.channels.intake import Intake, Retries
+from gristmill.channels.pace import PACE
 from gristmill.channels.records import DeadRecord, Delivery
 
 _IDLE_WAIT = 0.2
@@ -163,7 +164,7 @@ class Consumer:
     def _step(self, source: Source) -> None:
         intake = self._intake
         wait = _IDLE_WAIT if intake.idle else _BUSY_WAIT
-        source.poll(intake, wait if self._ready.is_set() else 0.0)
+        more = source.poll(intake, wait if self._ready.is_set() else 0.0)
         self._ready.set()
         if source.lost:
             self._subscriber.lost(source.lost)
@@ -175,6 +176,9 @@ class Consumer:
             self._subscriber.take(self, batch)
         for delivery, attempts, reason in intake.dead():
             self._bury(source, delivery, attempts, reason)
+        if batch and not more:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closing, PACE)
 
     def _bury(self, source: Source, delivery: Delivery, attempts: int, reason: str) -> None:
         listen = self.listen

@@ -53,12 +53,15 @@ class Source(Protocol):
     lost: int
     """Events that the broker had dropped before they were fetched."""
 
-    def poll(self, intake: Intake, seconds: float) -> None:
+    def poll(self, intake: Intake, seconds: float) -> bool:
         """Acknowledge what was handled, fetch what there is, and say that this member lives.
 
         Args:
             intake: says what was handled, and gets what is there.
             seconds: how long to wait for more.
+
+        Returns:
+            Whether more may be there already.
         """
 
     def acknowledge(self, intake: Intake) -> None:

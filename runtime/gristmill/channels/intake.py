@@ -143,19 +143,16 @@ class Intake:
         return spared
 
     @_locked
-    def wants_more(self, partition: int) -> bool:
-        """Tell whether more of a partition should be fetched.
+    def wanted(self, partition: int) -> int:
+        """Give how many more events of a partition should be fetched.
 
         Twice the window is open at most, if no partition would starve by that.
         """
         found = self._partitions.get(partition)
-        return found is not None and (not found.items or self.room > 0)
-
-    @property
-    @_locked
-    def room(self) -> int:
-        """How many more should be fetched, for all partitions together."""
-        return 2 * self._window - sum(len(p.items) for p in self._partitions.values())
+        if found is None:
+            return 0
+        room = 2 * self._window - sum(len(p.items) for p in self._partitions.values())
+        return max(room, 0 if found.items else 1)
 
     @_locked
     def holds(self, partition: int, position: str) -> bool:

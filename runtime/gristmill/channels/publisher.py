@@ -12,6 +12,7 @@ from typing import Protocol
 from gristmill.channels.contract import ChannelFullError
 from gristmill.channels.driver import BrokerDownError, BrokerRefusedError, Driver, Producer
 from gristmill.channels.intake import Retries
+from gristmill.channels.pace import PACE
 from gristmill.channels.records import Publication
 
 _BATCH = 500
@@ -47,6 +48,8 @@ class Publisher:
         self._waiting: deque[Publication] = deque()
         self._changed = threading.Condition()
         self._closing = False
+        self._sent_at = 0.0
+        """When a batch was taken, monotonic seconds."""
         self._thread: threading.Thread | None = None
         self._producer: Producer | None = None
 
@@ -69,12 +72,14 @@ class Publisher:
     def send(self, publications: list[Publication]) -> None:
         """Have events published; from any thread."""
         with self._changed:
+            wakes = not self._waiting
             self._waiting.extend(publications)
             if self._thread is None:
                 name = f"gristmill-{self._driver.kind}-publisher"
                 self._thread = threading.Thread(target=self._run, name=name, daemon=True)
                 self._thread.start()
-            self._changed.notify_all()
+            if wakes or len(self._waiting) >= _BATCH:
+                self._changed.notify_all()
 
     def close(self, seconds: float) -> int:
         """Publish what waits, ``seconds`` at most; give how many events are left."""
@@ -124,9 +129,14 @@ class Publisher:
             producer.close()
 
     def _next(self) -> list[Publication] | None:
-        """Wait for events; None at the end."""
+        """Wait for events, for the pace if they are few; None at the end."""
         with self._changed:
+            self._changed.wait_for(
+                lambda: len(self._waiting) >= _BATCH or self._closing,
+                max(0.0, self._sent_at + PACE - time.monotonic()),
+            )
             self._changed.wait_for(lambda: self._waiting or self._closing)
+            self._sent_at = time.monotonic()
             return None if self._closing else list(islice(self._waiting, _BATCH))
 
     def _confirm(self, batch: list[Publication], count: int) -> None:

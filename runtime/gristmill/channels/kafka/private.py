@@ -14,6 +14,7 @@ from gristmill.channels.kafka.client import (
     delivery_of,
     settings_of,
 )
+from gristmill.channels.kafka.prefetched import Prefetched
 from gristmill.channels.kafka.producer import KafkaProducer
 from gristmill.channels.kafka.source import bury
 from gristmill.channels.records import DeadRecord
@@ -65,22 +66,29 @@ class KafkaListener:
         self._consumer: Any = None
         self._producer: KafkaProducer | None = None
         self._positions: dict[int, int] = {}
-        self._paused: set[int] = set()
+        self._prefetched = Prefetched(listen.channel)
         self.lost = 0
 
-    def poll(self, intake: Intake, seconds: float) -> None:
+    def poll(self, intake: Intake, seconds: float) -> bool:
         """Fetch what there is."""
         self.acknowledge(intake)
         if self._consumer is None:
             self._connect(intake)
-        self._pause(intake)
+        self._prefetched.feed(intake, intake.wanted)
+        self._prefetched.pause(self._consumer)
+        if self._prefetched:
+            intake.wait(seconds)
+            seconds = 0.0
         message = self._consumer.poll(seconds)
         if message is None:
-            return
-        page = [each for each in (message, *self._consumer.consume(_PAGE, 0)) if not each.error()]
-        intake.receive([delivery_of(each) for each in page])
+            return bool(self._prefetched)
+        page = [message, *self._consumer.consume(_PAGE, 0)]
         for each in page:
-            self._positions[each.partition()] = each.offset() + 1
+            if not each.error():
+                self._prefetched.add(delivery_of(each))
+                self._positions[each.partition()] = each.offset() + 1
+        self._prefetched.feed(intake, intake.wanted)
+        return bool(self._prefetched) or len(page) > _PAGE
 
     def _connect(self, intake: Intake) -> None:
         from confluent_kafka import TopicPartition  # noqa: PLC0415 - only where it is turned on
@@ -93,21 +101,9 @@ class KafkaListener:
                 self._positions[number] = low if early else high
         for number in self._positions:
             intake.assign(number)
-        self._paused = set()
+        self._prefetched.connected()
         consumer.assign([TopicPartition(self._topic, n, o) for n, o in self._positions.items()])
         self._consumer = consumer
-
-    def _pause(self, intake: Intake) -> None:
-        from confluent_kafka import TopicPartition  # noqa: PLC0415 - only where it is turned on
-
-        full = {number for number in self._positions if not intake.wants_more(number)}
-        for act, numbers in (
-            (self._consumer.pause, full - self._paused),
-            (self._consumer.resume, self._paused - full),
-        ):
-            if numbers:
-                act([TopicPartition(self._topic, number) for number in numbers])
-        self._paused = full
 
     def acknowledge(self, intake: Intake) -> None:
         """Note what was handled: nobody else wants to know."""

@@ -1,7 +1,7 @@
 """``KafkaMember``: a member of a consumer group. It polls all the time, whatever handlers do.
 
-Partitions from which nothing more is wanted are paused, so that the member is never put out for
-being slow. What is committed is the offset behind a prefix that was handled, never automatically.
+So it is never put out for being slow: what is not wanted yet is kept here. What is committed is the
+offset behind a prefix that was handled, never automatically.
 
 Kafka does not count how often a record was delivered. So the metadata of a committed offset says
 how often a member has begun there and got no further: a record that kills whoever handles it is
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
 from typing import Any
 
 from gristmill.channels.contract import Listen, Start, dead_letter_channel
@@ -26,8 +25,9 @@ from gristmill.channels.kafka.client import (
     delivery_of,
     settings_of,
 )
+from gristmill.channels.kafka.prefetched import Prefetched
 from gristmill.channels.kafka.producer import KafkaProducer
-from gristmill.channels.records import DeadRecord, Delivery, Publication
+from gristmill.channels.records import DeadRecord, Publication
 from gristmill.config import ChannelConfig
 
 _PAGE = 200
@@ -70,7 +70,7 @@ class KafkaMember:
         self._consumer: Any = None
         self._producer: KafkaProducer | None = None
         self._intake: Intake | None = None
-        self._paused: set[int] = set()
+        self._prefetched = Prefetched(listen.channel)
         self._offsets: dict[int, int] = {}
         """The offset of each partition behind what was handled."""
         self._deaths: dict[int, tuple[int, int]] = {}
@@ -78,8 +78,6 @@ class KafkaMember:
         self._careful: dict[int, int] = {}
         """How many records of a partition are still to be handled one by one."""
         self._uncommitted: set[int] = set()
-        self._held: dict[int, deque[Delivery]] = {}
-        """Records that were fetched and wait for the one before them, by partition."""
         self._commit_at = 0.0
         self._failure: BrokerDownError | None = None
         """What has gone wrong in a callback."""
@@ -87,32 +85,35 @@ class KafkaMember:
 
     # --- fetching ---
 
-    def poll(self, intake: Intake, seconds: float) -> None:
+    def poll(self, intake: Intake, seconds: float) -> bool:
         """Acknowledge, fetch what there is; serve the group, heartbeats and rebalances."""
         self._intake = intake
         if self._consumer is None:
             self._connect()
         self.acknowledge(intake)
-        self._pause(intake)
-        if self._held:
-            self._feed(intake)
-            intake.wait(min(seconds, 0.02))
+        self._feed(intake)
+        self._prefetched.pause(self._consumer)
+        if self._prefetched:
+            intake.wait(seconds)
             seconds = 0.0
         message = self._consumer.poll(seconds)
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
         if message is None:
-            return
-        self._take(intake, message)
-        for more in self._consumer.consume(_PAGE, 0):
-            self._take(intake, more)
+            return bool(self._prefetched)
+        page = [message, *self._consumer.consume(_PAGE, 0)]
+        for each in page:
+            self._take(each)
+        self._feed(intake)
+        return bool(self._prefetched) or len(page) > _PAGE
 
     def _connect(self) -> None:
         from confluent_kafka import Consumer  # noqa: PLC0415 - only where it is turned on
 
         Topics(self._config).ensure(self._topic)
         self._consumer = Consumer(self._settings)
+        self._prefetched.connected()
         self._consumer.subscribe(
             [self._topic],
             on_assign=self._on_assign,
@@ -120,7 +121,7 @@ class KafkaMember:
             on_lost=self._on_lost,
         )
 
-    def _take(self, intake: Intake, message: Any) -> None:  # noqa: ANN401 - a confluent Message
+    def _take(self, message: Any) -> None:  # noqa: ANN401 - a confluent Message
         error = message.error()
         if error is not None:
             from confluent_kafka import KafkaError  # noqa: PLC0415 - only where it is turned on
@@ -129,36 +130,18 @@ class KafkaMember:
                 raise BrokerDownError(error.str())
             _log.debug("kafka, %s: %s", self._topic, error.str())
             return
-        partition = message.partition()
-        offset, deaths = self._deaths.get(partition, (-1, 0))
-        delivery = delivery_of(message, deaths if message.offset() == offset else 0)
-        if self._careful.get(partition) or partition in self._held:
-            self._held.setdefault(partition, deque()).append(delivery)
-            self._feed(intake)
-        else:
-            intake.receive([delivery])
+        offset, deaths = self._deaths.get(message.partition(), (-1, 0))
+        self._prefetched.add(delivery_of(message, deaths if message.offset() == offset else 0))
 
     def _feed(self, intake: Intake) -> None:
-        """Let records that are to be handled one by one come to their turn."""
-        for partition, held in list(self._held.items()):
-            while held and not (self._careful.get(partition) and intake.has_open(partition)):
-                intake.receive([held.popleft()])
-            if not held:
-                del self._held[partition]
+        """Hand over what is wanted; one by one where care is taken."""
 
-    def _pause(self, intake: Intake) -> None:
-        full = {p for p in intake.partitions if not self._wants_more(intake, p)}
-        if full - self._paused:
-            self._consumer.pause([self._place(p) for p in full - self._paused])
-        if self._paused - full:
-            own = intake.partitions
-            self._consumer.resume([self._place(p) for p in self._paused - full if p in own])
-        self._paused = full
+        def wanted(partition: int) -> int:
+            if self._careful.get(partition):
+                return not intake.has_open(partition)
+            return intake.wanted(partition)
 
-    def _wants_more(self, intake: Intake, partition: int) -> bool:
-        if partition in self._held:
-            return False
-        return intake.wants_more(partition)
+        self._prefetched.feed(intake, wanted)
 
     def _place(self, partition: int, offset: int | None = None, metadata: str = "") -> Any:  # noqa: ANN401 - a confluent TopicPartition
         from confluent_kafka import TopicPartition  # noqa: PLC0415 - only where it is turned on
@@ -221,9 +204,8 @@ class KafkaMember:
     def _forget(self, intake: Intake, partitions: list[int]) -> None:
         for partition in partitions:
             intake.revoke(partition)
-            self._paused.discard(partition)
+            self._prefetched.forget(partition)
             self._careful.pop(partition, None)
-            self._held.pop(partition, None)
             self._uncommitted.discard(partition)
             self._offsets.pop(partition, None)
             self._deaths.pop(partition, None)

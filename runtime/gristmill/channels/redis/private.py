@@ -26,7 +26,7 @@ class RedisListener:
         self._gaps = Gaps()
         self.lost = 0
 
-    def poll(self, intake: Intake, seconds: float) -> None:
+    def poll(self, intake: Intake, seconds: float) -> bool:
         """Fetch what there is."""
         self.acknowledge(intake)
         client = self._connected()
@@ -36,18 +36,20 @@ class RedisListener:
             wanted = {
                 self._keys.stream(p): position
                 for p, position in self._positions.items()
-                if intake.wants_more(p)
+                if intake.wanted(p) > 0
             }
             if not wanted:
                 intake.wait(seconds)
-                return
+                return True
             block = max(1, int(seconds * 1000))
-            for stream, entries in client.redis.xread(wanted, count=_PAGE, block=block) or ():
+            found = client.redis.xread(wanted, count=_PAGE, block=block) or ()
+            for stream, entries in found:
                 partition = int(stream.rpartition(b":")[2])
                 page = [delivery_of(partition, entry, fields) for entry, fields in entries]
                 self.lost += sum(map(self._gaps.missing, page))
                 intake.receive(page)
                 self._positions[partition] = page[-1].position
+            return any(len(entries) == _PAGE for _, entries in found)
 
     def _begin(self, client: RedisClient, intake: Intake) -> None:
         for partition in range(client.partitions(self._keys, self._config.partitions)):

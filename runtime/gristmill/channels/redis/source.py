@@ -53,7 +53,7 @@ class RedisMember:
 
     # --- fetching ---
 
-    def poll(self, intake: Intake, seconds: float) -> None:
+    def poll(self, intake: Intake, seconds: float) -> bool:
         """Renew the leases if it is time, acknowledge, and fetch what there is."""
         client = self._connected(intake)
         with client.guarded():
@@ -61,33 +61,36 @@ class RedisMember:
                 self._tend(client, intake)
             if self._left:
                 self._fetch_left(client, intake)
-            streams = {
-                self._keys.stream(p): ">"
+            wanted = {
+                self._keys.stream(p): count
                 for p in intake.partitions
-                if p not in self._left and p not in self._giving and intake.wants_more(p)
+                if p not in self._left and p not in self._giving and (count := intake.wanted(p)) > 0
             }
-            if streams:
-                self._fetch_new(client, intake, streams, 0.001 if self._left else seconds)
-            else:
-                self.acknowledge(intake)
-                intake.wait(min(seconds, self._lease / _RENEWALS / 1000))
+            if wanted:
+                wait = 0.001 if self._left else seconds
+                return self._fetch_new(client, intake, wanted, wait) or bool(self._left)
+            self.acknowledge(intake)
+            intake.wait(min(seconds, self._lease / _RENEWALS / 1000))
+            return True
 
     def _fetch_new(
-        self, client: RedisClient, intake: Intake, streams: dict[str, str], seconds: float
-    ) -> None:
-        """Acknowledge and fetch in one round trip."""
+        self, client: RedisClient, intake: Intake, wanted: dict[str, int], seconds: float
+    ) -> bool:
+        """Acknowledge and fetch in one round trip; give whether more may be there."""
         done = intake.to_acknowledge()
         pipe = client.redis.pipeline(transaction=False)
         if done:
             client.acknowledge(pipe, self._keys, self._group, done)
         block = max(1, int(seconds * 1000))
-        count = max(1, min(_PAGE, intake.room // len(streams)))
+        count = max(1, min(_PAGE, max(wanted.values()) // len(wanted)))
+        streams = dict.fromkeys(wanted, ">")
         pipe.xreadgroup(self._group, self._member, streams, count=count, block=block)
         *_, found = pipe.execute()
         self._acknowledged(client, intake, done)
         for stream, entries in found or ():
             partition = int(stream.rpartition(b":")[2])
             self._receive(intake, [delivery_of(partition, *entry) for entry in entries])
+        return any(len(entries) == count for _, entries in found or ())
 
     def _receive(self, intake: Intake, page: list[Delivery]) -> None:
         self.lost += sum(map(self._gaps.missing, page))
