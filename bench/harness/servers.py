@@ -30,7 +30,11 @@ def servers(names: list[str]) -> Iterator[Overrides]:
             redis = RedisServer(executable, fsync="everysec")  # as Redis itself advises
             started.append(redis)
             redis.start()
-            settings |= {("channel", "use_redis"): "true", ("channel", "redis_url"): redis.url}
+            settings |= {
+                ("channel", "use_redis"): "true",
+                ("channel", "redis_url"): redis.url,
+                ("channel", "redis_max_length"): "10000",
+            }
         if "kafka" in names:
             if missing := kafka_missing():
                 sys.exit(f"Kafka can't run here: {missing}")

@@ -170,8 +170,9 @@ def run_orders(
         _drive(driver, killer, interrupt, watch)
         seconds = time.monotonic() - begin
         window = settings.trace_window
-        trace = service.node.message_trace(window) if window is not None else None
         behind = _behind(service)
+        subscribers_seconds = time.monotonic() - begin - seconds if service.groups else 0.0
+        trace = service.node.message_trace(window) if window is not None else None
         levels = _stock_levels(service)
         status = service.node.status()
         granularity = service.node.granularity()
@@ -187,7 +188,9 @@ def run_orders(
     folder.write(record)
     found, digest = folder.audit()
     summary = _summary(file, driver.progress, seconds, found, digest, status, granularity)
-    summary = msgspec.structs.replace(summary, breaker_moves=breaker_moves)
+    summary = msgspec.structs.replace(
+        summary, subscribers_seconds=round(subscribers_seconds, 3), breaker_moves=breaker_moves
+    )
     return RunResult(summary, found, interrupt.at is not None, killer.killed, trace)
 
 

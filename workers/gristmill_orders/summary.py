@@ -88,6 +88,8 @@ class Summary(msgspec.Struct, frozen=True):
     audit: Audit
     outcome_digest: str
     granularity: Report
+    subscribers_seconds: float = 0.0
+    """How much longer it took until the subscribers had handled every event."""
     breaker_moves: tuple[BreakerMove, ...] = ()
     """The transitions of all circuit breakers, in the order in which they were seen."""
 
@@ -132,7 +134,9 @@ def show_summary(
         f"{_money(counts['refunded_cents'])} refunded in {counts['refunds']:,}",
     )
     table.add_row("labels", f"{counts['labels']:,}")
-    table.add_row("time", f"{summary.seconds:.2f} s, {summary.orders_per_s:,.0f} orders/s")
+    behind = summary.subscribers_seconds
+    rest = f", and {behind:.2f} s for the subscribers to catch up" if behind else ""
+    table.add_row("time", f"{summary.seconds:.2f} s, {summary.orders_per_s:,.0f} orders/s{rest}")
     table.add_row(
         "latency",
         f"p50 {latency.p50:,.1f} ms, p95 {latency.p95:,.1f} ms, p99 {latency.p99:,.1f} ms",

@@ -69,7 +69,7 @@ T = TypeVar("T")
 def _locked(method: Callable[Concatenate[Intake, P], T]) -> Callable[Concatenate[Intake, P], T]:
     @wraps(method)
     def call(self: Intake, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with self.changed:
+        with self.lock:
             return method(self, *args, **kwargs)
 
     return call
@@ -92,9 +92,13 @@ class Intake:
         self._wants = wants
         self._partitions: dict[int, _Partition] = {}
         self._handed: dict[int, _Item] = {}
+        self._open = 0
+        """How many items all partitions have."""
         self._token = 0
-        self.changed = threading.Condition(threading.RLock())
-        """Held by every method; notified when the subscriber has done something."""
+        self.lock = threading.RLock()
+        """Held by every method."""
+        self.changed = threading.Condition(self.lock)
+        """Notified when the subscriber has done something."""
         self.open = False
         """Whether the subscriber takes events now."""
         self._spared = 0
@@ -117,6 +121,7 @@ class Intake:
         """Forget a partition and what is open in it; somebody else gets that."""
         gone = self._partitions.pop(partition, None)
         for item in gone.items if gone is not None else ():
+            self._open -= 1
             self._handed.pop(item.token, None)
 
     @_locked
@@ -128,6 +133,7 @@ class Intake:
                 continue
             item = _Item(delivery, delivery.deaths)
             partition.items.append(item)
+            self._open += 1
             if not self._wants(delivery):
                 self._spared += 1
                 item.stage = _Stage.DONE
@@ -151,8 +157,7 @@ class Intake:
         found = self._partitions.get(partition)
         if found is None:
             return 0
-        room = 2 * self._window - sum(len(p.items) for p in self._partitions.values())
-        return max(room, 0 if found.items else 1)
+        return max(2 * self._window - self._open, 0 if found.items else 1)
 
     @_locked
     def holds(self, partition: int, position: str) -> bool:
@@ -212,19 +217,18 @@ class Intake:
         waiting = (i.retry_at for p in self._partitions.values() for i in p.items if i.retry_at)
         return min(waiting, default=None)
 
-    @_locked
     def is_current(self, token: int) -> bool:
         """Tell whether what was handed over with a token is still to be handled."""
-        return token in self._handed
+        return token in self._handed  # one look, which needs no lock
 
-    @_locked
     def begin(self, token: int) -> bool:
         """The subscriber begins to handle an event; give whether it still should."""
-        item = self._handed.get(token)
-        if item is None:
-            return False
-        item.begun = True
-        return True
+        with self.lock:
+            item = self._handed.get(token)
+            if item is None:
+                return False
+            item.begun = True
+            return True
 
     @_locked
     def withdraw(self, partition: int) -> bool:
@@ -298,8 +302,10 @@ class Intake:
                 item.stage = _Stage.WAITING
 
     def _settle(self, partition: _Partition) -> None:
-        while partition.items and partition.items[0].stage is _Stage.DONE:
-            partition.done.append(partition.items.popleft().delivery)
+        items = partition.items
+        while items and items[0].stage is _Stage.DONE:
+            partition.done.append(items.popleft().delivery)
+            self._open -= 1
 
     # --- for the broker ---
 

@@ -276,11 +276,12 @@ class Records:
         if entry.number not in self._begun:  # else it was postponed
             self._begun.add(entry.number)
             self._core.counters[counters.SENT] += 1
-        sender, number = _mark(handed)
-        if cell.durable and number <= cell.marks.get(sender, 0):
-            self._core.counters[counters.DUPLICATE] += 1
-            self.handled(cell, entry)
-            return False
+        if cell.durable:
+            sender, number = _mark(handed)
+            if number <= cell.marks.get(sender, 0):
+                self._core.counters[counters.DUPLICATE] += 1
+                self.handled(cell, entry)
+                return False
         return True
 
     def handled(self, cell: Cell, entry: Entry) -> None:
