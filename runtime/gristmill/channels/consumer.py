@@ -72,7 +72,7 @@ class Consumer:
         self._lasting = lasting
         self._intake = Intake(listen.window, retries, subscriber.wants)
         self._changed = self._intake.changed
-        self._closing = False
+        self._closing = threading.Event()
         self._ready = threading.Event()
         self._thread = threading.Thread(
             target=self._run, name=f"gristmill-{driver.kind}-{listen.channel}", daemon=True
@@ -125,8 +125,8 @@ class Consumer:
 
     def close(self, seconds: float) -> None:
         """Read no more, have what was handled acknowledged and leave; wait ``seconds`` at most."""
+        self._closing.set()
         with self._changed:
-            self._closing = True
             self._intake.open = False
             self._changed.notify_all()
         self._thread.join(seconds)
@@ -136,7 +136,7 @@ class Consumer:
     def _run(self) -> None:
         source: Source | None = None
         failures = 0
-        while not self._closing:
+        while not self._closing.is_set():
             try:
                 if source is None:
                     source = self._driver.source(self.listen, self._member, lasting=self._lasting)
@@ -149,8 +149,7 @@ class Consumer:
                     _log.warning("%s: %s", where, error, exc_info=None if known else error)
                 if source is not None:
                     source.drop()
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closing, _OUTAGE.after(failures))
+                self._closing.wait(_OUTAGE.after(failures))
             else:
                 if failures:
                     _log.warning("%s, %s: is back", self._driver.kind, self.listen.channel)
@@ -169,16 +168,16 @@ class Consumer:
         if source.lost:
             self._subscriber.lost(source.lost)
             source.lost = 0
-        if spared := intake.take_spared():
+        spared = intake.take_spared()
+        if spared:
             self._subscriber.spared(spared)
         batch = intake.hand_over(time.monotonic())
         if batch:
             self._subscriber.take(self, batch)
         for delivery, attempts, reason in intake.dead():
             self._bury(source, delivery, attempts, reason)
-        if batch and not more:
-            with self._changed:
-                self._changed.wait_for(lambda: self._closing, PACE)
+        if (batch or spared) and not more:
+            self._closing.wait(PACE)
 
     def _bury(self, source: Source, delivery: Delivery, attempts: int, reason: str) -> None:
         listen = self.listen
