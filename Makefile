@@ -20,7 +20,7 @@ soak: .venv/installed
 # All figures of docs/performance.md; `make bench PEERS= METG_PEERS=` installs none to compare with.
 PEERS ?= ray,dask,xoscar
 METG_PEERS ?= joblib,dask,ray
-BENCHES := messaging accounting arrays scaling savina lifecycle recovery elastic orders advice
+BENCHES := messaging accounting arrays scaling savina lifecycle recovery elastic channels orders advice
 EXAMPLES := matmul heat nbody options alignment
 
 bench: compiled
