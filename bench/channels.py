@@ -159,7 +159,8 @@ def raw_kafka(brokers: str, events: int) -> float:
 
     topic = f"raw-{time.monotonic_ns()}"
     common = {"bootstrap.servers": brokers}
-    AdminClient(common).create_topics([NewTopic(topic, 8)])[topic].result()
+    admin = AdminClient(common)
+    admin.create_topics([NewTopic(topic, 8)])[topic].result()
     group = {"group.id": topic, "auto.offset.reset": "earliest", "enable.auto.commit": False}
     producer, consumer = Producer(common | {"enable.idempotence": True}), Consumer(common | group)
     consumer.subscribe([topic])

@@ -167,10 +167,16 @@ class Intake:
             d.position == position for d in (*(i.delivery for i in found.items), *found.done)
         )
 
-    def wait(self, seconds: float) -> None:
-        """Wait until the subscriber has done something, ``seconds`` at most."""
+    def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> None:
+        """Wait until the subscriber has done something, ``seconds`` at most.
+
+        With ``until``, wait for that to be true: it may be so by what was done a moment ago.
+        """
         with self.changed:
-            self.changed.wait(seconds)
+            if until is None:
+                self.changed.wait(seconds)
+            else:
+                self.changed.wait_for(until, seconds)
 
     @_locked
     def has_open(self, partition: int) -> bool:

@@ -37,18 +37,25 @@ class Prefetched:
         """Keep a record."""
         self._kept.setdefault(delivery.partition, deque()).append(delivery)
 
-    def feed(self, intake: Intake, wanted: Callable[[int], int]) -> None:
-        """Hand over what is wanted.
+    def feed(self, intake: Intake, wanted: Callable[[int], int]) -> bool:
+        """Hand over what is wanted; give whether anything was.
 
         Args:
             intake: gets it.
             wanted: tells how many more records of a partition are wanted now.
         """
+        fed = False
         for partition, kept in list(self._kept.items()):
             while kept and (most := wanted(partition)) > 0:
                 intake.receive([kept.popleft() for _ in range(min(most, len(kept)))])
+                fed = True
             if not kept:
                 del self._kept[partition]
+        return fed
+
+    def wait(self, intake: Intake, wanted: Callable[[int], int], seconds: float) -> None:
+        """Wait until something of this is wanted, ``seconds`` at most."""
+        intake.wait(seconds, lambda: any(wanted(partition) > 0 for partition in self._kept))
 
     def pause(self, consumer: Any) -> None:  # noqa: ANN401 - a confluent Consumer has no types
         """Pause partitions of which much is kept; go on with those of which nothing is any more."""

@@ -74,10 +74,11 @@ class KafkaListener:
         self.acknowledge(intake)
         if self._consumer is None:
             self._connect(intake)
-        self._prefetched.feed(intake, intake.wanted)
+        if self._prefetched.feed(intake, intake.wanted):
+            return True  # the subscriber gets that first
         self._prefetched.pause(self._consumer)
         if self._prefetched:
-            intake.wait(seconds)
+            self._prefetched.wait(intake, intake.wanted, seconds)
             seconds = 0.0
         message = self._consumer.poll(seconds)
         if message is None:

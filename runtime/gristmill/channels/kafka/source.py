@@ -91,10 +91,11 @@ class KafkaMember:
         if self._consumer is None:
             self._connect()
         self.acknowledge(intake)
-        self._feed(intake)
+        if self._prefetched.feed(intake, self._wanted):
+            return True  # the subscriber gets that first
         self._prefetched.pause(self._consumer)
         if self._prefetched:
-            intake.wait(seconds)
+            self._prefetched.wait(intake, self._wanted, seconds)
             seconds = 0.0
         message = self._consumer.poll(seconds)
         if self._failure is not None:
@@ -105,7 +106,7 @@ class KafkaMember:
         page = [message, *self._consumer.consume(_PAGE, 0)]
         for each in page:
             self._take(each)
-        self._feed(intake)
+        self._prefetched.feed(intake, self._wanted)
         return bool(self._prefetched) or len(page) > _PAGE
 
     def _connect(self) -> None:
@@ -133,15 +134,14 @@ class KafkaMember:
         offset, deaths = self._deaths.get(message.partition(), (-1, 0))
         self._prefetched.add(delivery_of(message, deaths if message.offset() == offset else 0))
 
-    def _feed(self, intake: Intake) -> None:
-        """Hand over what is wanted; one by one where care is taken."""
-
-        def wanted(partition: int) -> int:
-            if self._careful.get(partition):
-                return not intake.has_open(partition)
-            return intake.wanted(partition)
-
-        self._prefetched.feed(intake, wanted)
+    def _wanted(self, partition: int) -> int:
+        """Give how many records of a partition are wanted now; one by one where care is taken."""
+        intake = self._intake
+        if intake is None:
+            return 0
+        if self._careful.get(partition):
+            return not intake.has_open(partition)
+        return intake.wanted(partition)
 
     def _place(self, partition: int, offset: int | None = None, metadata: str = "") -> Any:  # noqa: ANN401 - a confluent TopicPartition
         from confluent_kafka import TopicPartition  # noqa: PLC0415 - only where it is turned on

@@ -33,16 +33,13 @@ class RedisListener:
         with client.guarded():
             if not self._positions:
                 self._begin(client, intake)
-            wanted = {
-                self._keys.stream(p): position
-                for p, position in self._positions.items()
-                if intake.wanted(p) > 0
-            }
+            wanted = [p for p in self._positions if intake.wanted(p)]
             if not wanted:
-                intake.wait(seconds)
+                intake.wait(seconds, lambda: any(map(intake.wanted, self._positions)))
                 return True
+            streams = {self._keys.stream(p): self._positions[p] for p in wanted}
             block = max(1, int(seconds * 1000))
-            found = client.redis.xread(wanted, count=_PAGE, block=block) or ()
+            found = client.redis.xread(streams, count=_PAGE, block=block) or ()
             for stream, entries in found:
                 partition = int(stream.rpartition(b":")[2])
                 page = [delivery_of(partition, entry, fields) for entry, fields in entries]

@@ -61,20 +61,30 @@ class RedisMember:
                 self._tend(client, intake)
             if self._left:
                 self._fetch_left(client, intake)
-            wanted = {
-                self._keys.stream(p): count
-                for p in intake.partitions
-                if p not in self._left and p not in self._giving and (count := intake.wanted(p)) > 0
-            }
+            wanted = self._wanted(intake)
             if wanted:
                 wait = 0.001 if self._left else seconds
                 return self._fetch_new(client, intake, wanted, wait) or bool(self._left)
             self.acknowledge(intake)
-            intake.wait(min(seconds, self._lease / _RENEWALS / 1000))
+            rest = min(seconds, self._lease / _RENEWALS / 1000)
+            intake.wait(rest, lambda: self._can_go_on(intake))
             return True
 
+    def _wanted(self, intake: Intake) -> dict[int, int]:
+        """Give how many new events are wanted, by partition."""
+        counts = {
+            p: intake.wanted(p)
+            for p in intake.partitions
+            if p not in self._left and p not in self._giving
+        }
+        return {partition: count for partition, count in counts.items() if count}
+
+    def _can_go_on(self, intake: Intake) -> bool:
+        """Tell whether there is room for something that is there."""
+        return bool(self._wanted(intake)) or any(not intake.has_open(p) for p in self._left)
+
     def _fetch_new(
-        self, client: RedisClient, intake: Intake, wanted: dict[str, int], seconds: float
+        self, client: RedisClient, intake: Intake, wanted: dict[int, int], seconds: float
     ) -> bool:
         """Acknowledge and fetch in one round trip; give whether more may be there."""
         done = intake.to_acknowledge()
@@ -83,7 +93,7 @@ class RedisMember:
             client.acknowledge(pipe, self._keys, self._group, done)
         block = max(1, int(seconds * 1000))
         count = max(1, min(_PAGE, max(wanted.values()) // len(wanted)))
-        streams = dict.fromkeys(wanted, ">")
+        streams = {self._keys.stream(partition): ">" for partition in wanted}
         pipe.xreadgroup(self._group, self._member, streams, count=count, block=block)
         *_, found = pipe.execute()
         self._acknowledged(client, intake, done)
