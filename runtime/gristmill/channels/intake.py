@@ -148,6 +148,10 @@ class Intake:
         spared, self._spared = self._spared, 0
         return spared
 
+    def crowded(self) -> bool:
+        """Tell whether so much is open that another fetch would bring little."""
+        return 2 * self._window - self._open < max(1, self._window // 2)
+
     @_locked
     def wanted(self, partition: int) -> int:
         """Give how many more events of a partition should be fetched.
@@ -155,9 +159,9 @@ class Intake:
         Twice the window is open at most, if no partition would starve by that.
         """
         found = self._partitions.get(partition)
-        if found is None:
+        if found is None or (found.items and self.crowded()):
             return 0
-        return max(2 * self._window - self._open, 0 if found.items else 1)
+        return max(2 * self._window - self._open, 1)
 
     @_locked
     def holds(self, partition: int, position: str) -> bool:

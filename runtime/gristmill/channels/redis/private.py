@@ -33,9 +33,9 @@ class RedisListener:
         with client.guarded():
             if not self._positions:
                 self._begin(client, intake)
+            intake.wait(seconds, lambda: not intake.crowded())
             wanted = [p for p in self._positions if intake.wanted(p)]
             if not wanted:
-                intake.wait(seconds, lambda: any(map(intake.wanted, self._positions)))
                 return True
             streams = {self._keys.stream(p): self._positions[p] for p in wanted}
             block = max(1, int(seconds * 1000))

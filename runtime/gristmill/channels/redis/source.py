@@ -61,12 +61,13 @@ class RedisMember:
                 self._tend(client, intake)
             if self._left:
                 self._fetch_left(client, intake)
+            rest = min(seconds, self._lease / _RENEWALS / 1000)
+            intake.wait(rest, lambda: not intake.crowded())
             wanted = self._wanted(intake)
             if wanted:
                 wait = 0.001 if self._left else seconds
                 return self._fetch_new(client, intake, wanted, wait) or bool(self._left)
             self.acknowledge(intake)
-            rest = min(seconds, self._lease / _RENEWALS / 1000)
             intake.wait(rest, lambda: self._can_go_on(intake))
             return True
 
