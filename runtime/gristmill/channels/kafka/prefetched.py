@@ -13,6 +13,7 @@ from typing import Any
 from gristmill.channels.intake import Intake
 from gristmill.channels.records import Delivery
 
+_PAGE = 200
 _MANY = 200
 """Records of a partition that are kept here before it is paused."""
 
@@ -33,17 +34,49 @@ class Prefetched:
         """How many partitions have records here."""
         return len(self._kept)
 
+    def poll(
+        self,
+        consumer: Any,  # noqa: ANN401 - a confluent Consumer has no types
+        intake: Intake,
+        seconds: float,
+        *,
+        wanted: Callable[[int], int],
+        read: Callable[[Any], Delivery | None],
+    ) -> bool:
+        """Hand over what is wanted, else wait until something is or comes, and serve the group.
+
+        Args:
+            consumer: polled, unless something that is kept is wanted.
+            intake: gets what is wanted.
+            seconds: how long to wait.
+            wanted: tells how many more records of a partition are wanted now.
+            read: gives a message as a delivery; None for one that is none.
+
+        Returns:
+            Whether more may be there already.
+        """
+        if self.feed(intake, wanted):
+            return True  # the subscriber gets that first
+        self.pause(consumer)
+        if self._kept:
+            intake.wait(seconds, lambda: any(wanted(partition) > 0 for partition in self._kept))
+            seconds = 0.0
+        message = consumer.poll(seconds)
+        page = [] if message is None else [message, *consumer.consume(_PAGE, 0)]
+        own = intake.partitions
+        for each in page:
+            delivery = read(each)
+            if delivery is not None and delivery.partition in own:
+                self.add(delivery)
+        self.feed(intake, wanted)
+        return bool(self._kept) or len(page) > _PAGE
+
     def add(self, delivery: Delivery) -> None:
         """Keep a record."""
         self._kept.setdefault(delivery.partition, deque()).append(delivery)
 
     def feed(self, intake: Intake, wanted: Callable[[int], int]) -> bool:
-        """Hand over what is wanted; give whether anything was.
-
-        Args:
-            intake: gets it.
-            wanted: tells how many more records of a partition are wanted now.
-        """
+        """Hand over what is wanted; give whether anything was."""
         fed = False
         for partition, kept in list(self._kept.items()):
             while kept and (most := wanted(partition)) > 0:
@@ -52,10 +85,6 @@ class Prefetched:
             if not kept:
                 del self._kept[partition]
         return fed
-
-    def wait(self, intake: Intake, wanted: Callable[[int], int], seconds: float) -> None:
-        """Wait until something of this is wanted, ``seconds`` at most."""
-        intake.wait(seconds, lambda: any(wanted(partition) > 0 for partition in self._kept))
 
     def pause(self, consumer: Any) -> None:  # noqa: ANN401 - a confluent Consumer has no types
         """Pause partitions of which much is kept; go on with those of which nothing is any more."""

@@ -17,10 +17,8 @@ from gristmill.channels.kafka.client import (
 from gristmill.channels.kafka.prefetched import Prefetched
 from gristmill.channels.kafka.producer import KafkaProducer
 from gristmill.channels.kafka.source import bury
-from gristmill.channels.records import DeadRecord
+from gristmill.channels.records import DeadRecord, Delivery
 from gristmill.config import ChannelConfig
-
-_PAGE = 200
 
 
 def open_reader(config: ChannelConfig) -> Any:  # noqa: ANN401 - a confluent Consumer has no types
@@ -74,22 +72,15 @@ class KafkaListener:
         self.acknowledge(intake)
         if self._consumer is None:
             self._connect(intake)
-        if self._prefetched.feed(intake, intake.wanted):
-            return True  # the subscriber gets that first
-        self._prefetched.pause(self._consumer)
-        if self._prefetched:
-            self._prefetched.wait(intake, intake.wanted, seconds)
-            seconds = 0.0
-        message = self._consumer.poll(seconds)
-        if message is None:
-            return bool(self._prefetched)
-        page = [message, *self._consumer.consume(_PAGE, 0)]
-        for each in page:
-            if not each.error():
-                self._prefetched.add(delivery_of(each))
-                self._positions[each.partition()] = each.offset() + 1
-        self._prefetched.feed(intake, intake.wanted)
-        return bool(self._prefetched) or len(page) > _PAGE
+        return self._prefetched.poll(
+            self._consumer, intake, seconds, wanted=intake.wanted, read=self._read
+        )
+
+    def _read(self, message: Any) -> Delivery | None:  # noqa: ANN401 - a confluent Message
+        if message.error():
+            return None
+        self._positions[message.partition()] = message.offset() + 1
+        return delivery_of(message)
 
     def _connect(self, intake: Intake) -> None:
         from confluent_kafka import TopicPartition  # noqa: PLC0415 - only where it is turned on

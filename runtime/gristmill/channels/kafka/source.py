@@ -27,10 +27,9 @@ from gristmill.channels.kafka.client import (
 )
 from gristmill.channels.kafka.prefetched import Prefetched
 from gristmill.channels.kafka.producer import KafkaProducer
-from gristmill.channels.records import DeadRecord, Publication
+from gristmill.channels.records import DeadRecord, Delivery, Publication
 from gristmill.config import ChannelConfig
 
-_PAGE = 200
 _COMMIT_EVERY = 0.05
 _REVOKE_SECONDS = 5.0
 """How long others wait for the handler in progress when a partition is to move to them."""
@@ -91,23 +90,13 @@ class KafkaMember:
         if self._consumer is None:
             self._connect()
         self.acknowledge(intake)
-        if self._prefetched.feed(intake, self._wanted):
-            return True  # the subscriber gets that first
-        self._prefetched.pause(self._consumer)
-        if self._prefetched:
-            self._prefetched.wait(intake, self._wanted, seconds)
-            seconds = 0.0
-        message = self._consumer.poll(seconds)
+        more = self._prefetched.poll(
+            self._consumer, intake, seconds, wanted=self._wanted, read=self._read
+        )
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
-        if message is None:
-            return bool(self._prefetched)
-        page = [message, *self._consumer.consume(_PAGE, 0)]
-        for each in page:
-            self._take(each)
-        self._prefetched.feed(intake, self._wanted)
-        return bool(self._prefetched) or len(page) > _PAGE
+        return more
 
     def _connect(self) -> None:
         from confluent_kafka import Consumer  # noqa: PLC0415 - only where it is turned on
@@ -122,7 +111,7 @@ class KafkaMember:
             on_lost=self._on_lost,
         )
 
-    def _take(self, message: Any) -> None:  # noqa: ANN401 - a confluent Message
+    def _read(self, message: Any) -> Delivery | None:  # noqa: ANN401 - a confluent Message
         error = message.error()
         if error is not None:
             from confluent_kafka import KafkaError  # noqa: PLC0415 - only where it is turned on
@@ -130,9 +119,9 @@ class KafkaMember:
             if error.code() == KafkaError._FATAL:  # noqa: SLF001 - public, though named like that
                 raise BrokerDownError(error.str())
             _log.debug("kafka, %s: %s", self._topic, error.str())
-            return
+            return None
         offset, deaths = self._deaths.get(message.partition(), (-1, 0))
-        self._prefetched.add(delivery_of(message, deaths if message.offset() == offset else 0))
+        return delivery_of(message, deaths if message.offset() == offset else 0)
 
     def _wanted(self, partition: int) -> int:
         """Give how many records of a partition are wanted now; one by one where care is taken."""
