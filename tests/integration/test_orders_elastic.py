@@ -48,15 +48,13 @@ class Sizes:
 
     def __init__(self) -> None:
         self.seen: defaultdict[str, list[int]] = defaultdict(list)
-        self.leaving = 0
-        self.open_while_leaving = 0
+        self.shrunk_while_open = 0
 
     def __call__(self, progress: Progress, killer: Killer) -> None:
         for pool in killer.node.status().pools:
-            self.seen[pool.name].append(pool.size)
-            if pool.leaving:
-                self.leaving += 1
-                self.open_while_leaving += progress.open > 0
+            sizes = self.seen[pool.name]
+            self.shrunk_while_open += progress.open > 0 and pool.size < (sizes or [0])[-1]
+            sizes.append(pool.size)
 
     def has_grown(self, pool: str) -> bool:
         return max(self.seen[pool]) > self.seen[pool][0]
@@ -116,7 +114,7 @@ def test_elastic_services_change_no_outcome(
     assert sizes.has_grown(PAYMENT)
     assert sizes.has_grown(SHIPPING)
     assert sizes.has_shrunk(PAYMENT)
-    assert sizes.open_while_leaving
+    assert sizes.shrunk_while_open
     assert (result.killed > 0) == (kill_every is not None)
 
 
