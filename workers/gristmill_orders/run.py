@@ -170,9 +170,10 @@ def run_orders(
         _drive(driver, killer, interrupt, watch)
         seconds = time.monotonic() - begin
         window = settings.trace_window
-        behind = _behind(service)
-        subscribers_seconds = time.monotonic() - begin - seconds if service.groups else 0.0
         trace = service.node.message_trace(window) if window is not None else None
+        ended = time.monotonic()
+        behind = _behind(service)
+        subscribers_seconds = time.monotonic() - ended if service.groups else 0.0
         levels = _stock_levels(service)
         status = service.node.status()
         granularity = service.node.granularity()

@@ -233,7 +233,7 @@ class Intake:
 
     def begin(self, token: int) -> bool:
         """The subscriber begins to handle an event; give whether it still should."""
-        with self.lock:
+        with self.lock:  # and no decorator: this is called for each event
             item = self._handed.get(token)
             if item is None:
                 return False
