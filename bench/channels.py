@@ -17,6 +17,7 @@ from typing import Any
 
 from gristmill import Actor, Command, Context, Event, Node, NodeBuilder, Ref, Request, handles
 from gristmill.config import ChannelConfig
+from gristmill.node.application import library_bootstrap
 from harness import Bench, Result, arguments
 from harness.servers import servers
 
@@ -44,10 +45,6 @@ class Publish(Command):
     events: int
 
 
-class Published(Request[None]):
-    """Answered when everything before it was published."""
-
-
 class Publisher(Actor):
     """Publishes."""
 
@@ -61,10 +58,6 @@ class Publisher(Actor):
             self._number += 1
             event = Happened(self._number, time.perf_counter_ns(), TEXT)
             ctx.publish(CHANNEL, event, key=f"key-{self._number % KEYS}")
-
-    @handles
-    def published(self, msg: Published) -> None:
-        """Answer."""
 
 
 class Take(Request[tuple[int, int]]):
@@ -128,12 +121,12 @@ class Ours:
         return self._send(1, 0.05) / 1e6
 
 
-def raw_redis(url: str, events: int) -> float:
+def raw_redis(channels: ChannelConfig, events: int) -> float:
     """Give events a second of redis-py."""
     from redis import Redis  # noqa: PLC0415 - only where it is measured
 
     stream, group = b"raw", b"raw"
-    client: Any = Redis.from_url(url, protocol=2)
+    client: Any = Redis.from_url(channels.redis_url, protocol=2)
     client.delete(stream)
     client.xgroup_create(stream, group, "$", mkstream=True)
     begin, left = time.perf_counter(), events
@@ -151,16 +144,16 @@ def raw_redis(url: str, events: int) -> float:
     return events / seconds
 
 
-def raw_kafka(brokers: str, events: int) -> float:
+def raw_kafka(channels: ChannelConfig, events: int) -> float:
     """Give events a second of confluent-kafka."""
     from confluent_kafka import Consumer, Producer  # noqa: PLC0415 - only where it is measured
     from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - the same
     from confluent_kafka.cimpl import NewTopic  # noqa: PLC0415 - where it is defined
 
     topic = f"raw-{time.monotonic_ns()}"
-    common = {"bootstrap.servers": brokers}
+    common = {"bootstrap.servers": ",".join(channels.kafka_brokers)}
     admin = AdminClient(common)
-    admin.create_topics([NewTopic(topic, 8)])[topic].result()
+    admin.create_topics([NewTopic(topic, channels.partitions)])[topic].result()
     group = {"group.id": topic, "auto.offset.reset": "earliest", "enable.auto.commit": False}
     producer, consumer = Producer(common | {"enable.idempotence": True}), Consumer(common | group)
     consumer.subscribe([topic])
@@ -182,22 +175,18 @@ def raw_kafka(brokers: str, events: int) -> float:
     return events / seconds
 
 
-RAW: Mapping[str, tuple[str, Callable[[str, int], float]]] = {
-    "redis": ("redis_url", raw_redis),
-    "kafka": ("kafka_brokers", raw_kafka),
+RAW: Mapping[str, Callable[[ChannelConfig, int], float]] = {
+    "redis": raw_redis,
+    "kafka": raw_kafka,
 }
 
 
 def measure(name: str, *, rounds: int, events: int) -> list[Result]:
     """Measure one broker."""
-    setting, raw = RAW[name]
+    raw = RAW[name]
     with servers([name]) as found, tempfile.TemporaryDirectory(prefix="bench-channels-") as folder:
-        address = str(found["channel", setting])
-        channels = (
-            ChannelConfig(use_redis=True, redis_url=address)
-            if name == "redis"
-            else ChannelConfig(use_kafka=True, kafka_brokers=(address,))
-        )
+        config = library_bootstrap().load(None, overrides=found)
+        channels = config.section(ChannelConfig)
         with (
             NodeBuilder(f"bench-{name}")
             .workers(2)
@@ -207,10 +196,10 @@ def measure(name: str, *, rounds: int, events: int) -> list[Result]:
         ):
             ours = Ours(node)
             ours.flood(events)
-            raw(address, events)
+            raw(channels, events)
             floors, floods = [], []
             for _ in range(rounds):
-                floors.append(raw(address, events))
+                floors.append(raw(channels, events))
                 floods.append(ours.flood(events))
             lone = [median(ours.lone() for _ in range(rounds)) for _ in range(rounds)]
     return [

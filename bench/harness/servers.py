@@ -33,6 +33,7 @@ def servers(names: list[str]) -> Iterator[Overrides]:
             settings |= {
                 ("channel", "use_redis"): "true",
                 ("channel", "redis_url"): redis.url,
+                # else it rewrites its file, with the events of all earlier runs, during one
                 ("channel", "redis_max_length"): "10000",
             }
         if "kafka" in names:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,10 +23,23 @@ PARTITIONS = st.integers(0, 2)
 
 
 class Consumer:
-    """Knows what is paused, as librdkafka does."""
+    """Gives what has come, and knows what is paused, as librdkafka does."""
 
     def __init__(self) -> None:
         self.paused: set[int] = set()
+        self.come: deque[Delivery] = deque()
+
+    def poll(self, seconds: float) -> Delivery | None:
+        del seconds
+        return self.come.popleft() if self.come else None
+
+    def lose(self, partition: int) -> None:
+        self.paused.discard(partition)
+        self.come = deque(each for each in self.come if each.partition != partition)
+
+    def consume(self, most: int, seconds: float) -> list[Delivery]:
+        assert seconds == 0
+        return [self.come.popleft() for _ in range(min(most, len(self.come)))]
 
     def pause(self, places: list[Any]) -> None:
         assert not self.paused & {place.partition for place in places}, "paused twice"
@@ -54,12 +69,14 @@ class PrefetchedMachine(RuleBasedStateMachine):
             return
         for _ in range(count):
             self.sent[partition] += 1
-            self.kept.add(Delivery(partition, str(self.sent[partition]), "", "p", 1, b""))
+            position = str(self.sent[partition])
+            self.consumer.come.append(Delivery(partition, position, "", "p", 1, b""))
 
     @rule()
     def poll(self) -> None:
-        self.kept.feed(self.intake, self.intake.wanted)
-        self.kept.pause(self.consumer)
+        self.kept.poll(
+            self.consumer, self.intake, 0.0, wanted=self.intake.wanted, read=lambda each: each
+        )
         for token, delivery in self.intake.hand_over(0.0):
             self.got[delivery.partition].append(int(delivery.position))
             self.handed.append(token)
@@ -74,13 +91,14 @@ class PrefetchedMachine(RuleBasedStateMachine):
         """A partition moves on, and comes back where it was left."""
         self.kept.forget(partition)
         self.intake.revoke(partition)
-        self.consumer.paused.discard(partition)
+        self.consumer.lose(partition)
         self.intake.assign(partition)
         self.sent[partition] = max(self.got[partition], default=0)
 
     @rule()
     def connect(self) -> None:
-        self.consumer = Consumer()
+        come, self.consumer = self.consumer.come, Consumer()
+        self.consumer.come = come  # a new connection begins where the old one was
         self.kept.connected()
 
     @invariant()
@@ -94,7 +112,7 @@ class PrefetchedMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """Handled to the end, everything has come, and nothing stays paused."""
-        while self.kept or self.handed or not self.intake.idle:
+        while self.consumer.come or self.kept or self.handed or not self.intake.idle:
             self.poll()
             self.handle()
             for partition, done in self.intake.to_acknowledge().items():
@@ -118,3 +136,27 @@ def test_a_partition_is_paused_only_when_much_of_it_is_kept() -> None:
     kept.add(Delivery(0, str(MANY), "", "p", 1, b""))
     kept.pause(consumer)
     assert consumer.paused == {0}
+
+
+class Hurried(Intake):
+    """Nobody waits for it in vain."""
+
+    def wait(self, seconds: float, until: Callable[[], bool] | None = None) -> None:
+        del seconds
+        assert until is not None
+        assert until(), "waits, and the subscriber has nothing in hand"
+
+
+def test_what_is_kept_goes_to_the_subscriber_before_anybody_waits() -> None:
+    kept, intake, consumer = Prefetched("topic"), Hurried(WINDOW, Retries()), Consumer()
+    intake.assign(0)
+    intake.open = True
+    for number in range(4 * WINDOW):
+        consumer.come.append(Delivery(0, str(number), "", "p", 1, b""))
+    got: list[str] = []
+    while len(got) < 3 * WINDOW:
+        assert kept.poll(consumer, intake, 1.0, wanted=intake.wanted, read=lambda each: each)
+        handed = intake.hand_over(0.0)
+        got += [delivery.position for _, delivery in handed]
+        intake.handled([token for token, _ in handed])
+    assert got == list(map(str, range(3 * WINDOW)))

@@ -14,6 +14,7 @@ from gristmill.channels.intake import Intake
 from gristmill.channels.records import Delivery
 
 _PAGE = 200
+"""Records that are taken from librdkafka at once, beside the first."""
 _MANY = 200
 """Records of a partition that are kept here before it is paused."""
 
@@ -54,6 +55,8 @@ class Prefetched:
 
         Returns:
             Whether more may be there already.
+
+        Raises what ``read`` raises.
         """
         if self.feed(intake, wanted):
             return True  # the subscriber gets that first
