@@ -26,7 +26,7 @@ class KafkaProducer:
                 config,
                 enable_idempotence=True,  # implies acks=all, and at most 5 requests in flight
                 message_timeout_ms=0,
-                linger_ms=1,
+                linger_ms=1000,  # a batch is complete when it is flushed, which ends the wait
                 partitioner="murmur2_random",  # as Java's clients do it
             )
         )
@@ -46,7 +46,7 @@ class KafkaProducer:
             if self._interrupted:
                 self._producer.purge()
                 raise BrokerDownError("no broker has answered")
-            self._producer.poll(_POLL)
+            self._producer.flush(_POLL)
         failed = sorted((place, error) for place, error in reports if error is not None)
         if failed:
             place, error = failed[0]
