@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
+
+NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Publication(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -40,7 +42,7 @@ class Delivery(NamedTuple):
     """How often it was delivered before to somebody who has not finished it."""
     ordinal: int = 0
     """The how-manieth event of its partition it is; 0 if the broker does not say."""
-    headers: Mapping[str, str] = MappingProxyType({})
+    headers: Mapping[str, str] = NO_HEADERS
     """Of a dead letter: where it came from, and why."""
 
 

@@ -23,6 +23,8 @@ from gristmill.config.settings import Setting, redacted
 _CONNECT_SECONDS = 2.0
 _ANSWER_SECONDS = 5.0
 _PAGE = 100
+_READS = ("XREAD", "XREADGROUP", "XRANGE", "XREVRANGE", "XCLAIM")
+"""Commands whose answers have entries: (id, fields and their values in turn), and no dicts."""
 
 
 class RedisClient:
@@ -46,6 +48,8 @@ class RedisClient:
             retry=None,
             protocol=2,
         )
+        for command in _READS:
+            self.redis.set_response_callback(command, _as_it_comes)
         with self.guarded():
             load = self.redis.script_load
             self._publish, self._acknowledge = load(PUBLISH), load(ACKNOWLEDGE)
@@ -158,6 +162,10 @@ class RedisClient:
             partition,
             start,
         )
+
+
+def _as_it_comes(answer: Any, **_options: object) -> Any:  # noqa: ANN401 - redis-py has no types for it
+    return answer
 
 
 def outcome(answer: Exception | tuple[int, bytes]) -> tuple[int, str]:

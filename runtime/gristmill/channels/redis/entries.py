@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import msgspec
 
-from gristmill.channels.records import Delivery
+from gristmill.channels.records import NO_HEADERS, Delivery
 
+_NAMES = [b"n", b"k", b"p", b"i", b"b"]
+"""An entry's fields, as ``PUBLISH`` writes them: ordinal, key, publisher, number, body."""
+_HEADERS = b"h"
+"""What a dead letter has besides."""
 _headers = msgspec.msgpack.Decoder(dict[str, str])
 
 
-def delivery_of(
-    partition: int, entry: bytes, fields: Mapping[bytes, bytes], deaths: int = 0
-) -> Delivery:
+def delivery_of(partition: int, entry: bytes, fields: Sequence[bytes], deaths: int = 0) -> Delivery:
     """Give an entry as a delivery. One that no program of ours has written has what it has."""
-    number = fields.get(b"i", b"0")
-    count = fields.get(b"n", b"0")
-    headers = fields.get(b"h", b"")
+    if fields[::2] == _NAMES:  # nearly all: what else there can be takes longer
+        count, key, publisher, number, body = fields[1::2]
+        headers = b""
+    else:
+        found = dict(zip(fields[::2], fields[1::2], strict=False))
+        count, key, publisher, number, body, headers = (
+            found.get(name, b"") for name in (*_NAMES, _HEADERS)
+        )
     return Delivery(
         partition,
         entry.decode(),
-        fields.get(b"k", b"").decode(errors="replace"),
-        fields.get(b"p", b"").decode(errors="replace"),
+        key.decode(errors="replace"),
+        publisher.decode(errors="replace"),
         int(number) if number.isdigit() else 0,
-        fields.get(b"b", b""),
+        body,
         deaths,
         int(count) if count.isdigit() else 0,
-        _headers.decode(headers) if headers else {},
+        _headers.decode(headers) if headers else NO_HEADERS,
     )
 
 

@@ -46,9 +46,12 @@ local done, appended, failed = 0, false, ''
 for place = 5, #ARGV, 3 do
   local number = tonumber(ARGV[place])
   if number == 0 or number > last then
-    local added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'n', count + 1,
-                              'k', ARGV[place + 1], 'p', ARGV[3], 'i', ARGV[place],
-                              'b', ARGV[place + 2], 'h', ARGV[4])
+    local fields = {{'n', count + 1, 'k', ARGV[place + 1], 'p', ARGV[3], 'i', ARGV[place],
+                    'b', ARGV[place + 2]}}
+    if ARGV[4] ~= '' then
+      fields[11], fields[12] = 'h', ARGV[4]
+    end
+    local added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(fields))
     if added.err then
       failed = added.err
       break
