@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -70,6 +72,7 @@ def test_a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing(
         server.kill()
         tell(author, channel, 21, 40)  # kept until somebody takes them
         node.publish(channel, Noted("client", 1), key="client")
+        eventually(lambda: node.counters().unconfirmed == 41, "all of them are counted", 15)
         server.start()
         back = time.monotonic()
         eventually(lambda: len(notes_of(durable)) > 40, "it goes on", 15)
@@ -92,6 +95,19 @@ def test_a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing(
             assert event is not None, "the listener has gone deaf"
             heard.append((event.key, event.number))
     eventually(lambda: node.channels.lag(channel, "durable") == 0, "all is acknowledged", 15)
+    eventually(lambda: node.counters().unconfirmed == 0, "all is confirmed", 15)
+
+
+def test_a_worker_at_rest_forgets_what_its_broker_has(
+    node: Node, server: ServerProcess, tmp_path: Path
+) -> None:
+    author = node.spawn(DurableAuthor, name="author", placement="w1")
+    tell(author, f"rest-{server.name}", 1, 20)
+    eventually(lambda: node.counters().published == 40, "20 of each key", 15)
+    owed = "SELECT count(*) FROM outbox WHERE target LIKE 'channel://%'"
+    with closing(sqlite3.connect(tmp_path / "journal" / "w1.db")) as journal:
+        eventually(lambda: journal.execute(owed).fetchone() == (0,), "it owes nothing", 15)
+    assert node.counters().unconfirmed == 0
 
 
 def tell(author: Ref[DurableAuthor], channel: str, first: int, last: int) -> None:
@@ -103,13 +119,14 @@ def tell(author: Ref[DurableAuthor], channel: str, first: int, last: int) -> Non
 def test_what_may_wait_for_a_server_is_bounded(
     redis_config: ChannelConfig, redis_server: RedisServer, policy: str, nothing_is_left: None
 ) -> None:
-    few = msgspec.structs.replace(redis_config, max_unsent=10, when_full=policy)
+    few = msgspec.structs.replace(redis_config, use_in_memory=True, max_unsent=10, when_full=policy)
     channel = f"bounded-{policy}"
     with Node(workers=1, channels=few) as node:
         node.publish(channel, Noted("k", 0), key="k")
         with node.subscribe(channel, Noted, start="earliest") as listener:
             assert listener.get(10) == Noted("k", 0)
         redis_server.kill()
+        beside = node.subscribe(channel, Noted, backend="memory")
         refused = 0
         for number in range(1, 16):
             try:
@@ -118,5 +135,8 @@ def test_what_may_wait_for_a_server_is_bounded(
                 refused += 1
         assert refused == (5 if policy == "refuse" else 0)
         assert node.unpublished == (0 if policy == "refuse" else 5)
+        assert node.counters().unconfirmed == 10
+        heard = [event.number for event in iter(lambda: beside.get(0.1), None)]
+        assert heard == list(range(1, 16 - refused)), "what is refused is published nowhere"
         redis_server.start()
         eventually(lambda: len(list(node.channels.read(channel))) == 11, "the first ten", 15)

@@ -210,10 +210,11 @@ def _drive(driver: Driver, killer: Killer, interrupt: _Interrupt, watch: Watch) 
 
 def _behind(service: OrderService) -> dict[str, int]:
     """Wait for the subscribers while they get on; give what each has not handled even so."""
-    channels, least, deadline = service.node.channels, math.inf, math.inf
+    node, least, deadline = service.node, math.inf, math.inf
     while True:
-        behind = {group: channels.lag(ORDERS, group) for group in service.groups}
-        left = sum(behind.values())
+        left = node.counters().unconfirmed if service.groups else 0  # first: then they are in lag
+        behind = {group: node.channels.lag(ORDERS, group) for group in service.groups}
+        left += sum(behind.values())
         if left < least:
             least, deadline = left, time.monotonic() + _PATIENCE
         if not left or time.monotonic() > deadline:

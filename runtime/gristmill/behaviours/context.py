@@ -202,7 +202,7 @@ class Context(Bonding):
         group: str = "",
         start: Start | str = Start.NEW,
         backend: ChannelBackend | str | None = None,
-        window: int = 64,
+        window: int = 256,
     ) -> None:
         """Get the events of ``channel`` from now on, as messages.
 

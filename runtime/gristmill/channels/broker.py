@@ -14,11 +14,18 @@ from gristmill.messages import Event
 class BrokerProcess(Protocol):
     """What a process, worker or client, does for backends with a server."""
 
-    def resume(self, driver: Driver) -> None:
-        """Publish what an earlier incarnation of the process has left in its journal."""
+    def add(self, driver: Driver) -> None:
+        """From now on, publish to this broker too.
 
-    def publish(self, driver: Driver, channel: str, event: Event, key: str) -> None:
-        """Publish an event when what its publisher has decided is safe."""
+        First of all, what an earlier incarnation of the process has left in its journal.
+        """
+
+    def publish(self, channel: str, event: Event, key: str) -> None:
+        """Publish an event on every broker when what its publisher has decided is safe.
+
+        Raises:
+            ChannelFullError: a broker has been away for too long. It is published on none.
+        """
 
     def listen(self, driver: Driver, listen: Listen, subscriber: int, *, wanted: bool) -> None:
         """Begin or end a subscription."""
@@ -30,7 +37,7 @@ class BrokerBackend:
     def __init__(self, driver: Driver, process: BrokerProcess) -> None:
         self.driver = driver
         self._process = process
-        process.resume(driver)
+        process.add(driver)
 
     @property
     def kind(self) -> ChannelBackend:
@@ -41,10 +48,6 @@ class BrokerBackend:
     def capabilities(self) -> Capabilities:
         """What it promises."""
         return self.driver.capabilities
-
-    def publish(self, channel: str, event: Event, key: str) -> None:
-        """Send an event to a channel."""
-        self._process.publish(self.driver, channel, event, key)
 
     def subscribe(self, listen: Listen, subscriber: int, *, wanted: bool) -> None:
         """Begin or end a subscription of this process."""

@@ -32,11 +32,8 @@ class Subscriber(Protocol):
     def wants(self, delivery: Delivery) -> bool:
         """Tell whether it has anything to do with an event; else it is spared that."""
 
-    def take(self, consumer: Consumer, batch: list[tuple[int, Delivery]]) -> None:
-        """Get events, each with its token."""
-
-    def spared(self, count: int) -> None:
-        """So many events were not for it."""
+    def take(self, consumer: Consumer, batch: list[tuple[int, Delivery]], spared: int) -> None:
+        """Get events, each with its token; so many others were not for it."""
 
     def lost(self, count: int) -> None:
         """The broker has dropped so many events unread."""
@@ -169,11 +166,9 @@ class Consumer:
             self._subscriber.lost(source.lost)
             source.lost = 0
         spared = intake.take_spared()
-        if spared:
-            self._subscriber.spared(spared)
         batch = intake.hand_over(time.monotonic())
-        if batch:
-            self._subscriber.take(self, batch)
+        if batch or spared:
+            self._subscriber.take(self, batch, spared)
         for delivery, attempts, reason in intake.dead():
             self._bury(source, delivery, attempts, reason)
         if (batch or spared) and not more:

@@ -73,7 +73,7 @@ class Listen(msgspec.Struct, frozen=True, array_like=True):
     start: Start = Start.NEW
     backend: ChannelBackend | None = None
     """None: the first one that is on and can do it."""
-    window: int = 64
+    window: int = 256
     """How many events the subscriber is handed before it has handled the first of them."""
 
 
@@ -87,13 +87,6 @@ class Backend(Protocol):
     @property
     def capabilities(self) -> Capabilities:
         """What it promises."""
-
-    def publish(self, channel: str, event: Event, key: str) -> None:
-        """Send an event to a channel's subscribers; events with one ``key`` keep their order.
-
-        Raises:
-            ChannelFullError: too many events wait already for a backend that is out of reach.
-        """
 
     def subscribe(self, listen: Listen, subscriber: int, *, wanted: bool) -> None:
         """Begin or end a subscription of this process.

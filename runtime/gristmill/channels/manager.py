@@ -20,10 +20,14 @@ class ChannelManager:
     Args:
         backends: where events are published. A subscriber that names none gets them from the first
             one that can do what it wants.
+        brokers: publishes to those that have a server.
     """
 
-    def __init__(self, backends: Sequence[Backend]) -> None:
+    def __init__(self, backends: Sequence[Backend], brokers: BrokerProcess) -> None:
         self._backends = tuple(backends)
+        self._in_memory = [each for each in backends if isinstance(each, InMemoryBackend)]
+        self._brokers = brokers
+        self._has_brokers = any(isinstance(each, BrokerBackend) for each in backends)
 
     @classmethod
     def from_config(
@@ -42,7 +46,7 @@ class ChannelManager:
                 made.append(InMemoryBackend(process))
             else:
                 made.append(BrokerBackend(make_driver(kind, config), brokers))
-        return cls(made)
+        return cls(made, brokers)
 
     @property
     def capabilities(self) -> dict[ChannelBackend, Capabilities]:
@@ -53,10 +57,12 @@ class ChannelManager:
         """Publish an event on every backend; events with one ``key`` keep their order.
 
         Raises:
-            ChannelFullError: a server has been away for too long.
+            ChannelFullError: a server has been away for too long. It is published nowhere.
         """
-        for backend in self._backends:
-            backend.publish(channel, event, key)
+        if self._has_brokers:
+            self._brokers.publish(channel, event, key)
+        for backend in self._in_memory:
+            backend.publish(channel, event)
 
     def subscribe(self, listen: Listen | str, subscriber: int, *, wanted: bool) -> None:
         """Begin or end a subscription; see :meth:`Backend.subscribe`.

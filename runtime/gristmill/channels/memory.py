@@ -22,9 +22,8 @@ class InMemoryBackend:
     def __init__(self, process: FanOut) -> None:
         self._process = process
 
-    def publish(self, channel: str, event: Event, key: str) -> None:
-        """Send an event to a channel's subscribers."""
-        del key  # all events of one publisher keep their order, whatever their keys
+    def publish(self, channel: str, event: Event) -> None:
+        """Send an event to a channel's subscribers; all of one publisher keep their order."""
         self._process.fan_out(channel, event)
 
     def subscribe(self, listen: Listen, subscriber: int, *, wanted: bool) -> None:

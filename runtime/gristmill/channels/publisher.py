@@ -16,6 +16,12 @@ from gristmill.channels.pace import PACE
 from gristmill.channels.records import Publication
 
 _BATCH = 500
+_REST = 0.2
+"""Seconds without events after which whoever publishes hears that everything is confirmed."""
+_BREAK = 4
+"""A busy broker is left alone for so many times as long as the last round trip took ..."""
+_LONGEST_BREAK = 0.1
+"""... but for no longer than this, in seconds: more events then share the next one."""
 _OUTAGE = Retries(attempts=1, delay=0.05, longest=1.0)
 """The delays between attempts to reach a broker that is away."""
 
@@ -27,6 +33,9 @@ class Fate(Protocol):
 
     def confirmed(self, last: Publication) -> None:
         """Everything up to this one is safe."""
+
+    def rests(self) -> None:
+        """It was confirmed a while ago, and there is nothing more."""
 
     def refused(self, publication: Publication, reason: str) -> None:
         """The broker will never take it."""
@@ -42,14 +51,15 @@ class Publisher:
     """
 
     def __init__(self, driver: Driver, fate: Fate, bound: int) -> None:
+        self.kind = driver.kind
         self._driver = driver
         self._fate = fate
         self._bound = bound
         self._waiting: deque[Publication] = deque()
         self._changed = threading.Condition()
         self._closing = False
-        self._sent_at = 0.0
-        """When a batch was taken, monotonic seconds."""
+        self._break = 0.0
+        """Seconds before the next batch, unless that is full."""
         self._thread: threading.Thread | None = None
         self._producer: Producer | None = None
 
@@ -57,15 +67,20 @@ class Publisher:
         """How many events wait."""
         return len(self._waiting)
 
+    @property
+    def has_room(self) -> bool:
+        """Whether one event more may wait."""
+        return len(self._waiting) < self._bound
+
     def check_room(self) -> None:
         """Refuse one event more than may wait.
 
         Raises:
             ChannelFullError: there is no room.
         """
-        if len(self._waiting) >= self._bound:
+        if not self.has_room:
             raise ChannelFullError(
-                f"{len(self._waiting)} events wait for {self._driver.kind}, which is the limit "
+                f"{len(self._waiting)} events wait for {self.kind}, which is the limit "
                 "([channel] max_unsent); the event was not published"
             )
 
@@ -75,7 +90,7 @@ class Publisher:
             wakes = not self._waiting
             self._waiting.extend(publications)
             if self._thread is None:
-                name = f"gristmill-{self._driver.kind}-publisher"
+                name = f"gristmill-{self.kind}-publisher"
                 self._thread = threading.Thread(target=self._run, name=name, daemon=True)
                 self._thread.start()
             if wakes or len(self._waiting) >= _BATCH:
@@ -101,14 +116,14 @@ class Publisher:
             try:
                 if self._producer is None:
                     self._producer = self._driver.producer()
-                self._producer.send(batch)
+                self._send(self._producer, batch)
             except BrokerRefusedError as error:
                 self._drop(batch, error)
             except Exception as error:  # whatever it is, nothing may be lost by it
                 failures += 1
                 known = isinstance(error, BrokerDownError)
                 if failures == 1 or not known:
-                    text = f"{self._driver.kind}: {error}; what is published waits"
+                    text = f"{self.kind}: {error}; what is published waits"
                     _log.warning("%s", text, exc_info=None if known else error)
                 self._let_go()
                 with self._changed:
@@ -118,10 +133,16 @@ class Publisher:
                         )
             else:
                 if failures:
-                    _log.warning("%s is back", self._driver.kind)
+                    _log.warning("%s is back", self.kind)
                     failures = 0
                 self._confirm(batch, len(batch))
         self._let_go()
+
+    def _send(self, producer: Producer, batch: list[Publication]) -> None:
+        began = time.monotonic()
+        producer.send(batch)
+        took = time.monotonic() - began
+        self._break = max(PACE - took, min(_BREAK * took, _LONGEST_BREAK))
 
     def _let_go(self) -> None:
         producer, self._producer = self._producer, None
@@ -129,24 +150,24 @@ class Publisher:
             producer.close()
 
     def _next(self) -> list[Publication] | None:
-        """Wait for events, for the pace if they are few; None at the end."""
+        """Wait for events, and for more of them if they are few; None at the end."""
         with self._changed:
             self._changed.wait_for(
-                lambda: len(self._waiting) >= _BATCH or self._closing,
-                max(0.0, self._sent_at + PACE - time.monotonic()),
+                lambda: len(self._waiting) >= _BATCH or self._closing, self._break
             )
-            self._changed.wait_for(lambda: self._waiting or self._closing)
-            self._sent_at = time.monotonic()
+            if not self._changed.wait_for(lambda: self._waiting or self._closing, _REST):
+                self._fate.rests()
+                self._changed.wait_for(lambda: self._waiting or self._closing)
             return None if self._closing else list(islice(self._waiting, _BATCH))
 
     def _confirm(self, batch: list[Publication], count: int) -> None:
         if not count:
             return
-        self._fate.confirmed(batch[count - 1])
         with self._changed:
             for _ in range(count):
                 self._waiting.popleft()
             self._changed.notify_all()
+        self._fate.confirmed(batch[count - 1])
 
     def _drop(self, batch: list[Publication], error: BrokerRefusedError) -> None:
         refused = batch[error.sent]

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from gristmill.channels.broker import retries_of
 from gristmill.channels.consumer import Consumer
-from gristmill.channels.contract import ChannelBackend, ChannelFullError, Listen
+from gristmill.channels.contract import Listen
 from gristmill.channels.driver import Driver
 from gristmill.channels.publisher import Publisher
 from gristmill.channels.records import Delivery, Publication
@@ -21,6 +21,7 @@ from gristmill.config import ChannelConfig
 from gristmill.errors import UsageError
 from gristmill.messages import Event
 from gristmill.transport.codec import Codec
+from gristmill.worker import counters
 
 _LEAVE_SECONDS = 3.0
 
@@ -40,41 +41,52 @@ class ClientBrokers:
     What it publishes is kept in memory until a broker has it.
     """
 
-    def __init__(self, config: ChannelConfig, codec: Codec, node_id: str) -> None:
+    def __init__(
+        self, config: ChannelConfig, codec: Codec, node_id: str, counted: counters.Cells
+    ) -> None:
+        self._counted = counted
         self._config = config
         self._codec = codec
         self._node_id = node_id
         self._name = f"client-{os.getpid()}-{secrets.token_hex(8)}"
         self._lock = threading.Lock()
-        self._publishers: dict[ChannelBackend, Publisher] = {}
+        self._publishers: list[Publisher] = []
         self._number = 0
         self._consumers: list[Consumer] = []
         self.dropped = 0
         """How many events were not published: there was no room, or the broker refused them."""
 
-    def resume(self, driver: Driver) -> None:
-        """Do nothing: a client leaves nothing behind."""
+    def add(self, driver: Driver) -> None:
+        """From now on, publish to this broker too."""
+        self._publishers.append(Publisher(driver, self, self._config.max_unsent))
 
-    def publish(self, driver: Driver, channel: str, event: Event, key: str) -> None:
-        """Publish an event."""
+    def publish(self, channel: str, event: Event, key: str) -> None:
+        """Publish an event on every broker."""
         body = self._codec.encode_in_band(event)
         with self._lock:
-            publisher = self._publishers.get(driver.kind)
-            if publisher is None:
-                publisher = Publisher(driver, self, self._config.max_unsent)
-                self._publishers[driver.kind] = publisher
-            try:
-                publisher.check_room()
-            except ChannelFullError:
-                if self._config.when_full == "refuse":
-                    raise
-                self.dropped += 1
-                return
+            if self._config.when_full == "refuse":
+                for publisher in self._publishers:
+                    publisher.check_room()
             self._number += 1
-            publisher.send([Publication(channel, key, self._name, self._number, body)])
+            publication = Publication(channel, key, self._name, self._number, body)
+            for publisher in self._publishers:
+                if publisher.has_room:
+                    publisher.send([publication])
+                else:
+                    self.dropped += 1
+            self._count_unconfirmed()
+
+    def _count_unconfirmed(self) -> None:
+        self._counted[counters.UNCONFIRMED] = sum(map(len, self._publishers))
 
     def confirmed(self, last: Publication) -> None:
-        """Everything up to this event is safe; nothing is to be forgotten."""
+        """Everything up to this event is safe."""
+        del last
+        with self._lock:
+            self._count_unconfirmed()
+
+    def rests(self) -> None:
+        """A broker has everything; nothing is to be forgotten."""
 
     def refused(self, publication: Publication, reason: str) -> None:
         """A broker will never take an event; that was logged."""
@@ -101,11 +113,11 @@ class ClientBrokers:
             consumer.close(0.0)
         for consumer in self._consumers:
             consumer.close(_LEAVE_SECONDS)
-        for kind, publisher in self._publishers.items():
+        for publisher in self._publishers:
             left = publisher.close(_LEAVE_SECONDS)
             if left:
                 self.dropped += left
-                _log.error("%d events for %s were not published", left, kind)
+                _log.error("%d events for %s were not published", left, publisher.kind)
 
 
 class _Subscriber:
@@ -118,12 +130,10 @@ class _Subscriber:
         del delivery
         return True
 
-    def take(self, consumer: Consumer, batch: list[tuple[int, Delivery]]) -> None:
+    def take(self, consumer: Consumer, batch: list[tuple[int, Delivery]], spared: int) -> None:
+        del spared  # it wants all
         for token, delivery in batch:
             self._taker.take(delivery.body, partial(consumer.handled, (token,)))
-
-    def spared(self, count: int) -> None:
-        """Do nothing: it wants all."""
 
     def lost(self, count: int) -> None:
         _log.warning("%d events were dropped by the server before they were read", count)

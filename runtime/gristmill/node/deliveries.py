@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from gristmill.metrics.wires import Wire
-from gristmill.worker.counters import DROPPED, FINISHED, NAMES
+from gristmill.worker.counters import DROPPED, FINISHED, NAMES, NOW
 
 LOST_WITH_PROCESS = "lost_with_process"
 """Waited in a process that was killed: in a mailbox, or on its way out."""
@@ -41,6 +41,8 @@ class Deliveries(msgspec.Struct, frozen=True):
     """How many of ``sent`` had been sent before, and were sent again to a new incarnation."""
     published: int = 0
     """Events published, however many subscribers they had."""
+    unconfirmed: int = 0
+    """Events that a broker has not confirmed yet, once for each broker."""
 
     @property
     def dropped_in_all(self) -> int:
@@ -74,6 +76,7 @@ class Deliveries(msgspec.Struct, frozen=True):
             f"dead-lettered {self.dead_lettered:,} + dropped {self.dropped_in_all:,}"
             f"{dropped and f' ({dropped})'} + in doubt {self.in_doubt:,}"
             f"{f' + waiting {self.waiting:,}' if self.waiting else ''}"
+            f"{f'; {self.unconfirmed:,} events wait for a broker' if self.unconfirmed else ''}"
         )
 
 
@@ -129,6 +132,7 @@ class DeliveryBook:
         for tally in living:
             sums.update(_sums(tally))
             sums["waiting"] += tally.content
+            sums["unconfirmed"] += tally.counters["unconfirmed"]
             for wire in tally.wires:
                 _enter(pairs, (tally.address, tally.incarnation), wire)
         for pair, (sent, received, missing) in pairs.items():
@@ -137,12 +141,12 @@ class DeliveryBook:
             sums[LOST_ON_WIRE] += lost
             sums["waiting"] += on_wire - lost
         dropped = {reason: sums[reason] for reason in REASONS if sums[reason]}
-        names = (*FINISHED, "sent", "resent", "published", "in_doubt", "waiting")
+        names = (*FINISHED, "sent", "resent", "published", "in_doubt", "waiting", "unconfirmed")
         return Deliveries(dropped=dropped, **{name: sums[name] for name in names})
 
 
 def _sums(tally: Tally) -> dict[str, int]:
-    return {name: tally.counters[name] for name in NAMES if name != "in_hand"}
+    return {name: tally.counters[name] for name in NAMES if name not in NOW}
 
 
 def _enter(

@@ -296,6 +296,7 @@ class LocalWorker:
     def flush(self) -> None:
         """Commit the journal, then hand over what waits."""
         if self._store is not None and self._store.dirty:
+            self.core.records.publications.forget_confirmed()
             self._store.commit()
         self.core.records.committed()
         if self.arrays.pool.release_due:

@@ -135,6 +135,6 @@ class Publishing:
 
         if self._brokers is None:
             connection = self._connected()
-            codec = connection.post.codec
-            self._brokers = ClientBrokers(self._channel_config, codec, connection.node_id)
+            post, config = connection.post, self._channel_config
+            self._brokers = ClientBrokers(config, post.codec, connection.node_id, post.counters)
         return self._brokers

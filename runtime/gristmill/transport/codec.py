@@ -303,3 +303,20 @@ def message_tag(body: bytes) -> str:
         return msgspec.msgpack.decode(first, type=str)
     except (msgspec.MsgspecError, IndexError):
         return NO_MESSAGE
+
+
+def message_head(body: bytes) -> bytes:
+    """Give the encoded tag of an encoded body, which is not checked; nothing if it has none.
+
+    That is the first item of an array, as msgspec writes it.
+    """
+    try:
+        at = 3 if body[0] == 0xDC else 1  # an array of 16 and more has a length of two bytes
+        mark = body[at]
+        if mark == 0xD9:
+            return body[at : at + 2 + body[at + 1]]
+        if mark == 0xDA:
+            return body[at : at + 3 + int.from_bytes(body[at + 1 : at + 3])]
+        return body[at : at + 1 + (mark & 0x1F)]
+    except (IndexError, TypeError):  # it is malformed, and decoding it will say so
+        return b""

@@ -9,6 +9,7 @@ import msgspec
 from gristmill.behaviours.protocol import Handler
 from gristmill.messages import Message, Request, tag_of
 from gristmill.metrics import Governor
+from gristmill.transport.codec import message_head
 from gristmill.transport.envelope import TELL
 from gristmill.worker.cell import RECORD, Cell, Entry
 
@@ -58,26 +59,12 @@ def plans_of(handlers: Mapping[type[Message], Handler], *, governs: bool) -> Pla
     }
 
 
-def _head(body: bytes) -> bytes:
-    """Give the encoded tag of a body, as msgspec writes it: the first item of an array."""
-    try:
-        at = 3 if body[0] == 0xDC else 1  # an array of 16 and more has a length of two bytes
-        mark = body[at]
-        if mark == 0xD9:
-            return body[at : at + 2 + body[at + 1]]
-        if mark == 0xDA:
-            return body[at : at + 3 + int.from_bytes(body[at + 1 : at + 3])]
-        return body[at : at + 1 + (mark & 0x1F)]
-    except (IndexError, TypeError):  # it is malformed, and decoding it will say so
-        return b""
-
-
 def plan_of(cell: Cell, entry: Entry) -> BatchPlan | None:
     """Give the plan that a message belongs to; None if its handler takes no batches."""
     if entry.message is not None:
         return cell.plans.get(msgspec.msgpack.encode(tag_of(type(entry.message))))
     is_sent = entry.kind >= 0 or entry.kind == RECORD
-    return cell.plans.get(_head(entry.body)) if is_sent else None
+    return cell.plans.get(message_head(entry.body)) if is_sent else None
 
 
 def is_suspect(cell: Cell, entry: Entry) -> bool:

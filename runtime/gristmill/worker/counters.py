@@ -22,14 +22,18 @@ NAMES: Final = (
     "cancelled",
     "ended",
     "in_hand",
+    "unconfirmed",
 )
 (
     SENT, RESENT, PUBLISHED, HANDLED, REJECTED, DEAD_LETTERED,
-    OVERFLOW, UNWANTED, DUPLICATE, CANCELLED, ENDED, IN_HAND,
+    OVERFLOW, UNWANTED, DUPLICATE, CANCELLED, ENDED, IN_HAND, UNCONFIRMED,
 ) = range(len(NAMES))  # fmt: skip
 """``SENT``: messages sent, also those to oneself and each copy of an event; ``RESENT``: how many of
-them had been sent before. ``IN_HAND``: handlers that have begun and not finished, at most; no sum.
+them had been sent before. ``IN_HAND``: handlers that have begun and not finished, at most.
+``UNCONFIRMED``: events published to brokers that have not confirmed them, once for each broker.
 """
+NOW: Final = ("in_hand", "unconfirmed")
+"""Those that say how it is, and not how often it was: a dead process has none."""
 FINISHED: Final = ("handled", "rejected", "dead_lettered")
 DROPPED: Final = ("overflow", "unwanted", "duplicate", "cancelled", "ended")
 """The reasons for which a message is dropped: there was no room for an event; a subscriber does not

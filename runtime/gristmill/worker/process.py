@@ -318,6 +318,7 @@ class WorkerProcess:
         previous = meter.enter(_SEND)
         try:
             if self._store is not None and self._store.dirty:
+                self.core.records.publications.forget_confirmed()
                 self._store.commit()
             self.core.records.committed()
             if self.arrays.pool.release_due:

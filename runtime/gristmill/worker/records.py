@@ -1,16 +1,12 @@
-"""``Records``: what a worker's actors publish to brokers, and what they get from them.
+"""``Records``: a worker's end of all brokers, and what its actors get from them.
 
-Published events leave behind the commit of what their handler has decided, and are journaled with
-it, so that they outlive the worker. Events that come in are acknowledged behind the commit of what
-came of them; a durable actor commits its mark with that, so that it handles none of them twice.
+Events that come in are acknowledged behind the commit of what came of them; a durable actor commits
+its mark with that, so that it handles none of them twice.
 """
 
 from __future__ import annotations
 
-import logging
-import secrets
 import socket
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,31 +15,23 @@ import msgspec
 
 from gristmill.channels.broker import retries_of
 from gristmill.channels.consumer import Consumer
-from gristmill.channels.contract import ChannelBackend, ChannelFullError, Listen
+from gristmill.channels.contract import ChannelBackend, Listen
 from gristmill.channels.driver import Driver
-from gristmill.channels.publisher import Publisher
-from gristmill.channels.records import Delivery, Publication
+from gristmill.channels.records import Delivery
 from gristmill.config import ChannelConfig
 from gristmill.durability import JournalStore
 from gristmill.errors import Nack
 from gristmill.messages import Event, tag_of
-from gristmill.metrics import TimeClass
-from gristmill.transport.codec import NO_MESSAGE, message_tag
+from gristmill.transport.codec import NO_MESSAGE, message_head, message_tag
 from gristmill.worker import counters
 from gristmill.worker.cell import RECORD, Cell, Entry, State
-from gristmill.worker.outbox import CHANNEL_LANE
+from gristmill.worker.publications import Publications
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
 
-_SER = int(TimeClass.SER)
-_encode = msgspec.msgpack.Encoder().encode
-_decoder = msgspec.msgpack.Decoder(tuple[str, str, bytes])
-"""A publication as the journal keeps it: channel, key, body."""
 _LEAVE_SECONDS = 3.0
-"""How long the end of a worker waits for each: what is published to leave, subscriptions to end."""
-
-_log = logging.getLogger("gristmill.channels")
+"""How long the end of a worker waits for each subscription to end."""
 
 
 class _Handed(NamedTuple):
@@ -62,11 +50,7 @@ class Records:
         self._core = core
         self._store = store
         self._config = config
-        self._drivers: list[Driver] = []
-        self._publishers: dict[ChannelBackend, Publisher] = {}
-        self._numbers: dict[ChannelBackend, int] = {}
-        self._name = ""
-        self._outgoing: list[tuple[Publisher, Publication]] = []
+        self.publications = Publications(core, store, config)
         self._handled_now: dict[Consumer, list[int]] = {}
         """What consumers are told when the turn is committed: the tokens of handled events."""
         self._returned: list[Consumer] = []
@@ -77,107 +61,19 @@ class Records:
         self._begun: set[int] = set()
         """Those of them whose handlers have begun: a broker's events are counted from there on."""
         self._last = 0
-        self._confirmed: deque[tuple[ChannelBackend, int]] = deque()
-
-    # --- publishing ---
-
-    def resume(self, driver: Driver) -> None:
-        """Publish what an earlier incarnation of this worker has journaled and not got rid of."""
-        self._drivers.append(driver)
-        self._resume(driver)
 
     def open(self, store: JournalStore | None) -> None:
-        """Take the journal over from the worker before, with what it has not got rid of."""
+        """Take the journal over from the worker before."""
         self._store = store
-        for driver in self._drivers:
-            self._resume(driver)
+        self.publications.open(store)
 
-    def _resume(self, driver: Driver) -> None:
-        lane = CHANNEL_LANE + driver.kind
-        if self._store is None:
-            return
-        left = [
-            (self._publisher(driver), self._publication(number, *_decoder.decode(payload)))
-            for _, number, payload in self._store.pending(lane)
-        ]
-        self._outgoing += left
-        self.committed()
+    def add(self, driver: Driver) -> None:
+        """From now on, publish to this broker too."""
+        self.publications.add(driver)
 
-    def publish(self, driver: Driver, channel: str, event: Event, key: str) -> None:
-        """Publish an event when what its publisher has decided is safe."""
-        publisher = self._publisher(driver)
-        try:
-            publisher.check_room()
-        except ChannelFullError as error:
-            if self._config.when_full == "refuse":
-                raise
-            self.count(counters.OVERFLOW, 1)
-            _log.error("%s", error)
-            return
-        previous = self._core.meter.switch(_SER)
-        try:
-            body = self._core.codec.encode_in_band(event)
-        finally:
-            self._core.meter.switch(previous)
-        origin = self._core.sending.origin
-        if origin is not None and origin.durable:
-            origin.effects.append((self._publish, driver.kind, channel, key, body))
-        else:
-            self._publish(origin, driver.kind, channel, key, body)
-
-    def _publish(
-        self, _origin: Cell | None, kind: ChannelBackend, channel: str, key: str, body: bytes
-    ) -> None:
-        self._core.counters[counters.PUBLISHED] += 1
-        if self._store is not None:
-            number = self._store.enqueue(CHANNEL_LANE + kind, _encode((channel, key, body)))
-        else:
-            number = self._numbers[kind] = self._numbers.get(kind, 0) + 1
-        publication = self._publication(number, channel, key, body)
-        self._outgoing.append((self._publishers[kind], publication))
-        self._core.shell.request_turn()
-
-    def _publication(self, number: int, channel: str, key: str, body: bytes) -> Publication:
-        return Publication(channel, key, self._name or self._named(), number, body)
-
-    def _named(self) -> str:
-        """Make up this publisher's name; it stays the same for as long as its numbers go on."""
-        store, slot = self._store, self._core.shell.name
-        if store is None:
-            self._name = f"{slot}-{secrets.token_hex(8)}"
-            return self._name
-        kept = store.get_all(f"channels/{slot}").get("publisher")
-        if kept is None:
-            kept = f"{slot}-{secrets.token_hex(8)}".encode()
-            store.put(f"channels/{slot}", "publisher", kept)  # committed with what it publishes
-        self._name = kept.decode()
-        return self._name
-
-    def _publisher(self, driver: Driver) -> Publisher:
-        found = self._publishers.get(driver.kind)
-        if found is None:
-            fate = _Fate(self, driver.kind)
-            found = Publisher(driver, fate, self._config.max_unsent)
-            self._publishers[driver.kind] = found
-        return found
-
-    def was_confirmed(self, kind: ChannelBackend, number: int) -> None:
-        """A broker has everything up to a number; called on a publisher's thread."""
-        if self._store is not None:
-            self._confirmed.append((kind, number))
-            self._core.shell.from_thread(self._forget_confirmed)
-
-    def was_refused(self, publication: Publication, reason: str) -> None:
-        """A broker will never take an event; called on a publisher's thread."""
-        text = f"channel {publication.channel!r} does not take it: {reason}"
-        letter = partial(self._core.failures.dead_letter, None, "", publication.body, text)
-        self._core.shell.from_thread(letter)
-
-    def _forget_confirmed(self) -> None:
-        store = self._store
-        while self._confirmed and store is not None:
-            kind, number = self._confirmed.popleft()
-            store.acknowledge(CHANNEL_LANE + kind, number)
+    def publish(self, channel: str, event: Event, key: str) -> None:
+        """Publish an event on every broker."""
+        self.publications.publish(channel, event, key)
 
     # --- subscribing ---
 
@@ -216,15 +112,18 @@ class Records:
         """Have something done on the worker's loop."""
         self._core.shell.from_thread(act)
 
-    def count(self, counter: int, events: int) -> None:
-        """Count events that no handler gets."""
+    def lost(self, events: int) -> None:
+        """Count events that a broker has dropped unread."""
         self._core.counters[counters.SENT] += events
-        self._core.counters[counter] += events
+        self._core.counters[counters.OVERFLOW] += events
 
     def arrive(
-        self, subscriber: int, consumer: Consumer, batch: list[tuple[int, Delivery]]
+        self, subscriber: int, consumer: Consumer, batch: list[tuple[int, Delivery]], spared: int
     ) -> None:
-        """Put events into a subscriber's mailbox."""
+        """Put events into a subscriber's mailbox, and count those that it is spared."""
+        if spared:
+            self._core.counters[counters.SENT] += spared
+            self._core.counters[counters.UNWANTED] += spared
         cell = self._core.cells.get(subscriber)
         if cell is None:
             return
@@ -320,12 +219,7 @@ class Records:
 
     def committed(self) -> None:
         """What the turn has decided is safe: let it leave."""
-        if self._outgoing:
-            outgoing, self._outgoing = self._outgoing, []
-            for publisher in self._publishers.values():
-                own = [event for by, event in outgoing if by is publisher]
-                if own:
-                    publisher.send(own)
+        self.publications.committed()
         if self._handled_now:
             handled, self._handled_now = self._handled_now, {}
             for consumer, tokens in handled.items():
@@ -341,12 +235,7 @@ class Records:
             self._end(key)
         for consumer in self._leaving:
             consumer.close(_LEAVE_SECONDS)
-        for kind, publisher in self._publishers.items():
-            left = publisher.close(_LEAVE_SECONDS)
-            if left and self._store is None:
-                self.count(counters.OVERFLOW, left)
-                _log.error("%d events for %s were not published", left, kind)
-        self._forget_confirmed()
+        self.publications.close()
 
 
 class _Subscriber:
@@ -355,38 +244,28 @@ class _Subscriber:
     def __init__(self, records: Records, cell: Cell) -> None:
         self._records = records
         self._cell = cell.key
-        self._tags = frozenset(map(tag_of, cell.handlers))
+        self._wanted = {msgspec.msgpack.encode(tag_of(kind)) for kind in cell.handlers}
+        self._unwanted: set[bytes] = set()
 
     def wants(self, delivery: Delivery) -> bool:
         """Tell whether it has a handler; what is no message at all it has to refuse."""
-        tag = message_tag(delivery.body)
-        return tag in self._tags or tag == NO_MESSAGE
+        head = message_head(delivery.body)
+        if head in self._wanted:
+            return True
+        if head in self._unwanted:
+            return False
+        if message_tag(delivery.body) == NO_MESSAGE:
+            return True
+        self._unwanted.add(head)
+        return False
 
-    def take(self, consumer: Consumer, batch: list[tuple[int, Delivery]]) -> None:
-        self._records.from_thread(partial(self._records.arrive, self._cell, consumer, batch))
-
-    def spared(self, count: int) -> None:
-        self._count(counters.UNWANTED, count)
+    def take(self, consumer: Consumer, batch: list[tuple[int, Delivery]], spared: int) -> None:
+        self._records.from_thread(
+            partial(self._records.arrive, self._cell, consumer, batch, spared)
+        )
 
     def lost(self, count: int) -> None:
-        self._count(counters.OVERFLOW, count)
-
-    def _count(self, counter: int, events: int) -> None:
-        self._records.from_thread(partial(self._records.count, counter, events))
-
-
-class _Fate:
-    """What became of the events of one publisher."""
-
-    def __init__(self, records: Records, kind: ChannelBackend) -> None:
-        self._records = records
-        self._kind = kind
-
-    def confirmed(self, last: Publication) -> None:
-        self._records.was_confirmed(self._kind, last.number)
-
-    def refused(self, publication: Publication, reason: str) -> None:
-        self._records.was_refused(publication, reason)
+        self._records.from_thread(partial(self._records.lost, count))
 
 
 def entry_in_hand(cell: Cell) -> int:
