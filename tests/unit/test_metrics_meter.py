@@ -10,7 +10,7 @@ import pytest
 
 from gristmill.metrics import Meter, TimeClass, calibrate
 from gristmill.metrics.classes import BUSY, COUNT, OVERHEAD, WAIT, named, unnamed
-from gristmill.metrics.meter import move_probes
+from gristmill.metrics.meter import INTERRUPTION, RECORDING, move_probes
 
 COMPUTE, DISPATCH = TimeClass.COMPUTE.value, TimeClass.DISPATCH.value
 
@@ -137,3 +137,13 @@ def test_probes_leave_in_equal_shares_and_at_most_what_is_there() -> None:
         unnamed({"compute": 900, "deser": 0, "send": 400, "idle": 9, "probe": 210})
     )
     assert move_probes(unnamed({"idle": 5}), 100) == unnamed({"idle": 5})
+
+
+def test_the_accounting_costs_more_than_its_stamps() -> None:
+    meter = Meter(lambda: 0)
+    meter.switch(COMPUTE)
+    meter.calls += 2
+    assert meter.probes == 1 + 2 * RECORDING
+    meter.pause()
+    meter.switch(COMPUTE)  # not taken
+    assert meter.probes == 2 + 2 * RECORDING + INTERRUPTION

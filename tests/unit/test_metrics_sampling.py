@@ -33,7 +33,7 @@ def test_the_cost_of_all_is_known_from_those_that_are_stamped() -> None:
     sampling.adapt(900_000, 180_000, 100, SECOND)
     stamped = 180_000 // sampling.n
     for _ in range(stamped):
-        sampling.gap(stamps=5)
+        sampling.gap(probes=5)
     sampling.adapt(900_000 + 5 * stamped, 360_000, 100, SECOND)
     assert sampling.n == 16  # the same messages as in the second before
 
@@ -44,7 +44,7 @@ def test_it_does_not_waver() -> None:
     for each, n in [(900_000, 16), (700_000, 16), (450_000, 16), (400_000, 4), (0, 1)]:
         stamped = each // 5 // sampling.n if sampling.n > 1 else 0
         for _ in range(stamped):
-            sampling.gap(stamps=5)
+            sampling.gap(probes=5)
         stamps += 5 * stamped if sampling.n > 1 else each
         messages += each // 5
         sampling.adapt(stamps, messages, 100, SECOND)

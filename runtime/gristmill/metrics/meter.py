@@ -44,6 +44,16 @@ _CYCLE: Final = (
 )
 
 
+RECORDING: Final = 8
+"""Switches that cost as much as recording what a call has cost does."""
+INTERRUPTION: Final = 16
+"""Switches that cost as much as a stamped message among others: their loop ends for it.
+
+Both by the CPU time of a worker that handles empty messages: 1.1 us if none is stamped, 3.2 us if
+each is, and 5.3 us for each that is stamped if one in eight is; a switch cost 0.17 us there.
+"""
+
+
 class Meter:
     """Accounts for the time of one thread; starts in ``STARTUP``.
 
@@ -61,8 +71,9 @@ class Meter:
         probe_ns: what a switch costs; 0 where that is not measured.
     """
 
-    __slots__ = ("_interrupted", "_thread", "classes", "clock", "current", "last",
-                 "paused", "probe_ns", "shares", "start", "switch", "transitions")  # fmt: skip
+    __slots__ = ("_interrupted", "_thread", "calls", "classes", "clock", "current", "last",
+                 "paused", "pauses", "probe_ns", "shares", "start", "switch",
+                 "transitions")  # fmt: skip
 
     def __init__(
         self,
@@ -80,6 +91,9 @@ class Meter:
         """The time of stamped messages by class, while others are not stamped."""
         self.current = _STARTUP
         self.transitions = 0
+        self.calls = 0
+        """Calls of handlers that were stamped."""
+        self.pauses = 0
         self.switch: Callable[[int], int] = self.enter
         """:meth:`enter`, or nothing while messages go by that are not stamped."""
         self.paused = False
@@ -101,12 +115,18 @@ class Meter:
         self.enter(_MIXED)
         self.switch = _stay
         self.paused = True
+        self.pauses += 1
 
     def resume(self, state: int) -> None:
         """Begin ``state``, and stamp again."""
         self.enter(state)
         self.switch = self.enter
         self.paused = False
+
+    @property
+    def probes(self) -> int:
+        """What the accounting has cost so far, in switches."""
+        return self.transitions + RECORDING * self.calls + INTERRUPTION * self.pauses
 
     def read(self) -> tuple[int, ...]:
         """Give the time of every class in ns, the running one included; changes nothing."""

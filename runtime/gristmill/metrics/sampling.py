@@ -26,39 +26,39 @@ class Sampling:
         """One message in so many is stamped; 1: every one."""
         self._random = random
         self._stamped = 0
-        self._stamps = 0
-        self._transitions = 0
+        self._probes = 0
+        self._before = 0
         self._messages = 0
 
-    def gap(self, stamps: int, messages: int = 1) -> int:
+    def gap(self, probes: int, messages: int = 1) -> int:
         """Count messages that were stamped together, and give how many go by until the next.
 
         Args:
-            stamps: how many stamps they took.
+            probes: what that has cost, in stamps.
             messages: how many messages it were.
         """
         self._stamped += messages
-        self._stamps += stamps
+        self._probes += probes
         return self._random.randrange(2 * self.n - 1)
 
-    def adapt(self, transitions: int, messages: int, probe_ns: int, wall_ns: int) -> None:
+    def adapt(self, probes: int, messages: int, probe_ns: int, wall_ns: int) -> None:
         """Choose ``n`` anew: the smallest power of two that keeps the cost within its share.
 
         It becomes smaller only when half of it would do, so that it does not waver.
 
         Args:
-            transitions: stamps so far.
+            probes: what the accounting has cost so far, in stamps.
             messages: messages so far, stamped or not.
             probe_ns: what one stamp costs.
             wall_ns: time since this was called last.
         """
-        stamps = transitions - self._transitions
+        cost = probes - self._before
         if self._stamped:
             unstamped = messages - self._messages - self._stamped
-            stamps += unstamped * self._stamps // self._stamped
-        needed = stamps * probe_ns / wall_ns / ALLOWED
+            cost += unstamped * self._probes // self._stamped
+        needed = cost * probe_ns / wall_ns / ALLOWED
         n = 2 ** math.ceil(math.log2(needed)) if needed > 1 else 1
         if n > self.n or needed <= self.n / 4:
             self.n = min(n, SPARSEST)
-        self._transitions, self._messages = transitions, messages
-        self._stamped = self._stamps = 0
+        self._before, self._messages = probes, messages
+        self._stamped = self._probes = 0

@@ -81,7 +81,7 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
     """Time of each class as metered, probes not yet taken out."""
     transitions: int = 0
     probe_ns: int = 0
-    """Cost of all probes: ``transitions`` times the calibrated cost of one."""
+    """What the accounting has cost: all probes, and what is done with what they tell."""
     messages: int = 0
     """Messages that it handled."""
     complete: bool = True

@@ -338,7 +338,7 @@ class LocalWorker:
             "last": self._world.now_ns(),
             "start": meter.start,
             "transitions": meter.transitions,
-            "probe_ns": meter.transitions * (self._world.calibration.probe_ns or 0),
+            "probe_ns": meter.probes * (self._world.calibration.probe_ns or 0),
             "cpu_ns": self.busy_ns(),
             "messages": self.core.counters[counters.HANDLED],
             **self.counted(),

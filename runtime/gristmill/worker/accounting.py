@@ -41,7 +41,7 @@ def account(
         cpu_ns=cpu_ns,
         classes=classes,
         transitions=meter.transitions,
-        probe_ns=meter.transitions * probe_ns,
+        probe_ns=meter.probes * probe_ns,
         messages=core.counters[counters.HANDLED],
         types=tuple(stats.snapshot() for stats in core.stamping.stats.values()),
         sent=core.sending.sent.snapshot(),
@@ -107,7 +107,7 @@ class Accounting:
                 meter.last,
                 meter.start,
                 meter.transitions,
-                meter.transitions * meter.probe_ns,
+                meter.probes * meter.probe_ns,
                 self._cpu_ns(),
                 self._core.counters[counters.HANDLED],
             )

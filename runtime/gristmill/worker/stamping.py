@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gristmill.messages import Message, Request
 from gristmill.metrics import Meter, Sampling, TimeClass, TypeStats
+from gristmill.metrics.meter import INTERRUPTION, RECORDING
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell
 
@@ -22,6 +23,8 @@ _DISPATCH = int(TimeClass.DISPATCH)
 _COMPUTE = int(TimeClass.COMPUTE)
 _SER = int(TimeClass.SER)
 _GC_USER = int(TimeClass.GC_USER)
+_CALL = RECORDING + INTERRUPTION
+"""What a stamped call costs beside its stamps, as many stamps, where others go by unstamped."""
 _CPU_MASK = 63
 """Of one in so many stamped messages, less one, the CPU time is measured too."""
 _ADAPT_EVERY = 512
@@ -52,8 +55,9 @@ class Stamping:
         if stamps is None:
             self.unstamped = max(0, self.unstamped - messages)
             return
+        self._meter.calls += 1
         if self.sampling.n > 1:
-            self.unstamped = self.sampling.gap(stamps, messages)
+            self.unstamped = self.sampling.gap(stamps + _CALL, messages)
             if self.unstamped:
                 self._meter.pause()
         self._until_adapted -= messages
@@ -75,8 +79,9 @@ class Stamping:
         now = self._meter.clock()
         elapsed, self._adapted_at = now - self._adapted_at, now
         self._until_adapted = _ADAPT_EVERY
-        handled = self._core.counters[counters.HANDLED]
-        self.sampling.adapt(self._meter.transitions, handled, self._meter.probe_ns, elapsed)
+        handled, meter = self._core.counters[counters.HANDLED], self._meter
+        probes = meter.transitions + _CALL * meter.calls
+        self.sampling.adapt(probes, handled, meter.probe_ns, elapsed)
 
     def stats_of(self, cell: Cell, message: type[Message]) -> TypeStats:
         """Find what is counted of a message's type at its actor's."""
