@@ -387,7 +387,7 @@ class Batching:
             spent.compute,
             coordination,
             spent.deser + ser,
-            left=len(cell.queue) if cell.has_mail else 0,
+            left=len(cell.queue),
             room=cell.mailbox.capacity,
         ):
             meter = self._meter

@@ -66,7 +66,7 @@ class Bonds:
     def exit(self, cell: Cell, to: AnyRef, reason: ExitReason) -> None:
         """Send an exit signal; that of a durable actor leaves with its messages."""
         if cell.durable and self._core.sending.origin is cell:
-            cell.effects.append((self._links.exit, to.address, reason))
+            cell.own("effects").append((self._links.exit, to.address, reason))
         else:
             self._links.exit(cell, to.address, reason)
 
@@ -145,5 +145,5 @@ class Bonds:
         """Put a message about an end into a mailbox, which always has room for it."""
         core = self._core
         core.counters[counters.SENT] += 1
-        cell.queue.append(Entry(SIGNAL, 0, 0, 0, 0.0, b"", message, core.meter.last))
+        cell.own("queue").append(Entry(SIGNAL, 0, 0, 0, 0.0, b"", message, core.meter.last))
         core.schedule(cell)

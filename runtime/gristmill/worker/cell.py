@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -81,16 +80,49 @@ class State(IntEnum):
 _MOVING = (State.STARTING, State.STOPPING)
 _ANY_MAILBOX = Mailbox()
 _NO_PLANS: Mapping[bytes, Any] = {}
+
+
+def _refuse(*_: object, **__: object) -> NoReturn:
+    raise TypeError("nothing can be put into what all idle cells share; see Cell.own")
+
+
+class _NoList(list[Any]):
+    append = extend = insert = _refuse
+
+
+class _NoDict(dict[Any, Any]):
+    __setitem__ = _refuse
+    setdefault: Any = _refuse
+    update: Any = _refuse
+
+
+class _NoSet(set[Any]):
+    add = update = _refuse
+
+
+class _NoDeque(deque[Any]):
+    append = appendleft = extend = extendleft = insert = _refuse
+
+
 _CONTAINERS: dict[str, Callable[[], Any]] = {
     "acknowledged": dict, "attempts": dict, "blocked": deque,
     "deferred": dict, "effects": list, "failures": FailureHistory, "handlers": dict,
     "in_hand": list, "marks": dict, "owed": dict, "postponed": list, "queue": deque,
     "stats": dict, "timers": set, "watchers": list,
 }  # fmt: skip
+_EMPTY: dict[Callable[[], Any], Any] = {
+    deque: _NoDeque(), dict: _NoDict(), list: _NoList(), set: _NoSet(), FailureHistory: None,
+}  # fmt: skip
+_SHARED = {name: _EMPTY[kind] for name, kind in _CONTAINERS.items()}
+"""What all cells have as long as they have nothing of their own in it."""
 
 
 class Cell:
-    """One actor. Its fields belong to the worker's core."""
+    """One actor. Its fields belong to the worker's core.
+
+    An idle actor needs none of its containers, so all idle ones share empty ones. Whoever puts
+    something into one asks for it with :meth:`own`.
+    """
 
     __slots__ = (
         "acknowledged", "actor", "asked_ns", "attempts", "awaited", "blocked", "busy", "context",
@@ -117,7 +149,7 @@ class Cell:
     """The highest at-least-once number to acknowledge after the burst, by sending process."""
     effects: list[tuple[Any, ...]]
     """What the handler in progress wants to happen when it has finished."""
-    failures: FailureHistory
+    failures: FailureHistory | None
     """What its class's ``on_failure`` has decided up to now, over its incarnations."""
     blocked: deque[tuple[Address, bytes]]
     """Sends that wait for credit."""
@@ -128,6 +160,8 @@ class Cell:
     """Who is told of the incarnation's end: processes and the numbers of their requests."""
 
     def __init__(self, key: int) -> None:
+        for name, shared in _SHARED.items():
+            setattr(self, name, shared)
         self.key = key
         self.incarnation = 0
         self.path = ""
@@ -160,51 +194,23 @@ class Cell:
         """How long the handler in progress has waited for answers."""
         self.stop_reason: Any = None
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - an empty container
-        """Make a container when it is first looked at: an idle actor needs none of them."""
-        make = _CONTAINERS.get(name)
-        if make is None:
-            raise AttributeError(f"a cell has no {name}")
-        made = make()
-        setattr(self, name, made)
-        return made
-
-    @property
-    def has_mail(self) -> bool:
-        """Whether messages wait; asked without making the mailbox of an idle actor."""
-        try:
-            return bool(object.__getattribute__(self, "queue"))
-        except AttributeError:
-            return False
-
-    @property
-    def waiting(self) -> int:
-        """How many messages wait."""
-        return len(self.queue) if self.has_mail else 0
+    def own(self, name: str) -> Any:  # noqa: ANN401 - each container has another type
+        """Give a container of this actor's own, to put something into."""
+        found = getattr(self, name)
+        if found is _SHARED[name]:
+            found = _CONTAINERS[name]()
+            setattr(self, name, found)
+        return found
 
     @property
     def at_rest(self) -> bool:
         """Whether nothing of it is under way: no handler, no start, no stop, no deferred reply."""
-        if self.busy or self.task is not None or self.state in _MOVING:
-            return False
-        try:
-            return not object.__getattribute__(self, "deferred")
-        except AttributeError:
-            return True
+        return not (self.busy or self.task or self.state in _MOVING or self.deferred)
 
     def take_owed(self) -> dict[int, int]:
         """Give the places freed since the last credit, by sending process, and owe them no more."""
-        try:
-            owed: dict[int, int] = object.__getattribute__(self, "owed")
-        except AttributeError:
-            return {}
-        self.owed = {}
+        owed, self.owed = self.owed, _SHARED["owed"]
         return {source: places for source, places in owed.items() if places}
-
-    def owes_nothing_to(self, process: int) -> None:
-        """Forget what was owed to an earlier incarnation of a process."""
-        with contextlib.suppress(AttributeError):  # an idle actor has never owed anything
-            object.__getattribute__(self, "owed").pop(process, None)
 
     def prepare(self, spec: ActorSpec, path: str, incarnation: int) -> None:
         """Make ready for a new incarnation; the mailbox stays."""

@@ -276,9 +276,9 @@ class WorkerCore:
         if cell.mailbox.overflow is _DROP_OLDEST:
             for entry in entries:
                 self._make_room(cell, entry)
-                cell.queue.append(entry)
+                cell.own("queue").append(entry)
         else:
-            cell.queue.extend(entries)
+            (cell.queue or cell.own("queue")).extend(entries)
         if type(entries[0].sender) is list:
             self.cycles.came(cell, entries)
         if not cell.scheduled:
@@ -302,18 +302,18 @@ class WorkerCore:
         if len(cell.queue) >= cell.mailbox.capacity:
             self.counters[counters.OVERFLOW] += 1
             return
-        cell.queue.append(entry)
+        cell.own("queue").append(entry)
         self.schedule(cell)
 
     def schedule(self, cell: Cell) -> None:
         """Let the actor have its turn if it can take a message."""
-        if not cell.scheduled and not cell.busy and cell.state >= _RUNNING and cell.has_mail:
+        if not cell.scheduled and not cell.busy and cell.state >= _RUNNING and cell.queue:
             cell.scheduled = True
             self.ready.append(cell)
 
     def request_stop(self, cell: Cell) -> None:
         """Put the end of an actor behind what is in its mailbox."""
-        cell.queue.append(Entry(STOP, 0, 0, 0, 0.0, b"", None, 0))
+        cell.own("queue").append(Entry(STOP, 0, 0, 0, 0.0, b"", None, 0))
         self.schedule(cell)
 
     def report_trace(self, number: int, begin: int) -> None:
@@ -410,7 +410,7 @@ class WorkerCore:
         done = in_hand or cell.marks.get(self.directory.process_name(entry.source), 0)
         if entry.number <= done:
             if not in_hand:
-                cell.acknowledged[entry.source] = done
+                cell.own("acknowledged")[entry.source] = done
             self.counters[counters.DUPLICATE] += 1
             return False
         if done and entry.number > done + 1 and not self.keyed.pools.has_member(cell.label):
@@ -429,4 +429,4 @@ class WorkerCore:
         if owed >= cell.credit_lot:
             self.sending.give_credit(source, cell.key, owed)
             owed = 0
-        cell.owed[source] = owed
+        cell.own("owed")[source] = owed

@@ -126,11 +126,11 @@ class Delivery:
         self._core.showing.journaled_is_done()
         if cell.durable and self.store is not None and cell.spec is not None:
             sender = self._directory.process_name(entry.source)
-            cell.marks[sender] = entry.number
+            cell.own("marks")[sender] = entry.number
             self.store.mark(cell.spec.name, sender, entry.number)
         if cell.attempts:
             cell.attempts.pop((entry.source, entry.number), None)
-        cell.acknowledged[entry.source] = entry.number
+        cell.own("acknowledged")[entry.source] = entry.number
 
     def acknowledge(self, cell: Cell) -> None:
         """Say which at-least-once messages an actor has handled: the last one of each sender."""

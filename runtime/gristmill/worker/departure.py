@@ -181,7 +181,7 @@ class Departure:
         )
 
     def _pass_mailbox_on(self, cell: Cell) -> None:
-        if not cell.has_mail:
+        if not cell.queue:
             return
         for entry in cell.queue:
             envelope = _envelope_of(cell.key, entry)

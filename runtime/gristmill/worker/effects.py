@@ -19,7 +19,9 @@ class Effects:
 
     def release(self, cell: Cell, entry: Entry) -> None:
         """Let the effects of a finished handler happen, and have its message acknowledged."""
-        effects, cell.effects = cell.effects, []
+        effects = cell.effects
+        if effects:
+            cell.effects = []
         for act, *arguments in effects:
             act(cell, *arguments)
         if entry.kind == REMINDER:

@@ -28,6 +28,7 @@ from gristmill.supervision import (
     Crash,
     Directive,
     ExitReason,
+    FailureHistory,
     FailurePolicy,
     Verdict,
     describe,
@@ -79,7 +80,7 @@ class Failures:
                 "state has an event that the journal does not have; postpone before you persist"
             )
         if isinstance(error, Postponed):
-            cell.postponed.append(msgspec.structs.replace(entry, holds_place=False))
+            cell.own("postponed").append(msgspec.structs.replace(entry, holds_place=False))
             if error.retry and cell.context is not None:
                 cell.context.retry_postponed()
             return
@@ -169,7 +170,7 @@ class Failures:
     def started(self, cell: Cell) -> None:
         """An incarnation runs."""
         if cell.actor is not None and type(cell.actor).on_failure:
-            cell.failures.started(self._core.shell.now())
+            _history(cell).started(self._core.shell.now())
 
     def _judge(self, cell: Cell, error: BaseException, *, persisted: bool) -> Verdict | None:
         """Give what an actor's class makes of its exception; None: its supervisor decides."""
@@ -182,8 +183,8 @@ class Failures:
             return Verdict(directive) if drains and not persisted else None
         if directive is Directive.RESUME and persisted:
             return Verdict(Directive.REPLAY)  # its state has changed by events that never were
-        shell = self._core.shell
-        return cell.failures.decide(rule, shell.now(), shell.random.random())
+        shell, history = self._core.shell, _history(cell)
+        return history.decide(rule, shell.now(), shell.random.random())
 
     def judge_start(
         self, cell: Cell, policies: Mapping[type[Exception], FailurePolicy], error: Exception
@@ -192,8 +193,8 @@ class Failures:
         rule = find_rule(policies, error)
         if rule is None or cell.incarnation == 1:
             return None
-        shell = self._core.shell
-        return cell.failures.decide(rule, shell.now(), shell.random.random(), starting=True)
+        shell, history = self._core.shell, _history(cell)
+        return history.decide(rule, shell.now(), shell.random.random(), starting=True)
 
     def _redeliver(self, cell: Cell, entry: Entry, error: ErrorData) -> bool:
         """Put an at-least-once message back in front, unless it has ended its actor too often."""
@@ -206,8 +207,8 @@ class Failures:
         times = known.times + 1 if known is not None else 1
         if times >= POISON_LIMIT:
             return False
-        cell.attempts[attempt] = Suspect(*attempt, times, f"crash: {error}")
-        cell.queue.appendleft(entry)
+        cell.own("attempts")[attempt] = Suspect(*attempt, times, f"crash: {error}")
+        cell.own("queue").appendleft(entry)
         return True
 
     def quarantines(self, cell: Cell, entry: Entry) -> bool:
@@ -322,3 +323,9 @@ class Failures:
         core.shell.control(letter)
         if not told:
             self._letters.tell(letter.message_type, reason, letter.target)
+
+
+def _history(cell: Cell) -> FailureHistory:
+    """Give the failures of an actor up to now, of which most have none."""
+    found: FailureHistory = cell.own("failures")
+    return found

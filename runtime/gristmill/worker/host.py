@@ -95,9 +95,9 @@ class CellHost:
         """Arm a reminder, or cancel the timer of one, when the handler is done."""
         reminding = self._core.reminding
         if isinstance(reminder, int):
-            self._cell.effects.append((reminding.disarm, reminder))
+            self._cell.own("effects").append((reminding.disarm, reminder))
         else:
-            self._cell.effects.append((reminding.arm, reminder))
+            self._cell.own("effects").append((reminding.arm, reminder))
 
     def _encode_own(self, message: Command | Event) -> bytes:
         """Check and encode a message to the actor itself."""
@@ -258,11 +258,11 @@ class CellHost:
     def idle_timeout(self, seconds: float | None, message: Command | Event | None) -> None:
         """Wait for other messages from the end of the handler on."""
         if seconds is None:
-            self._cell.effects.append((cancel_idle_timeout,))
+            self._cell.own("effects").append((cancel_idle_timeout,))
             return
         check_delay(seconds)
         self._check_own(message)
-        self._cell.effects.append((arm_idle_timeout, seconds, message))
+        self._cell.own("effects").append((arm_idle_timeout, seconds, message))
 
     def _check_own(self, message: object) -> None:
         """Refuse a message to oneself that nobody would handle."""
@@ -295,7 +295,7 @@ class CellHost:
         previous = meter.switch(int(TimeClass.SER))
         kind = _kinds.get(type(event)) or _kinds.setdefault(type(event), import_path(type(event)))
         payload = self._core.codec.encode_in_band(event)
-        cell.effects.append((self._core.effects.journal, kind, payload))
+        cell.own("effects").append((self._core.effects.journal, kind, payload))
         meter.switch(previous)
 
     def continue_with(self, message: Command | Event) -> None:
@@ -304,7 +304,7 @@ class CellHost:
         self._check_own(message)
         entry = Entry(CONTINUE, 0, cell.key, 0, 0.0, b"", message, self._core.meter.last)
         self._core.counters[counters.SENT] += 1
-        cell.queue.insert(cell.inserted, entry)
+        cell.own("queue").insert(cell.inserted, entry)
         cell.inserted += 1
         self._core.schedule(cell)
 
@@ -329,7 +329,7 @@ class CellHost:
         """Put the postponed messages in front of the mailbox, behind continuations."""
         cell = self._cell
         for entry in cell.postponed:
-            cell.queue.insert(cell.inserted, entry)
+            cell.own("queue").insert(cell.inserted, entry)
             cell.inserted += 1
         cell.postponed.clear()
         self._core.schedule(cell)
@@ -344,7 +344,7 @@ class CellHost:
         entry = self._cell.current
         if entry is None or entry.kind != ASK:
             raise UsageError("there is no request in hand whose reply could be deferred")
-        self._cell.deferred[entry.source, entry.number] = entry
+        self._cell.own("deferred")[entry.source, entry.number] = entry
         sending = self._core.sending
         home = self._core.shell.address
         return Reply(Ticket(self._cell.key, home, entry.source, entry.number), sending)
@@ -377,7 +377,7 @@ class _OwnTimer:
             self._fire()
             return
         self._timer = self._core.shell.call_later(delay, self._fire)
-        self._cell.timers.add(self)
+        self._cell.own("timers").add(self)
 
     def _fire(self) -> None:
         self._cell.timers.discard(self)

@@ -40,11 +40,11 @@ class Inspecting:
             gone = ActorNotFoundError(f"actor #{target} does not run")
             core.failures.answer(entry, gone)
         elif isinstance(inspection, Watch):
-            cell.watchers.append((source, number))
+            cell.own("watchers").append((source, number))
         elif cell.state is State.SUSPENDED:
             self.answer(cell, entry)
         else:
-            cell.queue.append(entry)
+            cell.own("queue").append(entry)
             core.schedule(cell)
 
     def answer(self, cell: Cell, entry: Entry) -> None:

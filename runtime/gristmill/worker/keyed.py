@@ -218,7 +218,7 @@ class _Restless:
             self.handlers.used
             or cell.state is not State.RUNNING
             or cell.busy
-            or cell.has_mail
+            or cell.queue
             or cell.timers
             or cell.deferred
             or cell.postponed

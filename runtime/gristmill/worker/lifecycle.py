@@ -124,11 +124,13 @@ class Lifecycle:
                 self._core.report_trace(number, begin)
             case c.ReportMailboxes():
                 cells = self._core.cells.items()
-                lengths = {key: len(cell.queue) for key, cell in cells if cell.has_mail}
+                lengths = {key: len(cell.queue) for key, cell in cells if cell.queue}
                 self._shell.control(c.Mailboxes(lengths))
             case c.ReportLoads(keys):
                 found = ((key, self._core.cells.get(key)) for key in keys)
-                loads = {key: (cell.busy, cell.waiting) for key, cell in found if cell is not None}
+                loads = {
+                    key: (cell.busy, len(cell.queue)) for key, cell in found if cell is not None
+                }
                 self._shell.control(c.Loads(loads))
             case c.Exit():
                 self._core.keyed.exit(self._shell.exit)
@@ -160,7 +162,7 @@ class Lifecycle:
         if cell is None:
             cell = self._core.cells[key] = Cell(key)
         for suspect in start.suspects:
-            cell.attempts.setdefault((suspect.source, suspect.number), suspect)
+            cell.own("attempts").setdefault((suspect.source, suspect.number), suspect)
         if spec.on_restart == "drop":
             self._drop_mailbox(cell, "dropped at the restart of its actor")
         meter = self._core.meter
@@ -254,7 +256,7 @@ class Lifecycle:
         else:
             self._shell.control(c.ActorsStarted((started,)))
         self._core.records.started(cell)
-        if cell.has_mail:
+        if cell.queue:
             self._core.schedule(cell)
 
     def _start_failed(self, cell: Cell, error: Exception) -> None:
@@ -318,7 +320,7 @@ class Lifecycle:
         It is no failure, so actors that are linked to it go on.
         """
         cell.state = State.HELD
-        cell.queue.extendleft(reversed(cell.postponed))
+        cell.own("queue").extendleft(reversed(cell.postponed))
         cell.postponed.clear()
         if cell.actor is not None:
             self._terminate(cell, reason, restarts=False)
@@ -404,7 +406,8 @@ class Lifecycle:
         self._core.counters[counters.ENDED] += own + len(cell.blocked)
         cell.blocked.clear()
         cell.postponed.clear()
-        cell.queue = deque(kept)
+        if cell.queue:
+            cell.queue = deque(kept)
 
     def forget(self, key: int) -> None:
         """Give up an actor for good: what waits for it becomes dead letters."""

@@ -73,7 +73,7 @@ class Monitors:
         if found is not None and found.watcher is cell:
             self._take(monitor.number)
             self._send(found.to.address.home, found.to.address.key, Unwatch(monitor.number))
-        elif found is None and flush and cell.has_mail:
+        elif found is None and flush and cell.queue:
             kept = [entry for entry in cell.queue if not _is_about(entry.message, monitor)]
             self._core.counters[counters.ENDED] += len(cell.queue) - len(kept)
             cell.queue.clear()

@@ -32,7 +32,7 @@ class Peers:
         """A process can be reached."""
         self._directory.peer_up(peer)
         for cell in self._core.cells.values():
-            cell.owes_nothing_to(peer.address)
+            cell.owed.pop(peer.address, None)
         self._shell.connect(peer)
 
     def down(

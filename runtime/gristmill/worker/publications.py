@@ -104,7 +104,7 @@ class Publications:
             self._core.meter.switch(previous)
         origin = self._core.sending.origin
         if origin is not None and origin.durable:
-            origin.effects.append((self._publish, brokers, channel, key, body))
+            origin.own("effects").append((self._publish, brokers, channel, key, body))
         else:
             self._publish(origin, brokers, channel, key, body)
 

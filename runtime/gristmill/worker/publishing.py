@@ -49,7 +49,7 @@ class Publishing:
             body = self._core.codec.encode(event)
             origin = self._core.sending.origin
             if origin is not None and origin.durable:
-                origin.effects.append((self._fan_out, channel, body))
+                origin.own("effects").append((self._fan_out, channel, body))
             else:
                 self._fan_out(origin, channel, body)
         finally:

@@ -127,13 +127,13 @@ class Records:
         cell = self._core.cells.get(subscriber)
         if cell is None:
             return
-        arrived = self._core.meter.last
+        arrived, queue = self._core.meter.last, cell.own("queue")
         for token, delivery in batch:
             if consumer.is_current(token):
                 self._last += 1
                 self._handed[self._last] = _Handed(subscriber, consumer, token, delivery)
                 entry = Entry(RECORD, 0, 0, self._last, 0.0, delivery.body, None, arrived)
-                cell.queue.append(entry)
+                queue.append(entry)
         self._core.schedule(cell)
 
     # --- a subscriber's life ---
@@ -191,7 +191,7 @@ class Records:
         if cell.durable and self._store is not None and cell.spec is not None:
             sender, number = _mark(handed)
             if number > cell.marks.get(sender, 0):
-                cell.marks[sender] = number
+                cell.own("marks")[sender] = number
                 self._store.mark(cell.spec.name, sender, number)
         self._handled_now.setdefault(handed.consumer, []).append(handed.token)
 

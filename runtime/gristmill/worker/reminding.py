@@ -43,7 +43,7 @@ class Reminding:
         delay = max(0.0, reminder.due_at - self._core.shell.wall_time())
         armed = self._armed[cell.key, reminder.number] = _Armed()
         armed.timer = self._core.shell.call_later(delay, partial(self._due, cell, reminder, armed))
-        cell.timers.add(armed)
+        cell.own("timers").add(armed)
 
     def disarm(self, cell: Cell, number: int) -> None:
         """Cancel the timer of a reminder that was cancelled or replaced (an effect)."""

@@ -68,7 +68,7 @@ class Sending:
             body = codec.encode_in_band(message) if journaled else codec.encode(message)
             if origin is not None and origin.durable:
                 act = self._delivery.send if journaled else self._tell_late
-                origin.effects.append((act, to, body))
+                origin.own("effects").append((act, to, body))
             elif journaled:
                 self._delivery.send(origin, to, body)
             else:
@@ -87,12 +87,12 @@ class Sending:
                     f"{origin.blocked[0][0].label}; await ctx.tell(...) waits for each"
                 )
             sent[_SENT] += 1
-            origin.blocked.append((to, body))
+            origin.own("blocked").append((to, body))
         elif not self._tell_counted(origin, to, body):
             if to.mailbox.overflow is OverflowPolicy.FAIL or origin is None or origin.is_at(to):
                 raise MailboxFullError(f"the mailbox of {to.label} is full")
             sent[_SENT] += 1
-            origin.blocked.append((to, body))
+            origin.own("blocked").append((to, body))
             origin.busy = True
             self._starve(to, origin)
             self._core.starving.blocked(origin, to)

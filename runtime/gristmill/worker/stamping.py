@@ -92,5 +92,5 @@ class Stamping:
         stats = self.stats.get(name)
         if stats is None:
             stats = self.stats[name] = TypeStats(*name, answered=issubclass(message, Request))
-        cell.stats[message] = stats
+        cell.own("stats")[message] = stats
         return stats

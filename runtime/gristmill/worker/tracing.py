@@ -144,7 +144,7 @@ class TracedCore(WorkerCore):
 
     def _count(self) -> None:
         """Record how many messages wait for actors that can take them."""
-        waiting = sum(cell.waiting for cell in self.ready)
+        waiting = sum(len(cell.queue) for cell in self.ready)
         self._counted_at = self._meter.last
         if waiting != self._counted:
             self._counted = waiting

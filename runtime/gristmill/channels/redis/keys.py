@@ -46,12 +46,16 @@ local done, appended, failed = 0, false, ''
 for place = 5, #ARGV, 3 do
   local number = tonumber(ARGV[place])
   if number == 0 or number > last then
-    local fields = {{'n', count + 1, 'k', ARGV[place + 1], 'p', ARGV[3], 'i', ARGV[place],
-                    'b', ARGV[place + 2]}}
-    if ARGV[4] ~= '' then
-      fields[11], fields[12] = 'h', ARGV[4]
+    local added
+    if ARGV[4] == '' then
+      added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'n', count + 1,
+                          'k', ARGV[place + 1], 'p', ARGV[3], 'i', ARGV[place],
+                          'b', ARGV[place + 2])
+    else
+      added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'n', count + 1,
+                          'k', ARGV[place + 1], 'p', ARGV[3], 'i', ARGV[place],
+                          'b', ARGV[place + 2], 'h', ARGV[4])
     end
-    local added = redis.pcall('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', unpack(fields))
     if added.err then
       failed = added.err
       break
@@ -122,8 +126,7 @@ ACKNOWLEDGE: Final = """
 local place = 2
 for number = 2, #KEYS do
   local partition, ordinal, count = ARGV[place], tonumber(ARGV[place + 1]), ARGV[place + 2]
-  local entries = {unpack(ARGV, place + 3, place + 2 + count)}
-  redis.call('XACK', KEYS[number], ARGV[1], unpack(entries))
+  redis.call('XACK', KEYS[number], ARGV[1], unpack(ARGV, place + 3, place + 2 + count))
   if ordinal > 0 then redis.call('HSET', KEYS[1], partition, ordinal) end
   place = place + 3 + count
 end
