@@ -39,6 +39,7 @@ class DeliveryGuarantee(StrEnum):
 
 
 AT_MOST_ONCE: Final = DeliveryGuarantee.AT_MOST_ONCE
+_GUARANTEES: Final[dict[str, DeliveryGuarantee]] = {each.value: each for each in DeliveryGuarantee}
 
 
 class OverflowPolicy(StrEnum):
@@ -158,9 +159,8 @@ class Ref(Generic[A]):
             MailboxFullError: the mailbox has no room and its policy is to fail.
             PayloadTooLargeError: the message is over the size limit.
         """
-        if delivery is not AT_MOST_ONCE:  # to look one up takes as long as to encode a message
-            delivery = DeliveryGuarantee(delivery)
-        self._post.tell(self.address, message, delivery)
+        known = _GUARANTEES.get(delivery)  # the enum takes as long as to encode a message
+        self._post.tell(self.address, message, known or DeliveryGuarantee(delivery))
 
     def ask(self, request: Request[R], *, timeout: float | None = DEFAULT_TIMEOUT) -> R:
         """Send ``request`` and wait for its reply.

@@ -17,8 +17,9 @@ class KafkaProducer:
     """Publishes in order; librdkafka tries again by itself for as long as a broker is away."""
 
     def __init__(self, config: ChannelConfig) -> None:
-        from confluent_kafka import Producer  # noqa: PLC0415 - only where it is turned on
+        from confluent_kafka import KafkaException, Producer  # noqa: PLC0415 - only where it is turned on
 
+        self._failure = KafkaException
         self._topics = Topics(config)
         self._interrupted = False
         self._producer: Any = Producer(
@@ -59,13 +60,11 @@ class KafkaProducer:
     def _produce(
         self,
         event: Publication,
-        headers: Mapping[str, str],
+        headers: dict[str, str],
         place: int,
         reports: list[tuple[int, Any]],
     ) -> str:
         """Hand an event to librdkafka; give why it never can be, else nothing."""
-        from confluent_kafka import KafkaException  # noqa: PLC0415 - only where it is turned on
-
         try:
             self._topics.ensure(event.channel)
             while True:
@@ -74,7 +73,7 @@ class KafkaProducer:
                         event.channel,
                         event.body,
                         event.key.encode(),
-                        headers=dict(headers),
+                        headers=headers,
                         on_delivery=lambda error, _: reports.append((place, error)),
                     )
                 except BufferError:  # its queue is full
@@ -83,7 +82,7 @@ class KafkaProducer:
                     return ""
         except ValueError as error:
             return str(error)
-        except KafkaException as error:
+        except self._failure as error:
             if error.args[0].code() in _too_large():
                 return str(error.args[0].str())
             raise BrokerDownError(error.args[0].str()) from error
