@@ -130,6 +130,7 @@ def test_a_stop_with_open_orders_and_a_start_with_fewer_members(tmp_path: Path) 
     left = enumerate(plan(file, seed=0, repeat=4))
     sent: list[str] = []
     config = configuration(tmp_path, ELASTIC)
+    path = "RootSupervisor/ServiceSupervisor/payment"
     with OrderService(config, world, tmp_path / "journal") as service:
 
         def grown() -> bool:
@@ -137,11 +138,9 @@ def test_a_stop_with_open_orders_and_a_start_with_fewer_members(tmp_path: Path) 
             sent.append(f"order-{number}")
             command = create_order(sent[-1], order, 0)
             service.processor(sent[-1]).tell(command, delivery="at_least_once")
-            return "payment-3" in service.node.status().names
+            return service.node.supervisor(path).count_children().active >= 3
 
         eventually(grown, "the pool has grown", 20.0)
-        path = "RootSupervisor/ServiceSupervisor/payment"
-        assert service.node.supervisor(path).count_children().active >= 3
         service.node.stop(0)
     with OrderService(config, world, tmp_path / "journal") as service:
         assert "payment-2" not in service.node.status().names
