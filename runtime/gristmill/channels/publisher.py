@@ -15,10 +15,10 @@ from gristmill.channels.intake import Retries
 from gristmill.channels.pace import PACE
 from gristmill.channels.records import Publication
 
-_BATCH = 500
+_BATCH = 1000
 _REST = 0.2
 """Seconds without events after which whoever publishes hears that everything is confirmed."""
-_BREAK = 4
+_BREAK = 8
 """A busy broker is left alone for so many times as long as the last round trip took ..."""
 _LONGEST_BREAK = 0.1
 """... but for no longer than this, in seconds: more events then share the next one."""
