@@ -130,3 +130,32 @@ def test_a_module_that_starts_threads_is_loaded_anew_in_each_worker(
         assert refs[0].ask(Add(1, 2)) == 3
     assert "support.threaded_module starts threads" in capfd.readouterr().err
     assert_nothing_left(1.5)
+
+
+@pytest.mark.parametrize(
+    ("own", "found"), [("", "10000 10 10"), ("gc.set_threshold(123, 4, 5)", "123 4 5")]
+)
+def test_workers_collect_garbage_as_their_modules_say(tmp_path: Path, own: str, found: str) -> None:
+    source = f"""
+        import gc
+
+        from gristmill import Actor, Node, Request, handles
+
+        {own}
+
+        class Thresholds(Request[str]):
+            pass
+
+        class Worker(Actor):
+            @handles
+            def tell(self, query: Thresholds) -> str:
+                return " ".join(map(str, gc.get_threshold()))
+
+        if __name__ == "__main__":
+            with Node(workers=1) as node:
+                print(node.spawn(Worker).ask(Thresholds()))
+    """
+    with running(tmp_path, source) as script:
+        assert script.wait() == 0, script.stderr
+        assert found in script.rest()
+    assert_nothing_left(1.5)
