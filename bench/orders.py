@@ -8,11 +8,14 @@ another between two processes, and writes as many rows to SQLite (WAL), one comm
 share its cores, with the three subscribers of the service. A run lasts until they have handled
 every event: what is only put off is not done. Then half of the rate that was reached is offered,
 for the latency at half load.
+
+At last a run in the middle of which all workers are killed at once, and every service with them.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import sys
 import tempfile
@@ -21,10 +24,12 @@ from pathlib import Path
 from statistics import median
 
 from gristmill_orders.config import bootstrap
+from gristmill_orders.driver import Progress
 from gristmill_orders.invoices import plan, read_invoices
 from gristmill_orders.invoices.sample import sample_path
+from gristmill_orders.kills import Killer
 from gristmill_orders.records import RunFolder
-from gristmill_orders.run import RunSettings, run_orders
+from gristmill_orders.run import RunSettings, Watch, run_orders
 from gristmill_orders.summary import Summary
 from harness import Bench, RawPair, Result, options, two_cores
 from harness.servers import Overrides, servers
@@ -36,7 +41,27 @@ BODY = bytes(200)
 """As large as the service's messages are, about."""
 
 
-def run_once(repeat: int, channels: Overrides, rate: float | None = None) -> Summary:
+def unwatched(*_: object) -> None:
+    """Show no progress."""
+
+
+class KillAll:
+    """Kills all workers at once when half of the orders were sent."""
+
+    def __init__(self) -> None:
+        self.killed = 0
+
+    def __call__(self, progress: Progress, killer: Killer) -> None:
+        """Look how far the run is."""
+        if not self.killed and 2 * progress.sent >= progress.planned:
+            for worker in killer.node.status().workers:
+                os.kill(worker.pid, signal.SIGKILL)
+                self.killed += 1
+
+
+def run_once(
+    repeat: int, channels: Overrides, rate: float | None = None, watch: Watch = unwatched
+) -> Summary:
     """Run the sample ``repeat`` times over; exit with status 1 if the audit finds anything."""
     file = read_invoices(sample_path())
     planned = plan(file, seed=0, cancel_share=0.0, repeat=repeat)
@@ -49,7 +74,7 @@ def run_once(repeat: int, channels: Overrides, rate: float | None = None) -> Sum
     config = bootstrap().load(None, overrides=overrides)
     settings = RunSettings(repeat=repeat, compute=False, rate=rate)
     with tempfile.TemporaryDirectory(prefix="bench-orders-") as folder:
-        done = run_orders(file, planned, config, settings, RunFolder(Path(folder)), _unwatched)
+        done = run_orders(file, planned, config, settings, RunFolder(Path(folder)), watch)
     summary = done.summary
     if not summary.audit.ok:
         print("the audit found violations:", *summary.audit.violations, sep="\n  ", file=sys.stderr)
@@ -57,10 +82,6 @@ def run_once(repeat: int, channels: Overrides, rate: float | None = None) -> Sum
     if summary.orders.refused or done.interrupted:
         sys.exit(f"orders were refused or not sent: {summary.orders}")
     return summary
-
-
-def _unwatched(*_: object) -> None:
-    """Show no progress."""
 
 
 def commits(count: int, rows: int) -> float:
@@ -105,6 +126,8 @@ def main() -> None:
             runs.append(summary)
             floors.append(floor(raw, hops[-1]))
             halves.append(run_once(repeat, channels, _rate(summary) / 2))
+        killing = KillAll()
+        killed = run_once(repeat, channels, watch=killing)
     on = "".join(f"_{name}" for name in names)
     rates = [_rate(run) for run in runs]
     bench = Bench.of(
@@ -115,6 +138,10 @@ def main() -> None:
             *(_latency(halves, name, f"half_load_{name}{on}") for name in ("p50", "p95")),
         ],
     )
+    survived = (
+        f"all {killing.killed} workers killed at once in mid-run, with every service: "
+        f"{killed.worker_restarts} restarts, {killed.orders.sent:,} orders ended, audit ok"
+    )
     bench.show(
         [
             f"{rounds} runs of {runs[0].orders.sent:,} orders, {WORKERS} workers, compute off",
@@ -122,6 +149,7 @@ def main() -> None:
             f"gateways fail as always, but are tried again after {RETRY_SECONDS[0]:g} s",
             f"journal and accounting on; {median(hops):.1f} messages an order; every audit ok",
             "floor: as many raw messages, and one SQLite commit of as many rows, for each order",
+            survived,
             "half load: orders come at half of the rate, and are timed from when they are due",
         ]
     )

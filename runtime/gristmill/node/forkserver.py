@@ -104,7 +104,7 @@ _SERVE_CODE = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from gristmill.node.forkserver import serve; serve(int(sys.argv[2]), sys.argv[3])"
 )
-GC_THRESHOLDS = (10_000, 10, 10)
+_GC_THRESHOLDS = (10_000, 10, 10)
 """Python's own collect after 700 new objects, of which a worker has that many in a few messages.
 
 They hold before the user's modules are loaded, so those can set others.
@@ -173,7 +173,7 @@ class ForkServer:
 
     def _preload(self, main: str, modules: tuple[str, ...], types: tuple[str, ...]) -> None:
         self._main, self._modules = main, modules
-        gc.set_threshold(*GC_THRESHOLDS)
+        gc.set_threshold(*_GC_THRESHOLDS)
         culprit = _threads() and "gristmill"
         for module in ([main] if main else []) + list(modules):
             try:
@@ -259,7 +259,7 @@ def spawned_worker(arguments: list[str]) -> None:
     config, parent, main, *modules = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(int(parent))
-    gc.set_threshold(*GC_THRESHOLDS)
+    gc.set_threshold(*_GC_THRESHOLDS)
     if main:
         load_main(main)
     for module in modules:
