@@ -110,6 +110,9 @@ class ActorHost(BondHost, Protocol):
     def request(self, to: AnyRef, request: Request[R]) -> AwaitedReply[R]:
         """Send a request whose reply is fetched later."""
 
+    def flush(self) -> None:
+        """Let what was told so far leave now."""
+
     def watch(self, to: AnyRef, make: Callable[[ExitReason], Event]) -> None:
         """Handle what ``make`` gives when the incarnation of another actor has ended."""
 

@@ -173,6 +173,14 @@ class Context(Bonding):
         """Send ``message``, waiting for room in the target's mailbox if need be."""
         await self._host.tell_waiting(to, message, DeliveryGuarantee(delivery))
 
+    def flush(self) -> None:
+        """Let what this handler has told leave now, for it goes on computing meanwhile.
+
+        Otherwise it leaves, with what else the worker has to send, when the handler has finished.
+        What a durable actor tells leaves behind the commit of its events, whatever this does.
+        """
+        self._host.flush()
+
     def watch(self, ref: AnyRef, make: Callable[[ExitReason], Event]) -> None:
         """Handle the event that ``make`` gives when the incarnation of ``ref`` has ended."""
         self._host.watch(ref, make)

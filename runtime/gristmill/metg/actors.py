@@ -1,7 +1,7 @@
 """The grid on actors: a block of points each, and one message a step for each other block.
 
 A block does first what others need, and the rest while that travels. One worker has one block, so
-a step takes a worker two handlers: ``outputs`` and, behind what it has sent, ``go_on``.
+a step takes it one handler.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Outputs(Command):
 
 
 class GoOn(Command):
-    """Do what can be done without waiting."""
+    """Do the next step, which needs nothing more from others."""
 
 
 class Share(Request[bytes]):
@@ -84,7 +84,7 @@ class BlockActor(Actor):
 
     @handles
     def begin(self, msg: Begin, ctx: Context) -> int | Deferred:
-        """Do the first step, and those that follow for which everything is there."""
+        """Do the first step; the others follow."""
         self._order, self._run = msg, msg.run
         self._grid = Grid(msg.pattern, msg.width)
         self._block = Block(self._grid, self._number, len(self._others))
@@ -92,28 +92,22 @@ class BlockActor(Actor):
         self._step = self._tasks = 0
         self._before: dict[int, Output] = {}
         self._done: dict[int, Output] = {}
-        self._rest: Tasks | None = None
-        """What is still to do of the step in hand; None between two steps."""
         self._reply: Reply[int] = ctx.defer_reply()
-        self._begin_step(ctx)
+        self._do_step(ctx)
         return DEFERRED
 
     @handles
     def outputs(self, msg: Outputs, ctx: Context) -> None:
-        """Take in what a step needs, and begin it if that was the last of it."""
+        """Take in what a step needs, and do it if that was the last of it."""
         step = msg.step + 1
         self._arrived.setdefault((msg.run, step), []).append(msg.outputs)
-        if msg.run == self._run and step == self._step and self._rest is None:
-            self._begin_step(ctx)
+        if msg.run == self._run and step == self._step and self._has_all():
+            self._do_step(ctx)
 
     @handles
     def go_on(self, msg: GoOn, ctx: Context) -> None:  # noqa: ARG002
-        """Do the rest of the step in hand, and begin the next one if everything is there."""
-        if self._rest is not None:
-            self._perform(self._rest)
-            self._end_step()
-        if self._step < self._order.steps:
-            self._begin_step(ctx)
+        """Do the next step."""
+        self._do_step(ctx)
 
     @handles
     def share(self, msg: Share) -> bytes:
@@ -125,36 +119,32 @@ class BlockActor(Actor):
             for step, point in places
         )
 
-    def _begin_step(self, ctx: Context) -> None:
-        """Do what others need of a step, unless something is missing for it."""
-        step = self._step
+    def _has_all(self) -> bool:
+        """Tell whether everything has come that the step in hand needs from others."""
+        arrived = self._arrived.get((self._run, self._step), ())
+        return len(arrived) == self._block.exchange(self._step).sources
+
+    def _do_step(self, ctx: Context) -> None:
+        step, last = self._step, self._step + 1 == self._order.steps
         exchange = self._block.exchange(step)
-        if exchange.sources:
-            arrived = self._arrived.get((self._run, step), ())
-            if len(arrived) < exchange.sources:
-                return
-            del self._arrived[self._run, step]
-            for outputs in arrived:
-                for output in outputs:
-                    self._before[output[1]] = output
+        for outputs in self._arrived.pop((self._run, step), ()):
+            for output in outputs:
+                self._before[output[1]] = output
+        done = self._done = {}
         self._perform(exchange.edge)
-        if step + 1 < self._order.steps:
-            done = self._done
+        if exchange.sends and not last:
             for other, points in exchange.sends:
                 outputs = [done[point] for point in points]
                 self._others[other].tell(Outputs(self._run, step, outputs))
-        self._rest = exchange.inner
-        if not self._rest:
-            self._end_step()
-        ctx.continue_with(GoOn())
-
-    def _end_step(self) -> None:
-        self._rest = None
-        self._tasks += len(self._done)
-        self._before, self._done = self._done, {}
+            ctx.flush()
+        self._perform(exchange.inner)
+        self._tasks += len(done)
+        self._before = done
         self._step += 1
-        if self._step == self._order.steps:
+        if last:
             self._reply(self._tasks)
+        elif self._has_all():
+            ctx.continue_with(GoOn())
 
     def _perform(self, tasks: Tasks) -> None:
         grid, step, before, done = self._grid, self._step, self._before, self._done

@@ -303,6 +303,10 @@ class LocalWorker:
             self.arrays.give_back(self.post)
         self.plane.flush()
 
+    def flush_midway(self) -> None:
+        """Flush."""
+        self.flush()
+
     def exit(self, status: int = 0) -> None:
         """End after this turn."""
         self._status = status

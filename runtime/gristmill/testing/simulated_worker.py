@@ -131,6 +131,10 @@ class SimulatedWorker(LocalWorker):
             self._reach(Point.AFTER_COMMIT)
             self.plane.flush()
 
+    def flush_midway(self) -> None:
+        """Flush."""
+        self.flush()
+
     def _reach(self, point: Point) -> None:
         if self.dies_at is point:
             self._simulation.note(self.name, f"is killed {point}")

@@ -368,7 +368,7 @@ class WorkerCore:
     def _flush(self) -> None:
         """Send what there is before the turn is over."""
         began = self.meter.clock()
-        self.shell.flush()
+        self.shell.flush_midway()
         self._flushed_at = self.meter.clock()
         cost = (self._flushed_at - began) * _FLUSH_SHARE
         self._flush_after = min(max(_FLUSH_AFTER_NS, cost), _TURN_NS)

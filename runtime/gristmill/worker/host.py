@@ -236,6 +236,10 @@ class CellHost:
         """Send a request whose reply is fetched later."""
         return self._core.asks.request(self._cell, to.address, request)
 
+    def flush(self) -> None:
+        """Let what was told so far leave now."""
+        self._core.shell.flush_midway()
+
     def watch(self, to: AnyRef, make: Callable[[ExitReason], Event]) -> None:
         """Handle what ``make`` gives when the incarnation of another actor has ended."""
         watch(self._core, self._cell, to.address, make)

@@ -95,3 +95,6 @@ class Shell(Protocol):
 
     def flush(self) -> None:
         """Commit the journal, then send what waits."""
+
+    def flush_midway(self) -> None:
+        """Flush in the middle of a turn: the worker goes on computing while frames travel."""
