@@ -12,7 +12,8 @@ from gristmill.metrics import Meter, Sampling, TimeClass, TypeStats, split
 from gristmill.metrics.classes import COUNT
 from gristmill.metrics.sampling import ALLOWED, SPARSEST
 
-SECOND = 10**9
+SECOND, MS = 10**9, 10**6
+INTERRUPTION_NS = 7_000
 COMPUTE, DISPATCH, SER = (c.value for c in (TimeClass.COMPUTE, TimeClass.DISPATCH, TimeClass.SER))
 
 
@@ -20,40 +21,70 @@ def test_at_first_every_message_is_stamped() -> None:
     assert Sampling(Random(1)).n == 1
 
 
-@pytest.mark.parametrize(("stamps", "n"), [(100_000, 1), (100_001, 2), (900_000, 16)])
-def test_stamps_take_a_hundredth_of_the_time_at_most(stamps: int, n: int) -> None:
-    sampling = Sampling(Random(1))
-    sampling.adapt(stamps, stamps // 5, probe_ns=100, wall_ns=SECOND)
-    assert sampling.n == n
-    assert stamps * 100 / SECOND / n <= ALLOWED
+class Seconds:
+    """Seconds with so many messages each, of which a sampling says how many are stamped."""
+
+    def __init__(self) -> None:
+        self.sampling = Sampling(Random(1))
+        self.cost = self.messages = 0
+
+    def pass_by(self, messages: int, others: int = 0, batch: int = 1) -> float:
+        """Have messages of 500 ns a call, and other ns; give the share of time that takes."""
+        n = self.sampling.n
+        calls = messages // batch // n
+        for _ in range(calls):
+            self.sampling.gap(500, batch)
+        self.cost += 500 * calls + others
+        self.messages += messages
+        self.sampling.adapt(self.cost, self.messages, INTERRUPTION_NS, wall_ns=SECOND)
+        interruptions = INTERRUPTION_NS * calls if n > 1 else 0
+        return (500 * calls + others + interruptions) / SECOND
+
+
+@pytest.mark.parametrize(
+    ("messages", "others", "n"),
+    [(20_000, 0, 1), (20_001, 0, 16), (19_000, MS, 16), (180_000, 0, 256), (0, 9 * MS, 1)],
+)
+def test_accounting_takes_a_hundredth_of_the_time_at_most(
+    messages: int, others: int, n: int
+) -> None:
+    seconds = Seconds()
+    seconds.pass_by(messages, others)
+    assert seconds.sampling.n == n
+    assert seconds.pass_by(messages, others) <= ALLOWED
 
 
 def test_the_cost_of_all_is_known_from_those_that_are_stamped() -> None:
-    sampling = Sampling(Random(1))
-    sampling.adapt(900_000, 180_000, 100, SECOND)
-    stamped = 180_000 // sampling.n
-    for _ in range(stamped):
-        sampling.gap(probes=5)
-    sampling.adapt(900_000 + 5 * stamped, 360_000, 100, SECOND)
-    assert sampling.n == 16  # the same messages as in the second before
+    seconds = Seconds()
+    for _ in range(3):
+        seconds.pass_by(180_000)
+        assert seconds.sampling.n == 256
+
+
+def test_a_call_is_one_interruption_however_many_messages_it_takes() -> None:
+    seconds = Seconds()
+    for _ in range(3):
+        seconds.pass_by(64 * 21_000, batch=64)
+        assert seconds.sampling.n == 16
+
+
+def test_messages_are_left_a_part_whatever_the_rest_costs() -> None:
+    seconds = Seconds()
+    seconds.pass_by(20_000, others=100 * MS)
+    assert seconds.sampling.n == 64
 
 
 def test_it_does_not_waver() -> None:
-    sampling = Sampling(Random(1))
-    stamps = messages = 0
-    for each, n in [(900_000, 16), (700_000, 16), (450_000, 16), (400_000, 4), (0, 1)]:
-        stamped = each // 5 // sampling.n if sampling.n > 1 else 0
-        for _ in range(stamped):
-            sampling.gap(probes=5)
-        stamps += 5 * stamped if sampling.n > 1 else each
-        messages += each // 5
-        sampling.adapt(stamps, messages, 100, SECOND)
-        assert sampling.n == n
+    seconds = Seconds()
+    for messages, n in [(180_000, 256), (140_000, 256), (90_000, 256), (80_000, 64), (0, 1)]:
+        seconds.pass_by(messages)
+        assert seconds.sampling.n == n
 
 
 def test_some_are_stamped_however_short_they_are() -> None:
     sampling = Sampling(Random(1))
-    sampling.adapt(10**12, 10**11, 10**6, SECOND)
+    sampling.gap(500)
+    sampling.adapt(500, 10**11, INTERRUPTION_NS, SECOND)
     assert sampling.n == SPARSEST
 
 

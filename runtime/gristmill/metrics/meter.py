@@ -44,13 +44,12 @@ _CYCLE: Final = (
 )
 
 
-RECORDING: Final = 8
-"""Switches that cost as much as recording what a call has cost does."""
-INTERRUPTION: Final = 16
-"""Switches that cost as much as a stamped message among others: their loop ends for it.
+INTERRUPTION: Final = 25
+"""Switches that cost as much as what is not measured of a stamped call, where others are not
+stamped: it runs with cold caches, and so do those behind it.
 
-Both by the CPU time of a worker that handles empty messages: 1.1 us if none is stamped, 3.2 us if
-each is, and 5.3 us for each that is stamped if one in eight is; a switch cost 0.17 us there.
+By the CPU time of a worker whose messages compute for 50 or 150 us: 12 to 14 us more for each that
+is stamped if one in 4 to 16 is, of which 8 to 10 are in ``PROBE``. A switch cost 0.17 us there.
 """
 
 
@@ -71,8 +70,8 @@ class Meter:
         probe_ns: what a switch costs; 0 where that is not measured.
     """
 
-    __slots__ = ("_interrupted", "_thread", "calls", "classes", "clock", "current", "last",
-                 "paused", "pauses", "probe_ns", "shares", "start", "switch",
+    __slots__ = ("_interrupted", "_thread", "classes", "clock", "current", "interruptions",
+                 "last", "paused", "probe_ns", "shares", "start", "switch",
                  "transitions")  # fmt: skip
 
     def __init__(
@@ -91,9 +90,8 @@ class Meter:
         """The time of stamped messages by class, while others are not stamped."""
         self.current = _STARTUP
         self.transitions = 0
-        self.calls = 0
-        """Calls of handlers that were stamped."""
-        self.pauses = 0
+        self.interruptions = 0
+        """Calls of handlers that were stamped while others were not."""
         self.switch: Callable[[int], int] = self.enter
         """:meth:`enter`, or nothing while messages go by that are not stamped."""
         self.paused = False
@@ -115,7 +113,6 @@ class Meter:
         self.enter(_MIXED)
         self.switch = _stay
         self.paused = True
-        self.pauses += 1
 
     def resume(self, state: int) -> None:
         """Begin ``state``, and stamp again."""
@@ -125,8 +122,8 @@ class Meter:
 
     @property
     def probes(self) -> int:
-        """What the accounting has cost so far, in switches."""
-        return self.transitions + RECORDING * self.calls + INTERRUPTION * self.pauses
+        """What the accounting has cost so far beside the time in ``PROBE``, in switches."""
+        return self.transitions + INTERRUPTION * self.interruptions
 
     def read(self) -> tuple[int, ...]:
         """Give the time of every class in ns, the running one included; changes nothing."""

@@ -26,6 +26,7 @@ from gristmill.worker.cell import RECORD, Cell, Entry, State
 from gristmill.worker.eager import Suspended
 from gristmill.worker.metered import metered
 from gristmill.worker.replying import REPLY_HEAD
+from gristmill.worker.stamp import Spent
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
@@ -34,6 +35,7 @@ _DESER = int(TimeClass.DESER)
 _DISPATCH = int(TimeClass.DISPATCH)
 _COMPUTE = int(TimeClass.COMPUTE)
 _GC_USER = int(TimeClass.GC_USER)
+_PROBE = int(TimeClass.PROBE)
 _SER = int(TimeClass.SER)
 _SHARED = tuple(map(int, (TimeClass.POLL, TimeClass.RECV, TimeClass.SEND, TimeClass.GC_COORD)))
 """What a worker spends on no message in particular."""
@@ -50,18 +52,6 @@ class Call(NamedTuple):
     handler: Handler
     entries: list[Entry]
     messages: list[Message]
-
-
-class Spent(NamedTuple):
-    """What a call has taken so far, in ns."""
-
-    begun: int
-    compute: int
-    deser: int
-    dispatch: int
-    encoded: int
-    collected: int
-    """What had been spent on encoding, and on collections in handlers, when it began."""
 
 
 class Batching:
@@ -109,7 +99,9 @@ class Batching:
         stamped = not core.stamping.unstamped
         if stamped and meter.paused:
             meter.resume(_DISPATCH)
-        began, stamps, classes = meter.last, meter.transitions, meter.classes
+        if stamped:
+            core.stamping.begin_call()
+        began, classes = meter.last, meter.classes
         encoded, collected = classes[_SER], classes[_GC_USER]
         taken, entries, places = self._collect(cell, plan)
         meter.switch(_DESER)
@@ -122,7 +114,10 @@ class Batching:
             meter.switch(_DISPATCH)
         for source, count in places.items():  # what is in hand has its place still
             core.free_places(cell, source, count)
-        core.stamping.count_call(taken, meter.transitions - stamps if stamped else None)
+        if stamped:
+            core.stamping.end_call(taken)
+        else:
+            core.stamping.pass_by(taken)
         return taken
 
     def _collect(self, cell: Cell, plan: BatchPlan) -> tuple[int, list[Entry], dict[int, int]]:
@@ -261,6 +256,7 @@ class Batching:
         meter.switch(_DISPATCH)
         ser, after = finished - encoded, meter.last - finished
         begun = spent.begun
+        meter.switch(_PROBE)
         waits = [begun - entry.arrived for entry in call.entries]
         size = sum([len(entry.body) for entry in call.entries])
         dispatch = spent.dispatch + after
@@ -271,6 +267,7 @@ class Batching:
             stats.gc_ns += collected
             told = meter.classes[_SER] - spent.encoded
             self._core.stamping.share(spent.compute, spent.deser, dispatch, told, collected)
+        meter.switch(_DISPATCH)
         if plan.governor is not None:
             other = spent.deser + dispatch + ser
             if elapsed is not None:  # what the handler encoded, sent and journaled itself

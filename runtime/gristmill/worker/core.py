@@ -171,7 +171,12 @@ class WorkerCore:
         leaves, for who asks one thing after another.
         """
         envelopes = self.read(frame)
-        alone = len(envelopes) == 2 and not self.ready and envelopes[1][:1] == [ASK]
+        alone = (
+            len(envelopes) == 2
+            and envelopes[0][6] == 1
+            and envelopes[1][:1] == [ASK]
+            and not self.ready
+        )
         self.handling.at_once = alone
         try:
             self._deliver_all(envelopes)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from time import thread_time_ns
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -26,6 +25,7 @@ from gristmill.worker.cell import Cell, Entry, State
 from gristmill.worker.eager import Eager, Suspended
 from gristmill.worker.metered import metered
 from gristmill.worker.replying import REPLY_HEAD
+from gristmill.worker.stamp import Spent, Stamp
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
@@ -52,6 +52,7 @@ class Handling:
         self._showing = core.showing
         self._waiting = core.waiting
         self._cells = core.showing.cells
+        self._stamp = Stamp(meter, core.stamping)
         self._begin = Eager(core.shell.create_task, core.shell.create_future).begin
         self.at_once = False
         """Whether a reply leaves before its cost is booked, and not at the end of the turn."""
@@ -79,7 +80,9 @@ class Handling:
             self._meter.resume(_DISPATCH)
 
     def handle_some(self, cell: Cell, most: int, due: int) -> int:
-        """Handle what is next in an actor's mailbox, up to the next message that is stamped.
+        """Handle what is next in an actor's mailbox.
+
+        This is where a worker spends its time when messages are short, so it is written out.
 
         Args:
             cell: the actor; it runs, is not busy, and has mail.
@@ -89,19 +92,7 @@ class Handling:
         Returns:
             How many entries of the mailbox were taken.
         """
-        unstamped = self._stamping.unstamped
-        if unstamped:
-            return self._handle_unstamped(cell, min(most, unstamped), due)
-        entry = cell.queue.popleft()
-        if self._core.admit(cell, entry):
-            self._handle_stamped(cell, entry)
-        if entry.holds_place:
-            self._core.free_places(cell, entry.source, 1)  # what is in hand has its place still
-        return 1
-
-    def _handle_unstamped(self, cell: Cell, most: int, due: int) -> int:
-        """The loop that most messages pass through when they are short; so it is written out."""
-        core = self._core
+        core, stamping, stamp = self._core, self._stamping, self._stamp
         clock, now = self._meter.clock, self._shell.now()
         queue, decode, encode = cell.queue, cell.decode, core.codec.encode
         actor, context = cell.actor, cell.context
@@ -109,11 +100,15 @@ class Handling:
         retried = False
         reply: Callable[[Head, int, bytes], None] | None = None
         counted = self._counters
-        taken = alike = 0
+        taken = last_stamped = alike = 0
+        stamp_behind = stamping.unstamped
         handled = counted[_HANDLED]
         source = freed = 0
         try:
             while queue and taken < most:
+                stamped = taken >= stamp_behind
+                if stamped:
+                    stamp.dispatching()
                 entry = queue.popleft()
                 taken += 1
                 if entry.holds_place:
@@ -130,6 +125,8 @@ class Handling:
                     if cell.state < _RUNNING:
                         break
                     continue
+                if stamped:
+                    stamp.decoding()
                 message = entry.message
                 if message is None:
                     try:
@@ -151,6 +148,8 @@ class Handling:
                     self._showing.show(handler, entry)
                 cell.current = entry
                 cell.inserted = 0
+                if stamped:
+                    stamp.computing()
                 try:
                     value = (
                         function(actor, message, context)
@@ -159,6 +158,8 @@ class Handling:
                     )
                     if is_async:
                         value = self._begin(value)
+                    if stamped:
+                        stamp.returned(asked=entry.kind == ASK)
                     if (
                         type(value) is reply_class
                         and entry.kind == ASK
@@ -171,28 +172,36 @@ class Handling:
                             reply(REPLY_HEAD, entry.number, body)
                         else:
                             core.replying.reply(source, entry.number, body)
+                        if stamped:
+                            stamp.answered(len(body))
                     elif type(value) is Suspended:
-                        self._go_on(cell, entry, handler, message, value, None)
+                        spent = stamp.spent() if stamped else None
+                        self._go_on(cell, entry, handler, message, value, spent)
                         break
-                    elif entry.kind == ASK and not self._answer(
-                        cell, entry, handler, message, value
-                    ):
-                        break
+                    elif entry.kind == ASK:
+                        if not self._answer(cell, entry, handler, message, value):
+                            break
+                        if stamped:
+                            stamp.answered(self._replied)
                 except (Exception, asyncio.CancelledError) as error:  # its actor crashes
                     core.failures.failed(cell, entry, message, error)
                 else:
                     handled += 1
                     counted[_HANDLED] = handled  # each at once: a kill leaves one in doubt
-                    alike += 1
                     cell.current = None
                     if not ordinary or cell.effects:
                         core.effects.release(cell, entry)
                     if cell.stop_reason is not None and cell.state is _RUNNING:
                         core.lifecycle.end(cell, cell.stop_reason)
+                    if stamped:
+                        stamp.record(cell, entry, handler.message)
+                        last_stamped, stamp_behind = taken, taken + stamping.unstamped
+                    else:
+                        alike += 1
                 if cell.busy or cell.state < _RUNNING or clock() > due:
                     break
         finally:
-            self._stamping.unstamped -= taken
+            stamping.unstamped = max(0, stamping.unstamped - (taken - last_stamped))
             if alike and handler is not None:
                 self._count(cell, handler.message, alike)
             if freed:
@@ -211,82 +220,6 @@ class Handling:
     def _count(self, cell: Cell, message: type[Message], handled: int) -> None:
         (cell.stats.get(message) or self._stamping.stats_of(cell, message)).messages += handled
 
-    def _handle_stamped(self, cell: Cell, entry: Entry) -> None:
-        """The stamps are written out, see :class:`Meter`."""
-        meter, stamping = self._meter, self._stamping
-        clock = meter.clock
-        if meter.paused:
-            meter.resume(_DISPATCH)
-        stamps = meter.transitions
-        classes = meter.classes
-        encoded, collected = classes[_SER], classes[_GC_USER]
-        begin = clock()
-        dispatch = begin - meter.last
-        classes[meter.current] += dispatch
-        meter.current, meter.last = _DESER, begin
-        found = self._decode(cell, entry)
-        if found is None:
-            meter.switch(_DISPATCH)
-            return
-        message, handler = found
-        cell.current = entry
-        cell.inserted = 0
-        before = classes[_COMPUTE]
-        cpu = thread_time_ns() if stamping.takes_cpu_time else 0
-        called = clock()
-        classes[_DESER] += called - meter.last
-        meter.current, meter.last = _COMPUTE, called
-        meter.transitions += 3
-        try:
-            if handler.wants_context:
-                value = handler.function(cell.actor, message, cell.context)
-            else:
-                value = handler.function(cell.actor, message)
-            if handler.is_async:
-                value = self._begin(value)
-        except (Exception, asyncio.CancelledError) as error:  # its actor crashes, not its worker
-            self._core.failures.failed(cell, entry, message, error)
-            return
-        returned = clock()
-        classes[meter.current] += returned - meter.last
-        meter.current, meter.last = _SER, returned
-        compute = classes[_COMPUTE] - before
-        if cpu:
-            cpu = thread_time_ns() - cpu
-        deser = called - begin
-        told = classes[_SER]
-        self._replied = 0
-        if type(value) is Suspended:
-            self._go_on(cell, entry, handler, message, value, (compute, deser, dispatch, begin))
-        elif self._answer(cell, entry, handler, message, value):
-            if entry.kind == ASK:
-                meter.switch(_DISPATCH)
-            else:
-                meter.current = _DISPATCH
-            ser = classes[_SER] - told
-            self._finish(cell, entry)
-            stats = stamping.stats_of(cell, type(message))
-            wait = begin - entry.arrived
-            stats.record(compute, deser, dispatch, ser, len(entry.body), wait)
-            stats.bytes_out += self._replied
-            if cpu and compute == returned - called:  # else it did not only compute
-                stats.cpu_ns += cpu
-                stats.cpu_wall_ns += compute
-            collected = classes[_GC_USER] - collected
-            stats.gc_ns += collected
-            stamping.share(compute, deser, dispatch, classes[_SER] - encoded, collected)
-            stamping.count_call(1, meter.transitions - stamps)
-
-    def _decode(self, cell: Cell, entry: Entry) -> tuple[Message, Handler] | None:
-        """Give the message and its handler; None if it had to be refused."""
-        try:
-            message = cell.decode(entry.body) if entry.message is None else entry.message
-        except (msgspec.MsgspecError, GristmillError, RecursionError) as error:
-            self._core.failures.undecodable(cell, entry, error)
-            return None
-        handler = self._handler_of(cell, entry, message)
-        return (message, handler) if handler is not None else None
-
     # --- handlers that wait ---
 
     def _go_on(
@@ -296,12 +229,11 @@ class Handling:
         handler: Handler,
         message: Message,
         suspended: Suspended,
-        spent: tuple[int, int, int, int] | None,
+        spent: Spent | None,
     ) -> None:
         """Let a handler go on as a task; its actor takes no other message meanwhile.
 
-        ``spent``: ns computed, decoded and dispatched so far, and when it was begun; None if the
-        message is not stamped.
+        ``spent``: what it has taken so far; None if the message is not stamped.
         """
         work = self._waiting.suspend(cell, handler, suspended, 1)
         rest = self._rest(cell, entry, handler, message, work, spent)
@@ -314,7 +246,7 @@ class Handling:
         handler: Handler,
         message: Message,
         work: metered,
-        spent: tuple[int, int, int, int] | None,
+        spent: Spent | None,
     ) -> None:
         task = asyncio.current_task()
         try:
@@ -334,10 +266,10 @@ class Handling:
                 if spent is None:
                     stats.messages += 1
                 else:
-                    compute, deser, dispatch, begun = spent
-                    compute += work.compute_ns
-                    wait = max(0, begun - entry.arrived)
-                    stats.record(compute, deser, dispatch, ser, len(entry.body), wait)
+                    compute = spent.compute + work.compute_ns
+                    wait = max(0, spent.begun - entry.arrived)
+                    size = len(entry.body)
+                    stats.record(compute, spent.deser, spent.dispatch, ser, size, wait)
                     stats.bytes_out += self._replied
                 stats.ask_wait_ns += cell.asked_ns
         finally:
@@ -368,6 +300,7 @@ class Handling:
         self, cell: Cell, entry: Entry, handler: Handler, message: Message, value: object
     ) -> bool:
         """Reply to an ask with what its handler has returned; give whether it was of the type."""
+        self._replied = 0
         if entry.kind != ASK or value is DEFERRED:
             return True
         try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from gristmill.messages import Message, Request
 from gristmill.metrics import Meter, Sampling, TimeClass, TypeStats
-from gristmill.metrics.meter import INTERRUPTION, RECORDING
+from gristmill.metrics.meter import INTERRUPTION
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell
 
@@ -23,11 +23,10 @@ _DISPATCH = int(TimeClass.DISPATCH)
 _COMPUTE = int(TimeClass.COMPUTE)
 _SER = int(TimeClass.SER)
 _GC_USER = int(TimeClass.GC_USER)
-_CALL = RECORDING + INTERRUPTION
-"""What a stamped call costs beside its stamps, as many stamps, where others go by unstamped."""
+_PROBE = int(TimeClass.PROBE)
 _CPU_MASK = 63
 """Of one in so many stamped messages, less one, the CPU time is measured too."""
-_ADAPT_EVERY = 512
+_ADAPT_EVERY = 128
 """Stamped messages after which the sampling is looked at, besides once a second."""
 
 
@@ -42,6 +41,8 @@ class Stamping:
         self.sampling = Sampling(Random(core.shell.random.getrandbits(64)))
         self.unstamped = 0
         """How many messages go by before the next one that is stamped."""
+        self._cost = 0
+        """What the accounting had cost when the call in hand began, in ns."""
         self._until_adapted = _ADAPT_EVERY
         self._adapted_at = meter.last
 
@@ -50,19 +51,32 @@ class Stamping:
         """Whether the CPU time of the next stamped message is measured too."""
         return not self._until_adapted & _CPU_MASK
 
-    def count_call(self, messages: int, stamps: int | None) -> None:
-        """Count a call for the sampling; ``stamps``: how many it took, None if it was not."""
-        if stamps is None:
-            self.unstamped = max(0, self.unstamped - messages)
-            return
-        self._meter.calls += 1
-        if self.sampling.n > 1:
-            self.unstamped = self.sampling.gap(stamps + _CALL, messages)
-            if self.unstamped:
-                self._meter.pause()
+    def begin_call(self) -> None:
+        """A call begins that is stamped."""
+        self._cost = self._cost_so_far()
+
+    def end_call(self, messages: int) -> None:
+        """A stamped call of so many messages is over; say how many go by until the next."""
+        meter = self._meter
+        meter.enter(_PROBE)
+        self.unstamped = self.sampling.gap(self._cost_so_far() - self._cost, messages)
         self._until_adapted -= messages
         if self._until_adapted <= 0:
             self.adapt()
+        if self.unstamped:
+            meter.interruptions += 1
+            meter.pause()
+        else:
+            meter.enter(_DISPATCH)
+
+    def pass_by(self, messages: int) -> None:
+        """So many messages have been handled that were not stamped."""
+        self.unstamped = max(0, self.unstamped - messages)
+
+    def _cost_so_far(self) -> int:
+        """Give what the accounting has cost so far in ns, but for the interruptions."""
+        meter = self._meter
+        return meter.classes[_PROBE] + meter.transitions * meter.probe_ns
 
     def share(self, compute: int, deser: int, dispatch: int, ser: int, collected: int) -> None:
         """Let a stamped call, in ns, speak for those that are not stamped."""
@@ -79,9 +93,9 @@ class Stamping:
         now = self._meter.clock()
         elapsed, self._adapted_at = now - self._adapted_at, now
         self._until_adapted = _ADAPT_EVERY
-        handled, meter = self._core.counters[counters.HANDLED], self._meter
-        probes = meter.transitions + _CALL * meter.calls
-        self.sampling.adapt(probes, handled, meter.probe_ns, elapsed)
+        handled = self._core.counters[counters.HANDLED]
+        interruption = INTERRUPTION * self._meter.probe_ns
+        self.sampling.adapt(self._cost_so_far(), handled, interruption, elapsed)
 
     def stats_of(self, cell: Cell, message: type[Message]) -> TypeStats:
         """Find what is counted of a message's type at its actor's."""

@@ -25,13 +25,14 @@ from gristmill.transport.marked import MarkedOutbound
 from gristmill.transport.outbound import NewOutbound, Outbound
 from gristmill.worker.activity import Activity
 from gristmill.worker.batch_plans import BatchPlan
-from gristmill.worker.batching import Batching, Call, Spent
+from gristmill.worker.batching import Batching, Call
 from gristmill.worker.cell import Cell, Entry
 from gristmill.worker.config import WorkerConfig
 from gristmill.worker.core import IN_MEMORY, WorkerCore
 from gristmill.worker.handling import Handling
 from gristmill.worker.shell import Shell
 from gristmill.worker.showing import Showing
+from gristmill.worker.stamp import Spent
 from gristmill.worker.stamping import Stamping
 from gristmill.worker.waiting import Waiting
 
@@ -223,14 +224,17 @@ class _TracedHandling(Handling):
         self._name = type(message).__qualname__
         return super()._handler_of(cell, entry, message)
 
-    def _handle_stamped(self, cell: Cell, entry: Entry) -> None:
-        meter = self._traced
-        self._name = "?"
+    def handle_some(self, cell: Cell, most: int, due: int) -> int:  # noqa: ARG002 - one by one
+        """Handle the next message."""
+        meter, entry = self._traced, cell.queue[0]
+        self._name = ""
         begun = meter.mark()
-        super()._handle_stamped(cell, entry)
-        what = f"{cell.type_name}.{self._name}"
-        waited = begun - entry.arrived
-        meter.recorder.add(Slice(begun, meter.mark(), what, of=_ids((entry,)), waited=waited))
+        taken = super().handle_some(cell, 1, due)
+        if self._name:
+            what = f"{cell.type_name}.{self._name}"
+            waited = begun - entry.arrived
+            meter.recorder.add(Slice(begun, meter.mark(), what, of=_ids((entry,)), waited=waited))
+        return taken
 
 
 class _TracedBatching(Batching):
