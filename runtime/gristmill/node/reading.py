@@ -7,15 +7,17 @@ leads.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gristmill.node.client_account import DESER, IDLE, ClientAccount
 from gristmill.node.outgoing import Outgoing
+
+if TYPE_CHECKING:
+    import asyncio
 
 _log = logging.getLogger("gristmill.node")
 

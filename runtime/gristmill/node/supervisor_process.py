@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import heapq
 import itertools
 import logging
@@ -72,6 +73,7 @@ class SupervisorProcess:
         # before any thread or ZeroMQ context exists
         run_dir = Path(config.run_dir)
         close = (stdin, self._wakeup.fd, self._wakeup.write_fd)
+        gc.freeze()  # what is loaded by now stays shared: no collection writes to it
         self._fork_servers = ForkServers(run_dir, config.lock, close)
         signal.set_wakeup_fd(self._wakeup.write_fd, warn_on_full_buffer=False)
         self._client_fd = _watch_client(config.client_pid, stdin)
