@@ -242,10 +242,15 @@ def test_truth_07_conservation_holds_through_failures_timeouts_kills_and_nesting
 
 def test_truth_08_the_reports_own_cost_is_small_and_said(known: tuple[Node, Ref[Known]]) -> None:
     node, ref = known
-    report = during(node, lambda: list(ref.ask_many([Count(4000)] * 1500, window=8)))
-    (worker,) = rows(report)
-    assert (row_of(report, "Count").grain_ns or 0) > 150_000
-    assert 0 < worker.classes["probe"] < 0.01 * worker.wall_ns
+
+    def cost() -> float:
+        report = during(node, lambda: list(ref.ask_many([Count(4000)] * 1500, window=8)))
+        (worker,) = rows(report)
+        assert (row_of(report, "Count").grain_ns or 0) > 150_000
+        return worker.classes["probe"] / worker.wall_ns
+
+    # it is measured, so it is more where others take the core in the middle of it
+    eventually(lambda: 0 < cost() < 0.01, "accounting takes less than a hundredth", within=20)
 
 
 # --- 9: an independent witness ---

@@ -6,15 +6,22 @@ from random import Random
 from types import SimpleNamespace
 from typing import cast
 
+from gristmill.messages import Request
 from gristmill.metrics import Meter, TimeClass
 from gristmill.metrics.meter import INTERRUPTION
 from gristmill.metrics.sampling import ALLOWED
 from gristmill.worker import counters
+from gristmill.worker.cell import Cell, Entry
 from gristmill.worker.core import WorkerCore
+from gristmill.worker.stamp import Stamp
 from gristmill.worker.stamping import Stamping
 
 PROBE_NS, PROBED_NS = 100, 2_000
-PROBE = TimeClass.PROBE.value
+PROBE, SEND, SER = (c.value for c in (TimeClass.PROBE, TimeClass.SEND, TimeClass.SER))
+
+
+class Ping(Request[None]):
+    """Anything."""
 
 
 def test_what_a_stamped_call_costs_counts_as_measured() -> None:
@@ -42,3 +49,46 @@ def test_what_a_stamped_call_costs_counts_as_measured() -> None:
     cost = meter.classes[PROBE] + meter.probes * PROBE_NS
     assert cost >= stamped * PROBED_NS + meter.interruptions * INTERRUPTION * PROBE_NS
     assert cost < ALLOWED * now
+
+
+def test_a_stamped_message_has_its_steps_and_what_they_cost_is_probe() -> None:
+    now = 0
+
+    def later(ns: int = 10) -> int:
+        nonlocal now
+        now += ns
+        return now
+
+    meter = Meter(later, probe_ns=PROBE_NS)  # each look at the clock takes 10 ns
+    counted = [0] * len(counters.NAMES)
+    core = SimpleNamespace(shell=SimpleNamespace(random=Random(1)), counters=counted)
+    stamping = Stamping(cast("WorkerCore", core), meter)
+    cell = cast("Cell", SimpleNamespace(stats={}, type_name="Actor", own=lambda _: {}))
+    entry = cast("Entry", SimpleNamespace(body=b"12345", arrived=0))
+    stamp = Stamp(meter, stamping)
+    stamp.dispatching()
+    later(100)
+    stamp.decoding()
+    later(200)
+    stamp.computing()
+    later(3_000)
+    told = meter.enter(SER)  # what the handler tells is no part of its reply
+    later(70)
+    meter.enter(told)
+    stamp.returned(asked=True)
+    later(400)
+    previous = meter.enter(SEND)  # a reply that leaves at once
+    later(5_000)
+    meter.enter(previous)
+    stamp.answered(77)
+    later(50)
+    stamp.record(cell, entry, Ping)
+    (stats,) = stamping.stats.values()
+    snapshot = stats.snapshot()
+    assert snapshot.compute_ns == 3_000 + 2 * 10
+    assert snapshot.coord_ns.deser == 200 + 10
+    assert snapshot.coord_ns.dispatch == 100 + 50 + 2 * 10
+    assert snapshot.coord_ns.ser == 400 + 2 * 10
+    assert snapshot.bytes_out == 77
+    assert meter.classes[SEND] == 5_000 + 10
+    assert meter.classes[PROBE] == 6 * 10 + 10  # six steps, and the end of the call

@@ -55,65 +55,71 @@ class Stamp:
         self._clock = meter.clock
         self._stamping = stamping
         self._since = self._decoding = 0
-        self._compute = self._elapsed = self._cpu = 0
-        self._deser = self._dispatch = self._ser = self._encoded = self._collected = 0
+        self._dispatch = self._deser = self._compute = self._ser = 0
+        """What the message has spent in each class; what the class had before, while it runs."""
+        self._encoded = self._collected = self._elapsed = self._cpu = 0
         self._size = 0
 
     def dispatching(self) -> None:
         """From now on the next message is looked for."""
         meter = self._meter
+        classes = meter.classes
         if meter.paused:
             meter.resume(_PROBE)
         else:
             self._end()
         self._stamping.begin_call()
-        self._encoded, self._collected = meter.classes[_SER], meter.classes[_GC_USER]
+        self._dispatch = classes[_DISPATCH]
+        self._encoded, self._collected = classes[_SER], classes[_GC_USER]
         self._begin(_DISPATCH)
 
     def decoding(self) -> None:
         """From now on it is decoded."""
-        self._dispatch = self._end()
+        classes = self._end()
+        self._dispatch = classes[_DISPATCH] - self._dispatch
+        self._deser = classes[_DESER]
         self._begin(_DESER)
         self._decoding = self._since
 
     def computing(self) -> None:
         """From now on its handler runs."""
-        self._deser = self._end()
-        self._compute = self._meter.classes[_COMPUTE]
+        classes = self._end()
+        self._deser = classes[_DESER] - self._deser
+        self._compute = classes[_COMPUTE]
         self._cpu = thread_time_ns() if self._stamping.takes_cpu_time else 0
         self._begin(_COMPUTE)
 
     def returned(self, *, asked: bool) -> None:
         """Its handler has returned; if it was asked, the reply is encoded from now on."""
-        self._elapsed = self._end()
-        self._compute = self._meter.classes[_COMPUTE] - self._compute
+        classes = self._end()
+        self._compute = classes[_COMPUTE] - self._compute
         if self._cpu:
             self._cpu = thread_time_ns() - self._cpu
+            self._elapsed = self._meter.last - self._since
+        self._dispatch -= classes[_DISPATCH]
         self._ser = self._size = 0
+        if asked:
+            self._ser = classes[_SER]
         self._begin(_SER if asked else _DISPATCH)
 
     def answered(self, size: int) -> None:
         """A reply of so many bytes is on its way."""
-        self._ser = self._end()
+        self._ser = self._end()[_SER] - self._ser
         self._size = size
         self._begin(_DISPATCH)
 
     def spent(self) -> Spent:
-        """Give what a handler has taken that has not finished, but waits."""
+        """Give what a handler has taken that has returned something to wait for."""
+        dispatch = self._dispatch + self._meter.classes[_DISPATCH]
         return Spent(
-            self._decoding,
-            self._compute,
-            self._deser,
-            self._dispatch,
-            self._encoded,
-            self._collected,
+            self._decoding, self._compute, self._deser, dispatch, self._encoded, self._collected
         )
 
     def record(self, cell: Cell, entry: Entry, message: type[Message]) -> None:
         """Count the message, of which all is done."""
-        dispatch = self._dispatch + self._end()
-        classes, stamping = self._meter.classes, self._stamping
+        classes, stamping = self._end(), self._stamping
         compute, deser = self._compute, self._deser
+        dispatch = self._dispatch + classes[_DISPATCH]
         stats = stamping.stats_of(cell, message)
         wait = self._decoding - entry.arrived
         stats.record(compute, deser, dispatch, self._ser, len(entry.body), wait)
@@ -127,17 +133,18 @@ class Stamp:
         stamping.share(compute, deser, dispatch, classes[_SER] - self._encoded, collected)
         stamping.end_call(1)
 
-    def _end(self) -> int:
-        """End what was going on; give how long that was, in ns."""
+    def _end(self) -> list[int]:
+        """End what was going on; give the times of the classes up to now."""
         now = self._clock()
         meter = self._meter
-        meter.classes[meter.current] += now - meter.last
+        classes = meter.classes
+        classes[meter.current] += now - meter.last
         meter.current, meter.last = _PROBE, now
-        return now - self._since
+        return classes
 
     def _begin(self, state: int) -> None:
-        meter = self._meter
         now = self._clock()
-        meter.classes[meter.current] += now - meter.last
+        meter = self._meter
+        meter.classes[_PROBE] += now - meter.last
         meter.current, meter.last = state, now
         self._since = now

@@ -24,8 +24,8 @@ _COMPUTE = int(TimeClass.COMPUTE)
 _SER = int(TimeClass.SER)
 _GC_USER = int(TimeClass.GC_USER)
 _PROBE = int(TimeClass.PROBE)
-_CPU_MASK = 63
-"""Of one in so many stamped messages, less one, the CPU time is measured too."""
+_CPU_TIME_EVERY = 64
+"""Of one in so many messages the CPU time is measured too."""
 _ADAPT_EVERY = 128
 """Stamped messages after which the sampling is looked at, besides once a second."""
 
@@ -49,7 +49,7 @@ class Stamping:
     @property
     def takes_cpu_time(self) -> bool:
         """Whether the CPU time of the next stamped message is measured too."""
-        return not self._until_adapted & _CPU_MASK
+        return not self._until_adapted % max(1, _CPU_TIME_EVERY // self.sampling.n)
 
     def begin_call(self) -> None:
         """A call begins that is stamped."""
