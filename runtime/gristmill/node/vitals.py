@@ -14,7 +14,7 @@ from gristmill.node.slots import Slot, Slots
 from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.worker.activity import STARTING
 
-_EVERY = 0.5
+_EVERY = 1.0
 """Seconds between two looks at the workers."""
 _AGAIN = 0.1
 """Seconds until the next look when one of them was stopped."""
