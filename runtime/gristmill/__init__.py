@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gristmill.behaviours.layers import guarded, once, through
     from gristmill.behaviours.links import Down, Exited, MonitorRef
     from gristmill.behaviours.protocol import handles
-    from gristmill.channels import ChannelManager
+    from gristmill.channels.manager import ChannelManager
     from gristmill.config import ConfigBootstrap, Recycle
     from gristmill.deferred import Reply
     from gristmill.errors import (
@@ -144,7 +144,7 @@ _HOMES = {
     "Mailbox": "gristmill.ref",
     "OverflowPolicy": "gristmill.ref",
     "Ref": "gristmill.ref",
-    "ChannelManager": "gristmill.channels",
+    "ChannelManager": "gristmill.channels.manager",
     "ConfigBootstrap": "gristmill.config",
     "CoordinationComputeTracker": "gristmill.metrics",
     "Backoff": "gristmill.supervision",

@@ -16,13 +16,13 @@ from typing import IO
 
 import pytest
 
-from gristmill.durability import open_store, read_journal
+from gristmill.durability.journal import open_store, read_journal
 
 BATCH = 20
 
 WRITER = """
 import sys
-from gristmill.durability import open_store
+from gristmill.durability.journal import open_store
 
 directory, batch, stop_turn, stop_statement = sys.argv[1:]
 batch, stop_turn = int(batch), int(stop_turn)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from gristmill import Mailbox, Node, SupervisorSpec
-from gristmill.durability import read_journal
+from gristmill.durability.journal import read_journal
 from gristmill.errors import GristmillError, UsageError
 from gristmill.node.builder import ActorBuilder, NodeBuilder
 from gristmill.node.status import PoolStatus

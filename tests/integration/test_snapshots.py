@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gristmill import Durable, Node
-from gristmill.durability import read_journal
+from gristmill.durability.journal import read_journal
 from gristmill.errors import StartFailedError, UsageError
 from gristmill.testing import Faults, Simulation
 from support.accounts import (

@@ -11,7 +11,9 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gristmill.durability import JournalReader, SqliteStore, open_store, read_journal
+from gristmill.durability.journal import open_store, read_journal
+from gristmill.durability.reader import JournalReader
+from gristmill.durability.writer import SqliteStore
 
 SLOTS = ("w0", "w1", "w2")
 actors = st.sampled_from(["a", "b"])

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from gristmill.durability import open_store
+from gristmill.durability.journal import open_store
 from gristmill.ref import Address, Mailbox
 from gristmill.worker.outbox import Outbox
 

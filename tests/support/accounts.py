@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from gristmill import Actor, Command, Context, Durable, Idempotency, Request, handles
-from gristmill.durability import SqliteStore
+from gristmill.durability.writer import SqliteStore
 from gristmill.facets import Replay
 
 

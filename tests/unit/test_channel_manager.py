@@ -8,11 +8,11 @@ from gristmill import Event, Node
 from gristmill.channels import (
     Capabilities,
     ChannelBackend,
-    ChannelManager,
     ChannelUnavailableError,
     Listen,
 )
 from gristmill.channels.driver import Driver
+from gristmill.channels.manager import ChannelManager
 from gristmill.config import ChannelConfig
 from gristmill.errors import ConfigError, UsageError
 from gristmill.ref import DeliveryGuarantee

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gristmill.durability import JournalError, SqliteStore, open_store, read_journal
+from gristmill.durability import JournalError
+from gristmill.durability.journal import open_store, read_journal
+from gristmill.durability.writer import SqliteStore
 
 
 def fill(directory: Path, slot: str, events: int) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gristmill.durability import JournalError, Record, open_store, read_journal, slots
+from gristmill.durability import JournalError, Record
+from gristmill.durability.journal import open_store, read_journal, slots
 from gristmill.errors import UsageError
 from support.waiting import eventually
 

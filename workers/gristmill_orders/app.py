@@ -20,7 +20,7 @@ from typing import Any, Self
 
 from gristmill import Actor, Breaker, Node, Ref
 from gristmill.channels import ChannelBackend, Start, backends_of
-from gristmill.channels.broker import make_driver
+from gristmill.channels.servers import make_driver
 from gristmill.config import ChannelConfig, Config, NodeConfig, PoolConfig
 from gristmill.errors import ConfigError
 from gristmill.node.application import Application

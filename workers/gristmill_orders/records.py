@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from gristmill.durability import read_journal
+from gristmill.durability.journal import read_journal
 from gristmill.errors import GristmillError
 from gristmill.importing import resolve
 from gristmill.messages import Event

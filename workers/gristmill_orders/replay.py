@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 
 from gristmill.channels import ChannelBackend
-from gristmill.channels.broker import make_driver
 from gristmill.channels.contract import Start
+from gristmill.channels.servers import make_driver
 from gristmill.config import ChannelConfig
-from gristmill.durability import read_journal
+from gristmill.durability.journal import read_journal
 from gristmill.errors import InvalidStateTransition
 from gristmill.importing import resolve
 from gristmill_orders import events as ev

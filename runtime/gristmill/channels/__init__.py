@@ -12,8 +12,7 @@ from gristmill.channels.contract import (
     Start,
     dead_letter_channel,
 )
-from gristmill.channels.manager import ChannelManager, backends_of, check_servers
-from gristmill.channels.memory import InMemoryBackend
+from gristmill.channels.servers import backends_of, check_servers
 
 __all__ = [
     "Backend",
@@ -21,10 +20,8 @@ __all__ = [
     "ChannelBackend",
     "ChannelClosedError",
     "ChannelFullError",
-    "ChannelManager",
     "ChannelUnavailableError",
     "FanOut",
-    "InMemoryBackend",
     "Listen",
     "Start",
     "backends_of",

@@ -54,17 +54,6 @@ class BrokerBackend:
         self._process.listen(self.driver, listen, subscriber, wanted=wanted)
 
 
-def make_driver(kind: ChannelBackend, config: ChannelConfig) -> Driver:
-    """Make what speaks to a server; nothing is connected yet."""
-    if kind is ChannelBackend.REDIS:
-        from gristmill.channels.redis.driver import RedisDriver  # noqa: PLC0415 - only when on
-
-        return RedisDriver(config)
-    from gristmill.channels.kafka.driver import KafkaDriver  # noqa: PLC0415 - only when on
-
-    return KafkaDriver(config)
-
-
 def retries_of(config: ChannelConfig) -> Retries:
     """Give how often events are tried."""
     return Retries(config.max_attempts, config.retry_seconds)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from gristmill.channels.broker import BrokerBackend, BrokerProcess, make_driver
+from gristmill.channels.broker import BrokerBackend, BrokerProcess
 from gristmill.channels.contract import Backend, Capabilities, ChannelBackend, FanOut, Listen, Start
 from gristmill.channels.driver import Driver
 from gristmill.channels.memory import InMemoryBackend
 from gristmill.channels.records import Delivery
+from gristmill.channels.servers import backends_of, make_driver
 from gristmill.config import ChannelConfig
 from gristmill.errors import UsageError
 from gristmill.messages import Event
@@ -194,25 +195,3 @@ def listening(listen: Listen | str) -> Listen:
     if listen.window < 1:
         raise UsageError(f"{listen.channel!r}: a window is 1 or more, not {listen.window}")
     return listen
-
-
-def backends_of(config: ChannelConfig) -> tuple[ChannelBackend, ...]:
-    """Give the backends that ``[channel]`` turns on."""
-    on = {
-        ChannelBackend.MEMORY: config.use_in_memory,
-        ChannelBackend.REDIS: config.use_redis,
-        ChannelBackend.KAFKA: config.use_kafka,
-    }
-    return tuple(kind for kind, wanted in on.items() if wanted)
-
-
-def check_servers(config: ChannelConfig) -> None:
-    """Make sure that every server that is needed can be reached.
-
-    Raises:
-        ConfigError: its client library is not installed, or its address is none.
-        ChannelUnavailableError: it can't be reached.
-    """
-    for kind in backends_of(config):
-        if kind is not ChannelBackend.MEMORY:
-            make_driver(kind, config).check()

@@ -9,7 +9,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from gristmill.behaviours.actor_host import Timer
-from gristmill.durability import open_store
+from gristmill.durability.journal import open_store
 from gristmill.metrics import Meter, TimeClass
 from gristmill.metrics.classes import NAMES as CLASS_NAMES
 from gristmill.metrics.wires import Wires

@@ -17,7 +17,7 @@ import msgspec
 from gristmill.behaviours.actor import Actor
 from gristmill.channels import ChannelBackend, backends_of, check_servers
 from gristmill.config import ChannelConfig, Recycle, available_cores
-from gristmill.durability import Durability, open_store
+from gristmill.durability import Durability
 from gristmill.errors import (
     NodeError,
     NodeStartError,
@@ -188,6 +188,8 @@ class Node(RunningNode):
             connection = host.connection
             connection.wait_until_welcome(self._boot_timeout, lambda: host.exit_code is None)
             if self._journal:
+                from gristmill.durability.journal import open_store
+
                 store = open_store(
                     self._journal, "client", durability=self._durability, threaded=True
                 )

@@ -14,7 +14,7 @@ from itertools import count, islice, repeat
 
 import msgspec
 
-from gristmill.channels import ChannelManager
+from gristmill.channels.manager import ChannelManager
 from gristmill.config import ChannelConfig
 from gristmill.durability import JournalStore
 from gristmill.errors import ActorNotFoundError, DecodeError, MailboxFullError

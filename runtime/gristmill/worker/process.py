@@ -18,7 +18,8 @@ from typing import Any
 import zmq
 
 from gristmill.behaviours.actor_host import Timer
-from gristmill.durability import JournalError, JournalStore, open_store
+from gristmill.durability import JournalError, JournalStore
+from gristmill.durability.journal import open_store
 from gristmill.errors import ErrorData
 from gristmill.metrics import Calibration, CounterPage, TimeClass
 from gristmill.metrics.wires import Wires
