@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from gristmill import Node
+from gristmill import Node, Request
 from gristmill.metrics import Report
 from gristmill.metrics.schema import TypeRow, WorkerRow
 from gristmill.node.pool import Pool
@@ -110,10 +111,15 @@ def test_short_messages_are_sampled_and_all_of_them_counted() -> None:
             assert sent < 5_000_000, "short messages are not sampled"
         before = worker_rows(node.granularity())["w1"]
         list(ref.ask_many([Spin(0)] * 20_000))
+        many: list[Request[Any]] = [Spin(0)] * 200
+        list(ref.ask_many([*many, ProcessTimes(), *many]))
         report = node.granularity()
         after = worker_rows(report)["w1"]
     assert report.run.mode == "sampled"
-    assert spin_row(report).messages == sent + 20_000
+    assert spin_row(report).messages == sent + 20_400
+    (rare,) = [row for row in report.types if row.message == "ProcessTimes"]
+    assert rare.messages == 1
+    assert rare.compute_ns > 1_000  # what is rare is stamped, whatever goes by
     assert sum(after.classes.values()) == pytest.approx(after.wall_ns, rel=0.001)
     stamps = after.transitions - before.transitions
     assert stamps < 4 * 20_000  # every message takes five where each is stamped

@@ -96,7 +96,7 @@ class Batching:
     def _take(self, cell: Cell, plan: BatchPlan) -> int:
         """Handle a batch; give how many messages have left the mailbox."""
         meter, core = self._meter, self._core
-        stamped = not core.stamping.unstamped
+        stamped = not core.stamping.unstamped or not core.stamping.knows(cell, plan.message)
         if stamped and meter.paused:
             meter.resume(_DISPATCH)
         if stamped:

@@ -144,6 +144,9 @@ class Handling:
                     function, wants_context = handler.function, handler.wants_context
                     is_async, reply_class = handler.is_async, handler.reply_class
                     retried = handler.retried
+                    if not stamped and not stamping.knows(cell, handler.message):
+                        stamped = True
+                        stamp.known_late()
                 elif retried or not ordinary:
                     self._showing.show(handler, entry)
                 cell.current = entry

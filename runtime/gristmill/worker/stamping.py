@@ -26,6 +26,8 @@ _GC_USER = int(TimeClass.GC_USER)
 _PROBE = int(TimeClass.PROBE)
 _CPU_TIME_EVERY = 64
 """Of one in so many messages the CPU time is measured too."""
+_AT_LEAST = 8
+"""Messages of each type that are stamped, so that a report knows what is rare."""
 _ADAPT_EVERY = 128
 """Stamped messages after which the sampling is looked at, besides once a second."""
 
@@ -50,6 +52,10 @@ class Stamping:
     def takes_cpu_time(self) -> bool:
         """Whether the CPU time of the next stamped message is measured too."""
         return not self._until_adapted % max(1, _CPU_TIME_EVERY // self.sampling.n)
+
+    def knows(self, cell: Cell, message: type[Message]) -> bool:
+        """Tell whether enough messages of a type have been stamped to say what it costs."""
+        return self.stats_of(cell, message).stamped >= _AT_LEAST
 
     def begin_call(self) -> None:
         """A call begins that is stamped."""
