@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 
 from gristmill import Node, Request
@@ -99,6 +100,22 @@ def test_truth_04_an_idle_worker_is_idle(spinners: tuple[Node, Pool[Spinner]]) -
         idle = row.classes["idle"] - before[name].classes["idle"]
         wall = sum(row.classes.values()) - sum(before[name].classes.values())
         assert idle >= 0.98 * wall
+
+
+def test_a_worker_at_rest_does_not_wake_up() -> None:
+    with Node(workers=1) as node:
+        ref = node.spawn(Spinner)
+        ref.ask(Spin(0))
+        worker = psutil.Process(node.status().workers[0].pid)
+
+        def rests() -> bool:
+            before = worker.num_ctx_switches().voluntary
+            assert not node.wait(1.5)
+            return worker.num_ctx_switches().voluntary == before
+
+        eventually(rests, "the worker rests for a second and a half", within=20)
+        list(ref.ask_many([Spin(0)] * 100))
+        assert spin_row(node.granularity()).messages == 101
 
 
 def test_short_messages_are_sampled_and_all_of_them_counted() -> None:

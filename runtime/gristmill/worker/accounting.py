@@ -127,9 +127,11 @@ class Accounting:
         )
         self._control(told)
 
-    def report_if_changed(self) -> None:
-        """Do that if a message has been handled since the last time."""
+    def report_if_changed(self) -> bool:
+        """Do that if a message has been handled since the last time; give whether one was."""
         handled = self._core.counters[counters.HANDLED]
         if handled != self._reported:
             self._reported = handled
             self.report()
+            return True
+        return False

@@ -97,6 +97,7 @@ class WorkerProcess:
         self._stacks = write_stacks(page.with_suffix(STACKS))
         self._turn_requested = False
         self._retrying = False
+        self._resting = False
         self._exiting = False
         self._status = 0
         self._selector = MeteredSelector(self)
@@ -146,7 +147,7 @@ class WorkerProcess:
         self.loop.add_reader(self.plane.fd, self._drain)
         self.loop.add_signal_handler(signal.SIGTERM, self._terminate)
         self.loop.call_soon(self._drain)
-        self.loop.call_later(_METRICS_EVERY, self._report_regularly)
+        self._report_soon()
         peer = PeerInfo(self.address, self.incarnation, self.plane.endpoint, self.name)
         self.accounting.begin()
         self.meter.switch(_POLL)
@@ -166,6 +167,8 @@ class WorkerProcess:
             raise
 
     def _take_in(self) -> None:
+        if self._resting:
+            self._report_soon()
         meter, plane = self.meter, self.plane
         meter.switch(_RECV)
         frame = self._converse(plane.take())
@@ -204,6 +207,8 @@ class WorkerProcess:
         return frame
 
     def _requested_turn(self) -> None:
+        if self._resting:
+            self._report_soon()
         self._turn_requested = False
         self._turn()
 
@@ -396,12 +401,21 @@ class WorkerProcess:
         """Send the accounting so far to the supervisor process."""
         self.accounting.report()
 
-    def _report_regularly(self) -> None:
-        self.accounting.report_if_changed()
-        self.core.stamping.adapt()
-        if self.arrays.pool.release_due:  # arrays were dropped outside of turns
-            self.request_turn()
+    def _report_soon(self) -> None:
+        self._resting = False
         self.loop.call_later(_METRICS_EVERY, self._report_regularly)
+
+    def _report_regularly(self) -> None:
+        """Report as long as there is something to report; then rest, until something comes."""
+        changed = self.accounting.report_if_changed()
+        self.core.stamping.adapt()
+        pool = self.arrays.pool
+        if pool.release_due:  # arrays were dropped outside of turns
+            self.request_turn()
+        if changed or pool.release_due or pool.holding:
+            self._report_soon()
+        else:
+            self._resting = True
 
 
 def page_path(config: WorkerConfig) -> Path:
