@@ -79,7 +79,7 @@ def at_rest(rounds: int, seconds: float) -> list[Result]:
             with_client.append(memory[-1] + pss_bytes([node.pid]) / _MB)
             bare.append(pss_bytes([floor.pid]) / _MB)
             everyone = [*others, node.pid]
-            time.sleep(1.0)  # what starting has left to do is not rest
+            time.sleep(2.5)  # what starting has left to do, reports included, is not rest
             before, begin = cpu_seconds(everyone), time.perf_counter()
             time.sleep(seconds)
             taken = cpu_seconds(everyone) - before
