@@ -146,7 +146,7 @@ class Handling:
                     retried = handler.retried
                     if not stamped and not stamping.knows(cell, handler.message):
                         stamped = True
-                        stamp.known_late()
+                        stamp.begin_late()
                 elif retried or not ordinary:
                     self._showing.show(handler, entry)
                 cell.current = entry

@@ -73,7 +73,7 @@ class Stamp:
         self._encoded, self._collected = classes[_SER], classes[_GC_USER]
         self._begin(_DISPATCH)
 
-    def known_late(self) -> None:
+    def begin_late(self) -> None:
         """Only now that it is decoded it has turned out that the message is to be stamped."""
         self.dispatching()
         self.decoding()
