@@ -43,7 +43,7 @@ class Never(Sampling):
         super().__init__(random)
         self.n = 2
 
-    def gap(self, probes: int, messages: int = 1) -> int:  # noqa: ARG002
+    def gap(self, cost_ns: int, messages: int = 1) -> int:  # noqa: ARG002
         """Let all go by."""
         return 1 << 60
 
@@ -69,10 +69,9 @@ class Worker(Actor):
             stamping.sampling, found = sampling, sampling.n
             stamping.adapt()  # what others have cost meanwhile is not its to judge by
             sampling.n = found
+            stamping.unstamped = 0
         else:
             stamping.sampling = Never(ctx.random)
-        if msg.on:
-            stamping.unstamped = 0
         return time.process_time_ns()
 
 

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from statistics import median
 
 import psutil
 import pytest
@@ -244,13 +245,14 @@ def test_truth_08_the_reports_own_cost_is_small_and_said(known: tuple[Node, Ref[
     node, ref = known
 
     def cost() -> float:
-        report = during(node, lambda: list(ref.ask_many([Count(4000)] * 1500, window=8)))
+        report = during(node, lambda: list(ref.ask_many([Count(4000)] * 500, window=8)))
         (worker,) = rows(report)
         assert (row_of(report, "Count").grain_ns or 0) > 150_000
+        assert worker.classes["probe"] > 0
         return worker.classes["probe"] / worker.wall_ns
 
-    # it is measured, so it is more where others take the core in the middle of it
-    eventually(lambda: 0 < cost() < 0.01, "accounting takes less than a hundredth", within=20)
+    # the middle one: it is measured, so it is more where others take the core in the midst of it
+    assert median(cost() for _ in range(9)) < 0.01
 
 
 # --- 9: an independent witness ---

@@ -173,7 +173,7 @@ class WorkerCore:
         envelopes = self.read(frame)
         alone = (
             len(envelopes) == 2
-            and envelopes[0][6] == 1
+            and envelopes[0][6] == 1  # a run has more messages in one envelope
             and envelopes[1][:1] == [ASK]
             and not self.ready
         )

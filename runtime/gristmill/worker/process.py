@@ -38,6 +38,7 @@ from gristmill.worker import counters
 from gristmill.worker.accounting import Accounting
 from gristmill.worker.activity import Activity
 from gristmill.worker.config import WorkerConfig
+from gristmill.worker.duties import Duties
 from gristmill.worker.loop import LoopTimer, MeteredSelector
 from gristmill.worker.output import WorkerOutput
 from gristmill.worker.succession import Inlet, Succession
@@ -68,7 +69,6 @@ _GRACE = 0.005
 """Seconds in which what the kernel still has of a dead process reaches the pipe."""
 _PIPE_FRAMES = 10_000
 """Frames to look at for those of a dead process: more than wait in the pipe."""
-_METRICS_EVERY = 1.0
 
 _log = logging.getLogger("gristmill.worker")
 
@@ -97,7 +97,6 @@ class WorkerProcess:
         self._stacks = write_stacks(page.with_suffix(STACKS))
         self._turn_requested = False
         self._retrying = False
-        self._resting = False
         self._exiting = False
         self._status = 0
         self._selector = MeteredSelector(self)
@@ -128,6 +127,7 @@ class WorkerProcess:
         )
         self.accounting = Accounting(config.name, counted, self.meter, self.core, self.control)
         self.lone_turns = self.accounting.lone_turns
+        self._duties = Duties(self.core, self.accounting, self.loop.call_later)
         self.inlet: Inlet = self.core
         self.core.succession = Succession(self.core, self, arriving=config.arriving)
         for key in config.expected:
@@ -147,7 +147,6 @@ class WorkerProcess:
         self.loop.add_reader(self.plane.fd, self._drain)
         self.loop.add_signal_handler(signal.SIGTERM, self._terminate)
         self.loop.call_soon(self._drain)
-        self._report_soon()
         peer = PeerInfo(self.address, self.incarnation, self.plane.endpoint, self.name)
         self.accounting.begin()
         self.meter.switch(_POLL)
@@ -167,8 +166,8 @@ class WorkerProcess:
             raise
 
     def _take_in(self) -> None:
-        if self._resting:
-            self._report_soon()
+        if self._duties.resting:
+            self._duties.begin()
         meter, plane = self.meter, self.plane
         meter.switch(_RECV)
         frame = self._converse(plane.take())
@@ -207,8 +206,8 @@ class WorkerProcess:
         return frame
 
     def _requested_turn(self) -> None:
-        if self._resting:
-            self._report_soon()
+        if self._duties.resting:
+            self._duties.begin()
         self._turn_requested = False
         self._turn()
 
@@ -400,22 +399,6 @@ class WorkerProcess:
     def report_metrics(self) -> None:
         """Send the accounting so far to the supervisor process."""
         self.accounting.report()
-
-    def _report_soon(self) -> None:
-        self._resting = False
-        self.loop.call_later(_METRICS_EVERY, self._report_regularly)
-
-    def _report_regularly(self) -> None:
-        """Report as long as there is something to report; then rest, until something comes."""
-        changed = self.accounting.report_if_changed()
-        self.core.stamping.adapt()
-        pool = self.arrays.pool
-        if pool.release_due:  # arrays were dropped outside of turns
-            self.request_turn()
-        if changed or pool.release_due or pool.holding:
-            self._report_soon()
-        else:
-            self._resting = True
 
 
 def page_path(config: WorkerConfig) -> Path:
