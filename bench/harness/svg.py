@@ -8,6 +8,9 @@ from html import escape
 from typing import Literal
 
 _WIDTH, _LABELS, _NUMBERS = 760, 230, 110
+"""Of the page, of the column of labels at the least, and of that of numbers."""
+_LETTER = 7.3
+"""Width of a letter of 12 px in a wide font, on average."""
 _BAR, _GAP, _TITLE = 16, 5, 34
 _STYLE = (
     "text{font:12px system-ui,sans-serif;fill:#24292f}.title{font-weight:600}"
@@ -39,12 +42,14 @@ def chart(panels: Sequence[Panel]) -> str:
     """Draw panels one below the other."""
     parts: list[str] = []
     y = 0
+    letters = max((len(bar.label) for panel in panels for bar in panel.bars), default=0)
+    labels = max(_LABELS, round(letters * _LETTER) + 20)
     for panel in panels:
         parts.append(f'<text class="title" x="12" y="{y + 23}">{escape(panel.title)}</text>')
         y += _TITLE
         longest = max((bar.value for bar in panel.bars), default=0.0) or 1.0
         for bar in panel.bars:
-            parts.append(_drawn(bar, y, longest))
+            parts.append(_drawn(bar, y, longest, labels))
             y += _BAR + _GAP
     height = y + 10
     return (
@@ -56,11 +61,11 @@ def chart(panels: Sequence[Panel]) -> str:
     )
 
 
-def _drawn(bar: Bar, y: int, longest: float) -> str:
-    length = max(1.0, bar.value / longest * (_WIDTH - _LABELS - _NUMBERS))
+def _drawn(bar: Bar, y: int, longest: float, labels: int) -> str:
+    length = max(1.0, bar.value / longest * (_WIDTH - labels - _NUMBERS))
     middle = y + _BAR - 4
     return (
-        f'<text x="{_LABELS - 8}" y="{middle}" text-anchor="end">{escape(bar.label)}</text>'
-        f'<rect class="{bar.kind}" x="{_LABELS}" y="{y}" width="{length:.1f}" height="{_BAR}"/>'
-        f'<text x="{_LABELS + length + 6:.1f}" y="{middle}">{escape(bar.text)}</text>'
+        f'<text x="{labels - 8}" y="{middle}" text-anchor="end">{escape(bar.label)}</text>'
+        f'<rect class="{bar.kind}" x="{labels}" y="{y}" width="{length:.1f}" height="{_BAR}"/>'
+        f'<text x="{labels + length + 6:.1f}" y="{middle}">{escape(bar.text)}</text>'
     )
