@@ -28,6 +28,8 @@ bench: compiled
 	@set -e; for name in $(BENCHES) $(EXAMPLES); do \
 		$(BIN)/python bench/$$name.py --json bench/results/$$name.json; \
 	done
+	$(BIN)/python bench/messaging.py --transport zeromq --json bench/results/messaging_zeromq.json
+	$(BIN)/python bench/metg.py --transport zeromq --json bench/results/metg_zeromq.json
 	$(BIN)/python bench/orders.py --channels redis,kafka --json bench/results/orders_redis_kafka.json
 	$(BIN)/python bench/peers.py --with "$(PEERS)" --json bench/results/peers.json
 	$(BIN)/python bench/metg.py --with "$(METG_PEERS)" --json bench/results/metg.json

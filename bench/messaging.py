@@ -15,7 +15,7 @@ from statistics import median
 import msgspec
 
 from gristmill import Actor, Command, Node, Ref, Request, handles
-from harness import Bench, Pairs, RawPair, arguments, two_cores
+from harness import Bench, Pairs, RawPair, add_transport, named, options, two_cores
 
 WINDOW = 1024
 
@@ -101,12 +101,17 @@ def _pin(core: int) -> None:
 
 def main() -> None:
     """Measure, print, and write what was asked for."""
-    options = arguments(__doc__ or "")
-    rounds, scale = (5, 1) if options.quick else (25, 2)
+    parser = options(__doc__ or "")
+    add_transport(parser)
+    asked = parser.parse_args()
+    rounds, scale = (5, 1) if asked.quick else (25, 2)
     worker_core, client_core = two_cores()
     asks, lone, tells = 20_000 * scale, 1_000 * scale, 40_000 * scale
     body = msgspec.msgpack.encode(Add(1000, 1))
-    with Node(workers=1, pin_cpus=True) as node, RawPair(client_core, worker_core, body) as raw:
+    with (
+        Node(workers=1, pin_cpus=True, transport=asked.transport) as node,
+        RawPair(client_core, worker_core, body) as raw,
+    ):
         _pin(client_core)
         ref = node.spawn(Counter, name="counter")
         pairs = [
@@ -127,7 +132,7 @@ def main() -> None:
             for pair in pairs:
                 pair.round()
         accounted = node.granularity()
-    bench = Bench.of("messaging", [pair.result() for pair in pairs])
+    bench = Bench.of(named("messaging", asked.transport), [pair.result() for pair in pairs])
     bench.show(
         [
             f"{rounds} rounds; floor: raw pyzmq PUSH/PULL, one message a frame, {len(body)} bytes",
@@ -135,8 +140,8 @@ def main() -> None:
             f"accounting on in every figure: {accounted.totals.messages:,} messages accounted for",
         ]
     )
-    if options.json:
-        bench.write(options.json)
+    if asked.json:
+        bench.write(asked.json)
 
 
 if __name__ == "__main__":

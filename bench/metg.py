@@ -16,10 +16,11 @@ from contextlib import ExitStack
 from dataclasses import replace
 
 from gristmill import Node
+from gristmill.config import Transport
 from gristmill.metg.grid import Grid
 from gristmill.metg.node_grid import NodeGrid
 from gristmill.metg.sweep import Plan, Sweep, System
-from harness import Bench, Result, add_libraries, options, two_cores
+from harness import Bench, Result, add_libraries, add_transport, named, options, two_cores
 from harness.environments import InstallError, python_with, version_in
 from harness.grid_floor import RawGrid
 from harness.processes import HERE, Program, ProgramError
@@ -54,10 +55,12 @@ class LibraryGrid:
         return float(line)
 
 
-def started(stack: ExitStack, wanted: Sequence[str]) -> tuple[dict[str, System], dict[str, str]]:
+def started(
+    stack: ExitStack, transport: Transport, wanted: Sequence[str]
+) -> tuple[dict[str, System], dict[str, str]]:
     """Start everything that is measured; give the systems, and the versions of the libraries."""
     cores = list(two_cores())
-    node = stack.enter_context(Node(workers=WORKERS, pin_cpus=True))
+    node = stack.enter_context(Node(workers=WORKERS, pin_cpus=True, transport=transport))
     systems: dict[str, System] = {
         OURS: NodeGrid(node, WORKERS),
         FLOOR: stack.enter_context(RawGrid(cores)),
@@ -101,6 +104,7 @@ def main() -> None:
     """Measure, print, and write what was asked for."""
     parser = options(__doc__ or "")
     add_libraries(parser, _OTHERS)
+    add_transport(parser)
     asked = parser.parse_args()
     plan = Plan(PATTERNS, WORKERS, POINTS)
     if asked.quick:
@@ -108,10 +112,10 @@ def main() -> None:
     if asked.others:  # which need larger tasks to be efficient
         plan = replace(plan, coarsest=1 << 15, repetitions=3)
     with ExitStack() as stack:
-        systems, versions = started(stack, [*_PYTHONS, *asked.others])
+        systems, versions = started(stack, asked.transport, [*_PYTHONS, *asked.others])
         sweep = Sweep(systems, plan, lambda line: print(line, file=sys.stderr))
         sweep.measure()
-    bench = Bench.of("metg", results(sweep, list(systems)), versions)
+    bench = Bench.of(named("metg", asked.transport), results(sweep, list(systems)), versions)
     bench.show(
         [
             f"{plan.repetitions} runs a size; {POINTS} points a step",

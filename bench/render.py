@@ -14,11 +14,8 @@ from harness.page import image, page, panels
 from harness.svg import chart
 
 _HERE = Path(__file__).parent
-_ORDER = (
-    *("messaging", "peers", "metg", "scaling", "savina", "lifecycle"),
-    *("orders", "orders_redis_kafka"),
-)
-"""What comes first on the page; the rest follows by name."""
+_ORDER = ("messaging", "peers", "metg", "scaling", "savina", "lifecycle", "orders")
+"""The scripts whose results come first on the page; the rest follows by name."""
 
 
 def read(folder: Path) -> list[Bench]:
@@ -32,13 +29,17 @@ def read(folder: Path) -> list[Bench]:
     if not benches:
         sys.exit(f"{folder} holds no JSON files; run make bench, or a script with --json")
     rank = {name: place for place, name in enumerate(_ORDER)}
-    return sorted(benches, key=lambda bench: (rank.get(bench.bench, len(rank)), bench.bench))
+    return sorted(benches, key=lambda bench: (rank.get(script(bench), len(rank)), bench.bench))
+
+
+def script(bench: Bench) -> str:
+    """Give the name of the script; behind it stand the options that it had."""
+    return bench.bench.partition("_")[0]
 
 
 def description(bench: Bench) -> str:
-    """Give what the script says about itself; behind its name stand the options that it had."""
-    script = bench.bench.partition("_")[0]
-    source = (_HERE / f"{script}.py").read_text()
+    """Give what the script says about itself."""
+    source = (_HERE / f"{script(bench)}.py").read_text()
     return ast.get_docstring(ast.parse(source)) or ""
 
 

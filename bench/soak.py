@@ -139,7 +139,7 @@ def soak(seed: int, seconds: float, folder: RunFolder) -> Outcome:
         workers = [worker.name for worker in node.status().workers]
         driver = Driver(service, planned, seed)
         facts = find_node(node.node_id)
-        run_dir = Path(facts.control.removeprefix("ipc://")).parent
+        run_dir = facts.run_dir
         arrays = segment_directory(run_dir)
         with Sampler(facts.supervisor, arrays, WORKERS, max(0.2, seconds / 400)) as ordered:
             with Saboteur(node, plan_faults(seed, EVERY), actors, workers) as first:

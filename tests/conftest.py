@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from gristmill import Node
+from gristmill.config import Transport
+from gristmill.transport.sockets import resolved
 from support.brokers import kafka_broker, kafka_config, redis_config, redis_server  # noqa: F401 - fixtures
 from support.traces import assert_nothing_left
 
@@ -39,7 +41,17 @@ def nothing_is_left(own_temporary_directory: Path) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def node(own_temporary_directory: Path, nothing_is_left: None) -> Iterator[Node]:
+def transport() -> Transport:
+    """Give what carries messages; a module that imports ``support.transports`` has each."""
+    return resolved("auto")
+
+
+@pytest.fixture(scope="module")
+def node(
+    own_temporary_directory: Path,
+    nothing_is_left: None,
+    transport: Transport,
+) -> Iterator[Node]:
     """Give a node with two workers, shared by the tests of a module."""
     with Node(workers=2, max_restarts=1000, within=1.0) as started:
         yield started

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from harness.floor import RawPair
-from harness.report import Bench, Pairs, Result, add_libraries, arguments, options, two_cores
+from harness.report import (
+    Bench,
+    Pairs,
+    Result,
+    add_libraries,
+    add_transport,
+    arguments,
+    named,
+    options,
+    two_cores,
+)
 
 __all__ = [
     "Bench",
@@ -11,7 +21,9 @@ __all__ = [
     "RawPair",
     "Result",
     "add_libraries",
+    "add_transport",
     "arguments",
+    "named",
     "options",
     "two_cores",
 ]

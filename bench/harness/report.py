@@ -11,12 +11,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import msgspec
 import zmq
 from rich.console import Console
 from rich.table import Table
+
+from gristmill.config import Transport
 
 _PACKAGES = ("gristmill", "pyzmq", "msgspec", "msgpack", "numpy")
 
@@ -180,6 +182,18 @@ def add_libraries(parser: argparse.ArgumentParser, known: Collection[str]) -> No
         metavar=",".join(known),
         help="libraries to install into environments of their own and to measure too",
     )
+
+
+def add_transport(parser: argparse.ArgumentParser) -> None:
+    """Have a parser know ``--transport``: what carries messages, ``auto`` if not given."""
+    choices = get_args(Transport)
+    text = "what carries the messages of gristmill"
+    parser.add_argument("--transport", choices=choices, default="auto", help=text)
+
+
+def named(bench: str, transport: Transport) -> str:
+    """Give the name of results on a transport."""
+    return bench if transport == "auto" else f"{bench}_{transport}"
 
 
 def arguments(description: str) -> argparse.Namespace:

@@ -31,6 +31,7 @@ from support.array_actors import (
 )
 from support.processes import all_delivered, kill, worker_pids
 from support.traces import segments
+from support.transports import transport  # noqa: F401 - a fixture, used by all tests
 from support.waiting import eventually
 
 SIZE = 100_000

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gristmill import Actor, Mailbox, Node, Ref
+from gristmill.config import Transport
 from gristmill.errors import PayloadTooLargeError, UsageError
 from gristmill.node.post import ClientPost
 from gristmill.transport import codec as codec_module
@@ -38,6 +39,7 @@ from support.array_actors import (
     halves,
 )
 from support.traces import segments
+from support.transports import transport  # noqa: F401 - a fixture, used by all tests
 from support.waiting import eventually
 
 SIZE = 100_000
@@ -45,7 +47,11 @@ SIZE = 100_000
 
 
 @pytest.fixture(scope="module", params=["processes", "one process"])
-def any_node(request: pytest.FixtureRequest, nothing_is_left: None) -> Iterator[Node]:
+def any_node(
+    request: pytest.FixtureRequest,
+    nothing_is_left: None,
+    transport: Transport,  # noqa: F811 - the fixture
+) -> Iterator[Node]:
     with Node(workers=2, in_process=request.param == "one process", max_restarts=1000) as node:
         yield node
 

@@ -7,6 +7,7 @@ import pytest
 from gristmill import Mailbox, Node, Ref
 from gristmill.testing import Simulation
 from support.floods import Basin, Drops, Flood, FloodSelf
+from support.transports import transport  # noqa: F401 - a fixture, used by all tests
 from support.waiting import eventually
 
 

@@ -26,6 +26,7 @@ from support.actors import (
     read_lines,
 )
 from support.processes import all_delivered, kill, worker_pids
+from support.transports import transport  # noqa: F401 - a fixture, used by all tests
 from support.waiting import eventually
 
 DEATHS = [

@@ -58,6 +58,7 @@ from support.actors import (
     invert,
     square,
 )
+from support.transports import transport  # noqa: F401 - a fixture, used by all tests
 from support.waiting import eventually
 
 

@@ -13,6 +13,7 @@ import pytest
 from gristmill import Node, Ref
 from gristmill.errors import MailboxFullError
 from support.actors import Add, Compute, Forgetful, Ledger, Narrow, Note, Notes, Pump, Strict
+from support.transports import transport  # noqa: F401 - a fixture, used by all tests
 from support.waiting import eventually
 
 

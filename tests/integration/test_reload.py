@@ -38,6 +38,7 @@ from support.moving import (
     Where,
 )
 from support.processes import all_delivered, kill, supervisor_pid, worker_pids
+from support.transports import transport  # noqa: F401 - a fixture, used by all tests
 from support.waiting import eventually
 
 CODE = """

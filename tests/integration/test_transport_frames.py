@@ -10,10 +10,13 @@ import pytest
 import zmq
 
 from gristmill import Node, Ref
+from gristmill.config import Transport
 from gristmill.transport.envelope import ACK, ASK, CREDIT, ERROR, EVENT, HEADER, REPLY, TELL
+from gristmill.transport.sockets import Way, open_sockets
 from support.actors import Add, Incarnation, Note, Notes, Worker
 from support.processes import worker_pids
 from support.traces import run_directories
+from support.transports import transport  # noqa: F401 - a fixture, used by all tests
 from support.waiting import eventually
 
 
@@ -23,15 +26,20 @@ def target(node: Node) -> Ref[Worker]:
 
 
 @pytest.fixture(scope="module")
-def wire(node: Node) -> Iterator[zmq.Socket[bytes]]:
+def wire(target: Ref[Worker], transport: Transport) -> Iterator[Way]:  # noqa: F811 - the fixture
     (run_dir,) = run_directories()
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    socket = context.socket(zmq.PUSH)
-    socket.setsockopt(zmq.LINGER, 0)
-    socket.connect(f"ipc://{run_dir}/w1.1")
-    yield socket
-    socket.close()
+    sockets = open_sockets(transport, context, f"{run_dir}/hostile")
+    way = sockets.open(sockets.endpoint.replace("hostile", "w1.1"))
+    yield way
+    way.close(0.0)
+    sockets.close()
     context.term()
+
+
+def send(way: Way, frame: bytes) -> None:
+    """Send a frame as soon as the way is open."""
+    eventually(lambda: way.send(frame), "there is room")
 
 
 def frame(*envelopes: object, header: object = None) -> bytes:
@@ -101,16 +109,14 @@ HOSTILE: dict[str, list[object] | bytes] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_bytes_harm_nobody(
-    node: Node, target: Ref[Worker], wire: zmq.Socket[bytes], name: str
-) -> None:
+def test_hostile_bytes_harm_nobody(node: Node, target: Ref[Worker], wire: Way, name: str) -> None:
     pid, life = worker_pids(node)["w1"], target.ask(Incarnation())
     before = len(target.ask(Notes()))
     hostile = HOSTILE[name]
     if isinstance(hostile, list):
         hostile = frame([target.address.key if part is KEY else part for part in hostile])
-    wire.send(hostile)
-    wire.send(frame([TELL, target.address.key, 0, 0, [msgspec.msgpack.encode(Note(1))]]))
+    send(wire, hostile)
+    send(wire, frame([TELL, target.address.key, 0, 0, [msgspec.msgpack.encode(Note(1))]]))
     assert list(target.ask_many([Add(i, 1) for i in range(50)])) == list(range(1, 51))
     eventually(lambda: len(target.ask(Notes())) > before, "the message behind it was handled")
     assert worker_pids(node)["w1"] == pid
@@ -118,22 +124,20 @@ def test_hostile_bytes_harm_nobody(
 
 
 @pytest.mark.parametrize("name", ["no kind", "kind of a wrong type", "unknown kind"])
-def test_nor_do_they_between_two_asks(
-    target: Ref[Worker], wire: zmq.Socket[bytes], name: str
-) -> None:
+def test_nor_do_they_between_two_asks(target: Ref[Worker], wire: Way, name: str) -> None:
     """A worker that has just answered takes the next frame by a shorter way."""
     hostile = frame(HOSTILE[name])
     for _ in range(50):
         target.ask(Incarnation())
-        wire.send(hostile)
+        send(wire, hostile)
         target.ask(Incarnation())
 
 
 def test_what_cannot_be_read_is_a_dead_letter_with_a_reason(
-    node: Node, target: Ref[Worker], wire: zmq.Socket[bytes]
+    node: Node, target: Ref[Worker], wire: Way
 ) -> None:
-    wire.send(frame([99, "mark"]))
-    wire.send(b"\xc1" * 11)
+    send(wire, frame([99, "mark"]))
+    send(wire, b"\xc1" * 11)
     letters = eventually(
         lambda: [x for x in node.dead_letters() if "frame of 11 bytes" in x.reason], "a dead letter"
     )
@@ -141,11 +145,9 @@ def test_what_cannot_be_read_is_a_dead_letter_with_a_reason(
     assert any("kind 99 is unknown" in x.reason for x in node.dead_letters())
 
 
-def test_a_good_message_behind_a_bad_one_is_handled(
-    target: Ref[Worker], wire: zmq.Socket[bytes]
-) -> None:
+def test_a_good_message_behind_a_bad_one_is_handled(target: Ref[Worker], wire: Way) -> None:
     key = target.address.key
     before = len(target.ask(Notes()))
     tells = [[TELL, key, 0, 0, [msgspec.msgpack.encode(Note(n))]] for n in range(3)]
-    wire.send(frame(tells[0], [TELL, key, 0, 0, [7]], tells[1], [99], tells[2]))
+    send(wire, frame(tells[0], [TELL, key, 0, 0, [7]], tells[1], [99], tells[2]))
     eventually(lambda: len(target.ask(Notes())) == before + 3, "three numbers are noted")

@@ -124,11 +124,11 @@ class Known(Actor):
     @handles
     def hinder(self, msg: Hinder, ctx: Context) -> int:
         plane = ctx._host._core.shell.plane
-        send = type(plane)._send_frame
+        send = plane._send_frame
 
         def slow(*frame: Any) -> Any:
             spin(msg.ns)
-            return send(plane, *frame)
+            return send(*frame)
 
         plane._send_frame = slow
         return msg.ns

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import psutil
 from rich.table import Table
@@ -32,9 +31,7 @@ def attached(node_id: str | None) -> Iterator[tuple[Connection, int]]:
         NodeConnectError: there is none, or several and no id, or it does not answer.
     """
     facts = find_node(node_id)
-    connection = Connection(
-        Path(facts.control.removeprefix("ipc://")).parent, facts.control, owner=False
-    )
+    connection = Connection(facts.run_dir, facts.control, facts.transport, owner=False)
     try:
         connection.wait_until_welcome(ANSWER, lambda: psutil.pid_exists(facts.supervisor))
         yield connection, facts.supervisor

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.text import Text
 
 from gristmill.cli.nodes import COLOURS, attached
@@ -14,7 +12,7 @@ from gristmill.node.stacks import WorkerStack, collect
 
 def show(node_id: str | None, worker: str | None, *, as_json: bool) -> None:
     """Print what the workers of a node do, with their stacks."""
-    run_dir = Path(find_node(node_id).control.removeprefix("ipc://")).parent
+    run_dir = find_node(node_id).run_dir
     with attached(node_id) as (connection, _):
         found = collect(connection, run_dir, worker)
     if as_json:

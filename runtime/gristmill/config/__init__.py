@@ -12,6 +12,7 @@ from gristmill.config.sections import (
     ChannelConfig,
     NodeConfig,
     PoolConfig,
+    Transport,
 )
 from gristmill.config.settings import Setting, redacted
 
@@ -26,6 +27,7 @@ __all__ = [
     "PoolConfig",
     "Recycle",
     "Setting",
+    "Transport",
     "available_cores",
     "redacted",
 ]

@@ -15,6 +15,8 @@ from gristmill.errors import UsageError
 PositiveInt = Annotated[int, msgspec.Meta(ge=1)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 Name = Annotated[str, msgspec.Meta(min_length=1)]
+Transport = Literal["auto", "unix", "zeromq"]
+"""What carries messages between processes. ``auto``: ``unix``, or ``zeromq`` beside Linux."""
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +31,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Worker processes. ``auto``: as many as the cores that this process may use."""
     pin_cpus: bool = False
     """Bind each worker to a core of its own."""
+    transport: Transport = "auto"
+    """Unix sockets, or ZeroMQ's; ``auto``: Unix sockets, or ZeroMQ's where there is no epoll."""
     governor: bool = True
     """Find the sizes of ``batch="auto"``; off: such handlers get one message a call."""
     trace: bool = False

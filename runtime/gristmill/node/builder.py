@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from gristmill.behaviours.actor import Actor
-from gristmill.config import ChannelConfig, Config, NodeConfig, PoolConfig, Recycle
+from gristmill.config import ChannelConfig, Config, NodeConfig, PoolConfig, Recycle, Transport
 from gristmill.durability import Durability
 from gristmill.errors import ConfigError, UsageError
 from gristmill.facets.specs import FacetSpec
@@ -218,6 +218,10 @@ class NodeBuilder:
         """Bind each worker to a core of its own."""
         return self._with(pin_cpus=pin)
 
+    def transport(self, transport: Transport) -> NodeBuilder:
+        """Carry messages over ``"unix"`` sockets or ``"zeromq"``'s; ``"auto"``: what is faster."""
+        return self._with(transport=transport)
+
     def governor(self, on: bool = True) -> NodeBuilder:
         """Find the sizes of ``batch="auto"``; False: such handlers get one message a call."""
         return self._with(governor=on)
@@ -357,6 +361,7 @@ class NodeBuilder:
         own = {
             "workers": "workers",
             "pin_cpus": "pin_cpus",
+            "transport": "transport",
             "governor": "governor",
             "trace": "trace",
             "drain_seconds": "drain",

@@ -14,6 +14,7 @@ import msgspec
 import zmq
 
 from gristmill import errors
+from gristmill.config import Transport
 from gristmill.errors import (
     AskTimeoutError,
     GristmillError,
@@ -38,6 +39,7 @@ from gristmill.transport.marked import MarkedOutbound
 from gristmill.transport.outbound import Outbound
 from gristmill.transport.results import error_of
 from gristmill.transport.segment_directory import Process
+from gristmill.transport.sockets import open_sockets
 from gristmill.worker.dead_letter_log import DeadLetterLog
 from gristmill.worker.traces import WIRES
 
@@ -69,17 +71,23 @@ class Connection:
     """Records the single messages of the client, and the workers record theirs."""
 
     def __init__(
-        self, run_dir: Path, control: str, *, owner: bool, recorder: Recorder | None = None
+        self,
+        run_dir: Path,
+        control: str,
+        transport: Transport,
+        *,
+        owner: bool,
+        recorder: Recorder | None = None,
     ) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._context = context
         name = "client" if owner else f"client-{os.getpid()}-{os.urandom(2).hex()}"
-        endpoint = f"ipc://{run_dir}/{name}"
+        sockets = open_sockets(transport, context, f"{run_dir}/{name}")
         counted = tallies.ClientCounters(run_dir / name)
         wires = Wires(run_dir / f"{name}{WIRES}")
         outbound = partial(MarkedOutbound, recorder) if recorder is not None else Outbound
-        plane = DataPlane(context, endpoint, 0, 1, wires, outbound)
-        wake = NoticeSender(context, plane)
+        plane = DataPlane(sockets, 0, 1, wires, outbound)
+        wake = NoticeSender(plane)
         post = (
             TracedPost(recorder, plane, wake, self, run_dir, counted)
             if recorder is not None

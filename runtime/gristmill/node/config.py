@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gristmill.config import ChannelConfig, Recycle
+from gristmill.config import ChannelConfig, Recycle, Transport
 from gristmill.durability import Durability
 from gristmill.supervision import SupervisorSpec
 from gristmill.transport.control import WatchPool
@@ -29,6 +29,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
     """Where events are published."""
     pools: tuple[WatchPool, ...] = ()
     """Which pools of the tree are elastic, and how."""
+    transport: Transport = "unix"
+    """What carries messages; not ``auto``."""
     governor: bool = True
     """Whether the sizes of ``batch="auto"`` are found."""
     trace: bool = False

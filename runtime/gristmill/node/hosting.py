@@ -59,7 +59,9 @@ class ProcessHost:
         from gristmill.node.client import Connection
 
         recorder = Recorder(thread=threading.get_ident) if config.trace else None
-        self.connection = Connection(path, f"ipc://{path}/control", owner=True, recorder=recorder)
+        self.connection = Connection(
+            path, f"ipc://{path}/control", config.transport, owner=True, recorder=recorder
+        )
         threading.Thread(target=self._watch, name="gristmill-watch", daemon=True).start()
 
     @property

@@ -10,13 +10,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, get_args
 
 import msgspec
 
 from gristmill.behaviours.actor import Actor
 from gristmill.channels import ChannelBackend, backends_of, check_servers
-from gristmill.config import ChannelConfig, Recycle, available_cores
+from gristmill.config import ChannelConfig, Recycle, Transport, available_cores
 from gristmill.durability import Durability
 from gristmill.errors import (
     NodeError,
@@ -36,6 +36,7 @@ from gristmill.supervision import (
     SupervisorSpec,
 )
 from gristmill.transport import control as c
+from gristmill.transport.sockets import available, resolved
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -72,6 +73,8 @@ class Node(RunningNode):
         supervisors: specs of supervisors and actors that the node starts with, in order.
         pools: which of the supervisors are elastic pools; see :meth:`NodeBuilder.pool`.
         boot_timeout: seconds until the node must be up.
+        transport: what carries messages between processes: ``"unix"`` sockets, ``"zeromq"``'s, or
+            ``"auto"``: Unix sockets where the system has epoll.
         governor: find the sizes of ``batch="auto"``; False: such handlers get one message a call.
         channels: the backends that carry events, ``[channel]``; in memory if None.
         recycle: after how many messages, or with how much memory, a worker is replaced; never if
@@ -103,6 +106,7 @@ class Node(RunningNode):
         boot_timeout: float = 60.0,
         in_process: bool = False,
         channels: ChannelConfig | None = None,
+        transport: Transport = "auto",
         governor: bool = True,
         recycle: Recycle | None = None,
         drain: float = DRAIN,
@@ -121,6 +125,7 @@ class Node(RunningNode):
         self._journal = str(Path(journal).absolute()) if journal is not None else ""
         self._durability: Durability = durability
         self._pin_cpus = pin_cpus
+        self._transport = _checked(transport)
         self._governor = governor
         self._trace = trace
         self._preload = tuple(preload)
@@ -173,6 +178,7 @@ class Node(RunningNode):
             journal=self._journal,
             durability=self._durability,
             channels=self._channel_config,
+            transport=self._transport,
             governor=self._governor,
             trace=self._trace,
             recycle=self._recycle,
@@ -369,6 +375,15 @@ def worker_count(workers: int | str) -> int:
             "core"
         )
     return workers
+
+
+def _checked(transport: Transport) -> Transport:
+    known = get_args(Transport)
+    if transport not in known:
+        raise UsageError(f"transport is {transport!r}; write one of {', '.join(known)}")
+    if not available(transport):
+        raise UsageError(f"transport={transport!r} needs epoll, which is Linux's; write 'auto'")
+    return resolved(transport)
 
 
 def _refuse_unsupported() -> None:

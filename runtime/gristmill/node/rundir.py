@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from gristmill.config import Transport
 from gristmill.errors import NodeConnectError, NodeStartError
 from gristmill.transport.segment_directory import (
     make_segment_directory,
@@ -44,6 +45,13 @@ class NodeFacts(msgspec.Struct, frozen=True):
     client: int
     control: str
     started: float
+    transport: Transport = "unix"
+    """What carries messages."""
+
+    @property
+    def run_dir(self) -> Path:
+        """Its run directory."""
+        return Path(self.control.removeprefix("ipc://")).parent
 
 
 def base_directory() -> Path:

@@ -33,6 +33,7 @@ from gristmill.node.supervisor_core import SupervisorCore
 from gristmill.node.supervisor_shell import Renewal
 from gristmill.transport import control as c
 from gristmill.transport.segment_directory import Process, remove_segments, segment_directory
+from gristmill.transport.sockets import path_of
 from gristmill.transport.wakeup import Wakeup
 from gristmill.worker import traces
 from gristmill.worker.activity import Sight
@@ -85,8 +86,8 @@ class SupervisorProcess:
         self._router.setsockopt(zmq.RCVHWM, 0)
         control = f"ipc://{config.run_dir}/control"
         self._router.bind(control)
-        facts = NodeFacts(config.node_id, os.getpid(), config.client_pid, control, time.time())
-        write_facts(run_dir, facts)
+        facts = (config.node_id, os.getpid(), config.client_pid, control, time.time())
+        write_facts(run_dir, NodeFacts(*facts, config.transport))
         self._oom_kills = OomKills()
         self.renewal: Renewal | None = self
         self._core = SupervisorCore(self, config, control)
@@ -284,7 +285,7 @@ class SupervisorProcess:
 
     def read_tally(self, peer: c.PeerInfo, *, remove: bool) -> Tally | None:
         """Read what a process has done with messages, from the files beside its socket."""
-        page = Path(f"{peer.endpoint.removeprefix('ipc://')}{traces.PAGE}")
+        page = Path(f"{path_of(peer.endpoint)}{traces.PAGE}")
         tally = tallies.read(peer, page)
         if remove and peer.address >= c.FIRST_CLIENT:
             tallies.remove(page)

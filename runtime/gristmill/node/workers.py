@@ -125,6 +125,7 @@ class Workers:
             journal=config.journal,
             durability=config.durability,
             channels=config.channels,
+            transport=config.transport,
             governor=config.governor,
             trace=config.trace,
             cpu=slot.cpu,

@@ -1,9 +1,8 @@
-"""The data plane of one process: one PULL socket bound, one PUSH socket for each peer.
+"""The data plane of one process: what waits for each peer, and the frames that it leaves in.
 
-ZeroMQ loses messages silently unless told not to, so: a peer is connected only after it announced
-a bound endpoint, PUSH sockets are IMMEDIATE (nothing is queued for a peer that is not there),
-EAGAIN keeps the frame, every incarnation has an endpoint of its own, and nothing here ever blocks
-in send. All that a process has to say to one peer in one turn leaves as one frame.
+All that a process has to say to one peer in one turn leaves as one frame. Every incarnation of a
+process has an endpoint of its own, is connected only after it announced that, and nothing here
+ever blocks in send: a frame without room is kept.
 """
 
 from __future__ import annotations
@@ -12,23 +11,18 @@ import os
 import time
 from collections import deque
 
-import zmq
-
-from gristmill.errors import GristmillError
 from gristmill.metrics.wires import Wires
 from gristmill.transport.envelope import count_messages, pack_frame
 from gristmill.transport.outbound import NewOutbound, Outbound
+from gristmill.transport.sockets import LINGER, Sockets, Way
 
 MAX_FRAME = 512 * 1024
 """Coalesce envelopes into frames of about this many bytes."""
 
 _clock = time.perf_counter_ns
-_READABLE = int(zmq.POLLIN)
-_NOBLOCK = int(zmq.NOBLOCK)
-_HIGH_WATER = 1000
-_LINGER_MS = 250
-_MOVED_LINGER_MS = 10_000
+_MOVED_LINGER = 10.0
 """A worker that is replaced reads until it has everything, unless it dies."""
+_RETRY_SECONDS = 0.001
 _LOOK_NS = 100_000
 """How long a wait looks for a frame before it sleeps."""
 _ONE = [1]
@@ -37,7 +31,7 @@ _LOOK_AGAIN = 32
 
 
 class Peer:
-    """What waits for one peer, and the socket to it while it lives.
+    """What waits for one peer, and the way to it while it lives.
 
     Args:
         address: of the peer.
@@ -46,7 +40,7 @@ class Peer:
         outbound: makes what holds what waits for it.
     """
 
-    __slots__ = ("account", "address", "frames", "incarnation", "outbound", "sent", "socket")
+    __slots__ = ("account", "address", "frames", "incarnation", "outbound", "sent", "way")
 
     def __init__(
         self,
@@ -58,7 +52,7 @@ class Peer:
         self.address = address
         self.account = address if account is None else account
         self.incarnation = 0
-        self.socket: zmq.Socket[bytes] | None = None
+        self.way: Way | None = None
         self.outbound = outbound(lambda: dirty.append(self))
         self.frames: deque[bytes] = deque()
         """Frames that found no room."""
@@ -70,8 +64,7 @@ class DataPlane:
     """Sends envelopes to peers and receives frames from them. One thread at a time.
 
     Args:
-        context: ZeroMQ's.
-        endpoint: where others send frames to.
+        sockets: carry the frames.
         address: of this process.
         incarnation: its incarnation.
         wires: counts what is sent; nobody's if None.
@@ -80,14 +73,13 @@ class DataPlane:
 
     def __init__(
         self,
-        context: zmq.Context[zmq.Socket[bytes]],
-        endpoint: str,
+        sockets: Sockets,
         address: int,
         incarnation: int,
         wires: Wires | None = None,
         outbound: NewOutbound = Outbound,
     ) -> None:
-        self._context = context
+        self._sockets = sockets
         self._new_outbound = outbound
         self._address = address
         self._incarnation = incarnation
@@ -96,46 +88,19 @@ class DataPlane:
         self._blocked: set[int] = set()
         self._sleepy = 0
         self.wires = wires or Wires()
-        self.endpoint = endpoint
-        self._patience = -1
+        self.endpoint = sockets.endpoint
+        self.fd = sockets.fd
+        self.background = sockets.background
+        self.take = sockets.take
+        self.receive = sockets.receive
+        self.notifier = sockets.notifier
         self.now = time.monotonic
         self.linger = time.sleep
-        self._pull = context.socket(zmq.PULL)
-        self._pull.setsockopt(zmq.LINGER, 0)
-        self._pull.setsockopt(zmq.RCVHWM, _HIGH_WATER)
-        try:
-            self._pull.bind(endpoint)
-        except zmq.ZMQError as error:
-            self._pull.close()
-            raise GristmillError(f"can't listen on {endpoint}: {error}") from None
-        self._pull.bind(self.notice_endpoint)
 
     def identify(self, address: int, incarnation: int) -> None:
         """Take the address that was given to this process."""
         self._address = address
         self._incarnation = incarnation
-
-    @property
-    def notice_endpoint(self) -> str:
-        """Where other threads of this process send frames to this loop."""
-        return f"inproc://notices-{id(self):x}"
-
-    @property
-    def fd(self) -> int:
-        """The edge-triggered descriptor that becomes readable when frames may have arrived."""
-        return int(self._pull.getsockopt(zmq.FD))
-
-    def take(self) -> bytes | None:
-        """Take the frame that is likely to be there; :meth:`receive` is for when it may not be."""
-        try:
-            return self._pull.recv(_NOBLOCK)
-        except zmq.Again:
-            return None
-
-    def receive(self) -> bytes | None:
-        """Take the next frame, or None when there is none now."""
-        events: int = self._pull.getsockopt(zmq.EVENTS)  # type: ignore[assignment]  # an int option
-        return self._pull.recv(_NOBLOCK) if events & _READABLE else None  # cheaper than to fail
 
     def receive_within(self, seconds: float, *, expected: bool = False) -> bytes | None:
         """Take the next frame, waiting for it ``seconds`` at most.
@@ -150,14 +115,7 @@ class DataPlane:
             if frame is not None:
                 return frame
             self._sleepy = _LOOK_AGAIN
-        milliseconds = max(1, round(seconds * 1000))
-        if milliseconds != self._patience:
-            self._pull.setsockopt(zmq.RCVTIMEO, milliseconds)
-            self._patience = milliseconds
-        try:
-            return self._pull.recv()
-        except zmq.Again:
-            return None
+        return self._sockets.wait(seconds)
 
     def _look(self) -> bytes | None:
         until = _clock() + _LOOK_NS
@@ -165,22 +123,16 @@ class DataPlane:
             frame = self.receive()
             if frame is not None:
                 return frame
-            os.sched_yield()  # to ZeroMQ's own thread, and to whoever else wants this core
+            os.sched_yield()  # to ZeroMQ's thread, if there is one, and whoever wants this core
         return None
 
     def connect(self, address: int, incarnation: int, endpoint: str) -> None:
         """Open the way to a peer that has announced ``endpoint``."""
         peer = self._peer(address)
-        if peer.socket is not None:
-            self._close(peer)
+        self._close(peer)
         peer.incarnation = incarnation
         peer.sent = 0
-        socket = self._context.socket(zmq.PUSH)
-        socket.setsockopt(zmq.IMMEDIATE, 1)
-        socket.setsockopt(zmq.SNDHWM, _HIGH_WATER)
-        socket.setsockopt(zmq.LINGER, _LINGER_MS)
-        socket.connect(endpoint)
-        peer.socket = socket
+        peer.way = self._sockets.open(endpoint)
         if peer.outbound.messages:
             self._dirty.append(peer)
 
@@ -190,10 +142,10 @@ class DataPlane:
         What was sent before goes out by the old way, which closes when it is empty.
         """
         peer = self._peer(address)
-        if peer.socket is not None:
+        if peer.way is not None:
             old = self._peers[~address] = Peer(~address, self._dirty, account=address)
             old.incarnation, old.sent = peer.incarnation, peer.sent
-            old.socket, peer.socket = peer.socket, None
+            old.way, peer.way = peer.way, None
             old.frames, peer.frames = peer.frames, deque()
             peer.outbound.add(fence)
             self._queue_frames(old, *peer.outbound.take())
@@ -213,8 +165,7 @@ class DataPlane:
         self._count(peer, *peer.outbound.take())
         peer.frames.clear()
         self._blocked.discard(address)
-        if peer.socket is not None:
-            self._close(peer)
+        self._close(peer)
 
     def incarnation_of(self, address: int) -> int:
         """Give the incarnation of the peer that envelopes for ``address`` go to."""
@@ -241,10 +192,10 @@ class DataPlane:
     def send_now(self, address: int, envelope: bytes) -> bool:
         """Send an envelope behind what waits; give whether it must be flushed again later."""
         peer = self._peers.get(address)
-        if peer is None or peer.socket is None or self._dirty or self._blocked:
+        if peer is None or peer.way is None or self._dirty or self._blocked:
             self.post(address, envelope)
             return self.flush()
-        if self._send_frame(peer, peer.socket, self._frame(peer, [envelope], _ONE)):
+        if self._send_frame(peer, peer.way, self._frame(peer, [envelope], _ONE)):
             return False
         self._blocked.add(address)
         return True
@@ -261,19 +212,20 @@ class DataPlane:
             dirty = self._dirty.copy()
             self._dirty.clear()
             for peer in dirty:
-                if peer.socket is None or not peer.outbound.messages:
+                if peer.way is None or not peer.outbound.messages:
                     continue
-                if not self._send_envelopes(peer, peer.socket):
+                if not self._send_envelopes(peer, peer.way):
                     self._blocked.add(peer.address)
         return bool(self._blocked)
 
-    def close(self, linger: float = _LINGER_MS / 1000) -> None:
+    def close(self, linger: float = LINGER) -> None:
         """Close every socket; what can't be sent within ``linger`` seconds is lost."""
+        late = time.monotonic() + linger
+        while self.flush() and time.monotonic() < late:
+            time.sleep(_RETRY_SECONDS)
         for peer in self._peers.values():
-            if peer.socket is not None:
-                peer.socket.setsockopt(zmq.LINGER, round(linger * 1000))
-                self._close(peer)
-        self._pull.close()
+            self._close(peer, linger)
+        self._sockets.close()
 
     def close_moved(self, address: int) -> None:
         """A peer that was replaced has ended; what still waits for it is lost."""
@@ -284,9 +236,7 @@ class DataPlane:
     def _close_moved(self, address: int) -> None:
         """Close the old way to a peer that was replaced."""
         old = self._peers.pop(address)
-        if old.socket is not None:
-            old.socket.setsockopt(zmq.LINGER, _MOVED_LINGER_MS)
-            self._close(old)
+        self._close(old, _MOVED_LINGER)
 
     def _peer(self, address: int) -> Peer:
         peer = self._peers.get(address)
@@ -294,29 +244,29 @@ class DataPlane:
             peer = self._peers[address] = Peer(address, self._dirty, outbound=self._new_outbound)
         return peer
 
-    def _close(self, peer: Peer) -> None:
-        assert peer.socket is not None
-        peer.socket.close()
-        peer.socket = None
+    @staticmethod
+    def _close(peer: Peer, linger: float = LINGER) -> None:
+        if peer.way is not None:
+            peer.way.close(linger)
+            peer.way = None
 
-    def _send_envelopes(self, peer: Peer, socket: zmq.Socket[bytes]) -> bool:
+    def _send_envelopes(self, peer: Peer, way: Way) -> bool:
         envelopes, sizes = peer.outbound.take()
         if len(envelopes) == 1 or sum(map(len, envelopes)) <= MAX_FRAME:
             frame = self._frame(peer, envelopes, sizes)
             if not peer.frames:
-                return self._send_frame(peer, socket, frame)
+                return self._send_frame(peer, way, frame)
             peer.frames.append(frame)
         else:
             self._queue_frames(peer, envelopes, sizes)
         return self._send_frames(peer)
 
-    def _send_frame(self, peer: Peer, socket: zmq.Socket[bytes], frame: bytes) -> bool:
-        try:
-            socket.send(frame, _NOBLOCK)
-        except zmq.Again:
+    @staticmethod
+    def _send_frame(peer: Peer, way: Way, frame: bytes) -> bool:
+        sent = way.send(frame)
+        if not sent:
             peer.frames.append(frame)
-            return False
-        return True
+        return sent
 
     def _queue_frames(self, peer: Peer, envelopes: list[bytes], sizes: list[int]) -> None:
         """Split what is too much for one frame."""
@@ -340,32 +290,28 @@ class DataPlane:
             self.wires.sent(peer.account, peer.incarnation, messages)
         return messages
 
-    def _send_frames(self, peer: Peer) -> bool:
-        if peer.socket is None:
+    @staticmethod
+    def _send_frames(peer: Peer) -> bool:
+        if peer.way is None:
             return True
         frames = peer.frames
-        try:
-            while frames:
-                peer.socket.send(frames[0], _NOBLOCK)
-                frames.popleft()
-        except zmq.Again:
-            return False
+        while frames:
+            if not peer.way.send(frames[0]):
+                return False
+            frames.popleft()
         return True
 
 
 class NoticeSender:
     """Sends frames to a data plane's loop from another thread of the same process."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], plane: DataPlane) -> None:
-        self._socket = context.socket(zmq.PUSH)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.SNDHWM, 0)
-        self._socket.connect(plane.notice_endpoint)
+    def __init__(self, plane: DataPlane) -> None:
+        self._notifier = plane.notifier()
 
     def send(self, *envelopes: bytes) -> None:
         """Send envelopes as one frame; never blocks."""
-        self._socket.send(pack_frame(0, 0, 0, envelopes, _clock()), _NOBLOCK)
+        self._notifier.send(pack_frame(0, 0, 0, envelopes, _clock()))
 
     def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
+        """Close the way to the loop."""
+        self._notifier.close()

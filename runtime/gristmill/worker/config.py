@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gristmill.config import ChannelConfig
+from gristmill.config import ChannelConfig, Transport
 from gristmill.durability import Durability
 
 
@@ -25,6 +25,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, array_like=True):
     """The core to run on, or -1."""
     channels: ChannelConfig
     """Where events are published."""
+    transport: Transport
+    """What carries messages; not ``auto``."""
     governor: bool
     """Whether the sizes of ``batch="auto"`` are found; else they are 1."""
     expected: tuple[int, ...]

@@ -34,6 +34,7 @@ from gristmill.transport.control_link import ControlLink
 from gristmill.transport.data import DataPlane, NoticeSender
 from gristmill.transport.envelope import NOTICE, SWITCH, pack
 from gristmill.transport.exchange import ArrayExchange
+from gristmill.transport.sockets import open_sockets
 from gristmill.worker import counters
 from gristmill.worker.accounting import Accounting
 from gristmill.worker.activity import Activity
@@ -103,10 +104,9 @@ class WorkerProcess:
         self.loop = asyncio.SelectorEventLoop(self._selector)
         asyncio.set_event_loop(self.loop)
         self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        endpoint = f"ipc://{config.run_dir}/{config.name}.{config.incarnation}"
+        path = f"{config.run_dir}/{config.name}.{config.incarnation}"
         self.plane = DataPlane(
-            self.context,
-            endpoint,
+            open_sockets(config.transport, self.context, path),
             config.address,
             config.incarnation,
             self.wires,
@@ -118,7 +118,7 @@ class WorkerProcess:
         self.waiting = self.plane.waiting
         self.disconnect = self.plane.disconnect
         self.close_moved = self.plane.close_moved
-        self._notices = NoticeSender(self.context, self.plane)
+        self._notices = NoticeSender(self.plane)
         self._control = ControlLink(self.context, config.control, self._on_control)
         self.control = self._control.send
         self._store = _open_store(config) if config.journal and not config.arriving else None
@@ -339,10 +339,11 @@ class WorkerProcess:
         meter.enter(previous)
 
     def flush_midway(self) -> None:
-        """Flush, and let ZeroMQ's thread do its part, which may share a core with this one."""
+        """Flush; a thread that does the sending may share a core with this one, so let it."""
         previous = self.meter.enter(_SEND)
         self.flush()
-        os.sched_yield()
+        if self.plane.background:
+            os.sched_yield()
         self.meter.enter(previous)
 
     def _retry(self) -> None:
