@@ -159,8 +159,9 @@ class Ref(Generic[A]):
             MailboxFullError: the mailbox has no room and its policy is to fail.
             PayloadTooLargeError: the message is over the size limit.
         """
-        known = _GUARANTEES.get(delivery)  # the enum takes as long as to encode a message
-        self._post.tell(self.address, message, known or DeliveryGuarantee(delivery))
+        if delivery is not AT_MOST_ONCE:  # the enum takes as long as to encode a message
+            delivery = _GUARANTEES.get(delivery) or DeliveryGuarantee(delivery)
+        self._post.tell(self.address, message, delivery)
 
     def ask(self, request: Request[R], *, timeout: float | None = DEFAULT_TIMEOUT) -> R:
         """Send ``request`` and wait for its reply.

@@ -10,17 +10,18 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from statistics import median
 
 import psutil
 import pytest
 
 from gristmill import ActorCrashed, ActorDied, AskTimeoutError, Node
-from gristmill.metrics import Report, windows
+from gristmill.metrics import Report
 from gristmill.metrics.classes import COORD, total, unnamed
 from gristmill.metrics.schema import TypeRow, WorkerRow
 from gristmill.ref import Ref
+from support.reports import during
 from support.truths import (
     SLOW_NS,
     Chatter,
@@ -47,13 +48,6 @@ MS = 1_000_000
 def known() -> Iterator[tuple[Node, Ref[Known]]]:
     with Node(workers=1) as node:
         yield node, node.spawn(Known)
-
-
-def during(node: Node, act: Callable[[], object]) -> Report:
-    """Give the report of what happens in ``act``."""
-    before = node.granularity()
-    act()
-    return windows([before, node.granularity()])[1]
 
 
 def rows(report: Report, kind: str = "worker") -> list[WorkerRow]:

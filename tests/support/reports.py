@@ -1,9 +1,12 @@
-"""Reports with known figures, for tests of what is made of them."""
+"""Reports with known figures, for tests of what is made of them; and those of a part of a run."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
+from gristmill import Node
 from gristmill.metrics import (
     Coordination,
     Report,
@@ -11,6 +14,7 @@ from gristmill.metrics import (
     TypeSnapshot,
     WorkerSnapshot,
     build_report,
+    windows,
 )
 from gristmill.metrics.classes import unnamed
 from gristmill.metrics.snapshot import Kind
@@ -47,3 +51,10 @@ def quote(**changes: object) -> TypeSnapshot:
 def report(*processes: WorkerSnapshot, run: RunInfo = RUN) -> Report:
     """Give the report of a run of 10 s."""
     return build_report(run, processes)
+
+
+def during(node: Node, act: Callable[[], object]) -> Report:
+    """Give the report of what happens in ``act``."""
+    before = node.granularity()
+    act()
+    return windows([before, node.granularity()])[1]

@@ -23,12 +23,13 @@ DESER: Final = TimeClass.DESER.value
 SER: Final = TimeClass.SER.value
 SEND: Final = TimeClass.SEND.value
 _OTHER: Final = TimeClass.OTHER.value
-STAMP_EVERY: Final = 17
-"""One tell in so many is timed; odd, so that it is not always, or never, one that flushes."""
 
 
 class ClientAccount:
     """The accounting of one client."""
+
+    unstamped = 32
+    """Tells after a timed one that are not, when many leave together."""
 
     def __init__(self) -> None:
         self.clock = time.perf_counter_ns

@@ -19,7 +19,7 @@ from gristmill.durability import JournalStore
 from gristmill.errors import GristmillError, MailboxFullError, NodeStoppedError, UsageError
 from gristmill.messages import Command, Event
 from gristmill.metrics.sent import SentStats
-from gristmill.node.client_account import STAMP_EVERY, ClientAccount
+from gristmill.node.client_account import SEND, ClientAccount
 from gristmill.node.delivery import Delivery
 from gristmill.node.incoming import Incoming
 from gristmill.node.keyed_sending import KeyedSending
@@ -29,6 +29,7 @@ from gristmill.node.plane import Plane, Wake
 from gristmill.node.reading import BLOCKED_WAIT, Reading
 from gristmill.node.requests import OpenRequests
 from gristmill.node.tallies import ClientCounters
+from gristmill.node.telling import TOGETHER, Telling
 from gristmill.ref import AT_MOST_ONCE, KEYED, Address, DeliveryGuarantee, OverflowPolicy
 from gristmill.supervision import ExitReason
 from gristmill.transport.arrays import Array, SharedArray
@@ -36,19 +37,10 @@ from gristmill.transport.codec import Codec
 from gristmill.transport.control import ControlMessage
 from gristmill.transport.envelope import ANSWER, EVENT, TELL, pack
 from gristmill.transport.exchange import ArrayExchange
-from gristmill.transport.outbound import Head
 from gristmill.worker import counters
 
 _SEND_TIMEOUT = 30.0
 """Seconds that a tell without a timeout of its own waits for room."""
-_TOGETHER = 128
-"""Tells that go out together without waiting for more."""
-
-
-def _nowhere(head: Head, number: int, body: bytes) -> None:
-    raise AssertionError(
-        f"nobody was told before, so there is no way for {head}, {number}, {body!r}"
-    )
 
 
 class ControlSide(Protocol):
@@ -104,13 +96,8 @@ class ClientSending:
             control.send,
             self._bury,
         )
-        self._told: Address | None = None
-        """Whom was told last: the way to it is kept at hand."""
-        self._told_kind: type | None = None
-        self._row = SentStats("", "", "")
-        self._until_timed = 0
-        self._head: Head = ()
-        self._put: Callable[[Head, int, bytes], None] = _nowhere
+        self._telling: Telling | None = None
+        """The way to whom was told last."""
         self._barred: GristmillError | None = None
         """Why nothing can be sent any more."""
         self.counters = self._outgoing.counters
@@ -132,19 +119,25 @@ class ClientSending:
         if delivery is not AT_MOST_ONCE:
             self._tell_journaled(to, self.codec.encode_in_band(message))
             return
-        account = self.account
-        self._until_timed -= 1
-        timed = self._until_timed <= 0
-        began = account.clock() if timed else 0
+        telling = self._telling
+        if (
+            telling is None
+            or to is not telling.to
+            or type(message) is not telling.kind
+            or not telling.tell(message)
+        ):
+            self._tell_first(to, message)
+
+    def _tell_first(self, to: Address, message: Command | Event) -> None:
+        """Tell somebody else, or something else, or after a pause, or where there is no room."""
+        account, out = self.account, self._outgoing
+        began = account.clock()
         body = self.codec.encode(message)
-        encoded = account.clock() if timed else 0
+        encoded = account.clock()
         if to.home in self._gone:
             self._bury(to, body)
             return
-        out = self._outgoing
         with self._send_lock:
-            if to is not self._told or type(message) is not self._told_kind:
-                self._begin_to_tell(to, type(message))
             if to.home < 0:
                 self._wait_for_room(
                     to, self._now() + _SEND_TIMEOUT, lambda: self.keyed.tell(to, body), wait=True
@@ -152,32 +145,38 @@ class ClientSending:
             else:
                 if not self._credit.take(to):
                     self._wait_for_credit(to, self._now() + _SEND_TIMEOUT, wait=True)
-                if type(body) is bytes:
-                    self._put(self._head, 0, body)
-                else:
-                    out.put(to.home, self._head, 0, body)
-            row = self._row
+                out.put(to.home, (TELL, to.key, 0), 0, body)
+            row = self._row_of(to, type(message))
             row.messages += 1
+            account.stamp(row, len(body), encoded - began, account.clock() - encoded)
             out.left += 1
-            stragglers = out.stragglers
-            blocked = False
-            if out.left >= _TOGETHER or not stragglers.awake:
-                out.left = 0
-                stragglers.wake()
-                blocked = self.plane.flush()
+            due = out.left >= TOGETHER or not out.stragglers.awake
+        if due:
+            began = account.clock()
+            self._flush_tells()
+            account.add(SEND, began)
+
+    def _row_of(self, to: Address, kind: type) -> SentStats:
+        """Give what is counted of the tells of a type to an actor; have the way at hand."""
+        if to.home < 0:
+            return self.account.row(to, kind)
+        telling = self._telling
+        if telling is None or to is not telling.to or kind is not telling.kind:
+            out, flush = self._outgoing, self._flush_tells
+            telling = Telling(to, kind, out, self.codec, self.account, self._gone, flush)
+            self._telling = telling
+        return telling.row
+
+    def _flush_tells(self) -> None:
+        """Send the tells that wait; those of the next moment go together."""
+        out = self._outgoing
+        with self._send_lock:
+            out.left = 0
+            if not out.stragglers.awake:
+                out.stragglers.wake()
+            blocked = self.plane.flush()
         if blocked:
             self._flush_fully(self._now() + _SEND_TIMEOUT)
-        if timed:
-            self._until_timed = STAMP_EVERY
-            account.stamp(row, len(body), encoded - began, account.clock() - encoded)
-
-    def _begin_to_tell(self, to: Address, kind: type) -> None:
-        """Have at hand what the tells of one type to one actor have in common."""
-        self._told, self._told_kind = to, kind
-        self._row = self.account.row(to, kind)
-        self._head = (TELL, to.key, 0)
-        if to.home >= 0:
-            self._put = self.plane.outbound(to.home).put
 
     def send_again(self, to: Address, body: bytes) -> None:
         """Send the encoded message of a dead letter as a tell; waits for room, and to be off."""

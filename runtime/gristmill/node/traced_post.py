@@ -29,6 +29,8 @@ R = TypeVar("R")
 class TracedAccount(ClientAccount):
     """The accounting of a client that records what is added to it."""
 
+    unstamped = 0
+
     def __init__(self, recorder: Recorder) -> None:
         super().__init__()
         self._recorder = recorder
@@ -82,7 +84,6 @@ class TracedPost(ClientPost):
 
     def tell(self, to: Address, message: Command | Event, delivery: DeliveryGuarantee) -> None:
         """Send a message; waits for room when there is none."""
-        self._until_timed = 0  # each one is timed
         with self._slice(f"tell {_named(to, type(message))}"):
             super().tell(to, message, delivery)
 

@@ -68,6 +68,8 @@ class Codec:
         self._exporter = exporter
         encoder = _in_band if exporter is None else Encoder(enc_hook=_encode_small)
         self._encode = encoder.encode
+        self.encode_short = encoder.encode
+        """Encodes what is short; raises :class:`LargeArray` if there are large arrays in it."""
         self._decoders: dict[Any, Decoder[Any]] = {}
 
     def encode(self, value: object) -> bytes:
@@ -79,7 +81,7 @@ class Codec:
         """
         try:
             body = self._encode(value)
-        except _LargeArray:
+        except LargeArray:
             return self._encode_beside(value)
         if len(body) > MAX_BODY:
             raise _too_large(value, len(body))
@@ -90,7 +92,7 @@ class Codec:
         values = list(values)
         try:
             bodies = list(map(self._encode, values))
-        except _LargeArray:
+        except LargeArray:
             return [self.encode(value) for value in values]
         if bodies and max(map(len, bodies)) > MAX_BODY:
             return [self.encode(value) for value in values]  # says which
@@ -154,7 +156,7 @@ class Codec:
         raise msgspec.ValidationError(f"unknown extension type {code}")
 
 
-class _LargeArray(Exception):  # noqa: N818 - no error: it ends an encoding that begins anew
+class LargeArray(Exception):  # noqa: N818 - no error: it ends an encoding that begins anew
     """There is a large array in a value."""
 
 
@@ -164,7 +166,7 @@ def _is_large(part: object) -> TypeGuard[Array]:
 
 def _encode_small(part: object) -> object:
     if _is_large(part):
-        raise _LargeArray
+        raise LargeArray
     return _encode_ours(part)
 
 

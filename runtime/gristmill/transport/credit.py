@@ -32,6 +32,10 @@ class CreditBook:
         used[to.key] = now + 1
         return True
 
+    def places(self, home: int) -> dict[int, int]:
+        """Give the places that are taken in a process, by actor; it stays the same object."""
+        return self._used[home]
+
     def has_room(self, to: Address) -> bool:
         """Tell whether there is a place in the mailbox of ``to``."""
         mailbox = to.mailbox
@@ -72,7 +76,7 @@ class CreditBook:
 
     def reset(self, home: int) -> None:
         """Forget what was on the way to a process that has died."""
-        self._used.pop(home, None)
+        self._used[home].clear()
 
 
 def lot(capacity: int) -> int:

@@ -13,7 +13,7 @@ from gristmill.transport.envelope import pack
 
 LONGEST_RUN: Final = 512
 """Bodies in one run at most."""
-_SHORT: Final = 1024
+SHORT: Final = 1024
 """Bytes of a body that may continue a run: frames are split between envelopes only."""
 
 Head = tuple[Any, ...]
@@ -27,7 +27,8 @@ class Outbound:
         begun: called when something waits that did not before.
     """
 
-    __slots__ = ("_begun", "_bodies", "_first", "_head", "_next", "_packed", "_sizes", "messages")
+    __slots__ = ("_begun", "_bodies", "_first", "_head", "_next", "_packed", "_packed_messages",
+                 "_sizes")  # fmt: skip
 
     def __init__(self, begun: Callable[[], None]) -> None:
         self._begun = begun
@@ -39,18 +40,22 @@ class Outbound:
         self._next = 0
         self._bodies: list[bytes] = []
         """The bodies of the run that is still open, if there is one."""
-        self.messages = 0
+        self._packed_messages = 0
+
+    @property
+    def messages(self) -> int:
         """How many messages wait."""
+        return self._packed_messages + len(self._bodies)
 
     def add(self, envelope: bytes, messages: int = 1) -> None:
         """Put a packed envelope, of so many messages, behind what waits."""
         if self._head is not None:
             self._close()
-        if not self.messages:
+        if not self._packed:
             self._begun()
         self._packed.append(envelope)
         self._sizes.append(messages)
-        self.messages += messages
+        self._packed_messages += messages
 
     def put(self, head: Head, number: int, body: bytes) -> None:
         """Put a body behind what waits, into the open run if it continues that.
@@ -61,35 +66,36 @@ class Outbound:
             body: the encoded message.
         """
         follows = head is self._head or head == self._head
-        if follows and number == self._next and len(body) <= _SHORT:
-            self._bodies.append(body)
-            if len(self._bodies) >= LONGEST_RUN:
+        if follows and number == self._next and len(body) <= SHORT:
+            bodies = self._bodies
+            bodies.append(body)
+            if number:
+                self._next = number + 1
+            if len(bodies) >= LONGEST_RUN:
                 self._close()
         else:
             if self._head is not None:
                 self._close()
-            if not self.messages:
+            if not self._packed:
                 self._begun()
             self._head = head
             self._first = number
             self._bodies = [body]
-        self._next = number + 1 if number else 0
-        self.messages += 1
+            self._next = number + 1 if number else 0
 
     def put_run(self, head: Head, first: int, bodies: list[bytes]) -> None:
         """Put many bodies behind what waits; numbered from ``first`` on, or not if that is 0."""
-        if max(map(len, bodies)) > _SHORT:
+        if max(map(len, bodies)) > SHORT:
             for number, body in enumerate(bodies, first):
                 self.put(head, number if first else 0, body)
             return
         if self._head is not None:
             self._close()
-        if not self.messages:
+        if not self._packed:
             self._begun()
         for at in range(0, len(bodies), LONGEST_RUN):
             number = first + at if first else 0
             self._pack(head, number, bodies[at : at + LONGEST_RUN])
-        self.messages += len(bodies)
 
     def take(self) -> tuple[list[bytes], list[int]]:
         """Give the packed envelopes and how many messages are in each, and have none any more."""
@@ -97,17 +103,19 @@ class Outbound:
             self._close()
         taken = self._packed, self._sizes
         self._packed, self._sizes = [], []
-        self.messages = 0
+        self._packed_messages = 0
         return taken
 
     def _close(self) -> None:
         assert self._head is not None
         self._pack(self._head, self._first, self._bodies)
         self._head = None
+        self._bodies = []
 
     def _pack(self, head: Head, first: int, bodies: list[bytes]) -> None:
         self._packed.append(pack((*head, first, bodies)))
         self._sizes.append(len(bodies))
+        self._packed_messages += len(bodies)
 
 
 NewOutbound = Callable[[Callable[[], None]], Outbound]

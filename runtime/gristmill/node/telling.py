@@ -1,0 +1,108 @@
+"""``Telling``: the short way of a tell to the actor, and of the type, of the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from gristmill.messages import Command, Event
+from gristmill.node.client_account import SEND, ClientAccount
+from gristmill.node.outgoing import Outgoing
+from gristmill.ref import Address, OverflowPolicy
+from gristmill.transport.codec import Codec, LargeArray
+from gristmill.transport.envelope import TELL
+from gristmill.transport.outbound import SHORT
+
+TOGETHER = 256
+"""Tells that go out together without waiting for more."""
+
+
+class Telling:
+    """What the tells of one type to one actor have in common.
+
+    Args:
+        to: the actor; its process is known.
+        kind: the type.
+        outgoing: what they leave by.
+        codec: encodes them.
+        account: is told what they cost.
+        gone: the processes that nobody will have again.
+        flush: sends what waits, all of it.
+    """
+
+    __slots__ = ("_account", "_acquire", "_capacity", "_clock", "_encode", "_flush", "_gone",
+                 "_head", "_home", "_key", "_outgoing", "_places", "_put", "_release",
+                 "_stragglers", "_unstamped", "kind", "row", "to")  # fmt: skip
+
+    def __init__(
+        self,
+        to: Address,
+        kind: type,
+        outgoing: Outgoing,
+        codec: Codec,
+        account: ClientAccount,
+        gone: Collection[int],
+        flush: Callable[[], None],
+    ) -> None:
+        self.to = to
+        self.kind = kind
+        self.row = account.row(to, kind)
+        self._outgoing = outgoing
+        self._stragglers = outgoing.stragglers
+        self._account = account
+        self._clock = account.clock
+        self._gone = gone
+        self._flush = flush
+        self._encode = codec.encode_short
+        self._head = (TELL, to.key, 0)
+        self._put = outgoing.plane.outbound(to.home).put
+        self._acquire, self._release = outgoing.lock.acquire, outgoing.lock.release
+        self._home, self._key = to.home, to.key
+        self._places = outgoing.credit.places(to.home)
+        counts = to.mailbox.overflow is not OverflowPolicy.DROP_OLDEST
+        self._capacity = to.mailbox.capacity if counts else 0
+        """Messages that may be on their way; 0: that is not counted, and the long way is taken."""
+        self._unstamped = 0
+        """Tells until one is timed."""
+
+    def tell(self, message: Command | Event) -> bool:
+        """Send one more, to go out with others; False: something must be seen to, nothing is done.
+
+        Raises what :meth:`~gristmill.transport.codec.Codec.encode` raises.
+        """
+        if not self._stragglers.awake or self._home in self._gone:
+            return False
+        stamped = self._unstamped <= 0
+        began = self._clock() if stamped else 0
+        try:
+            body = self._encode(message)
+        except LargeArray:
+            return False
+        if len(body) > SHORT:
+            return False
+        encoded = self._clock() if stamped else 0
+        self._acquire()  # half of what a with statement takes
+        try:
+            places, key = self._places, self._key
+            taken = places.get(key, 0)
+            if taken >= self._capacity:
+                return False
+            places[key] = taken + 1
+            self._put(self._head, 0, body)
+            self.row.messages += 1
+            self._unstamped -= 1
+        finally:
+            self._release()
+        if stamped:
+            self._stamp(len(body), encoded - began, self._clock() - encoded)
+        return True
+
+    def _stamp(self, size: int, encoding: int, sending: int) -> None:
+        """Tell the account what one has cost, in ns; send all if they are enough."""
+        account, outgoing = self._account, self._outgoing
+        account.stamp(self.row, size, encoding, sending)
+        self._unstamped = account.unstamped
+        outgoing.left += 1 + account.unstamped
+        if outgoing.left >= TOGETHER:
+            began = self._clock()
+            self._flush()
+            account.add(SEND, began)
