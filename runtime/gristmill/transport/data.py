@@ -23,11 +23,13 @@ _clock = time.perf_counter_ns
 _MOVED_LINGER = 10.0
 """A worker that is replaced reads until it has everything, unless it dies."""
 _RETRY_SECONDS = 0.001
-_LOOK_NS = 100_000
+_LOOK_NS = 250_000
 """How long a wait looks for a frame before it sleeps."""
+_SHARED_NS = 100_000
+"""A look that takes so long has let others have the core, who want it: it is the last one."""
 _ONE = [1]
-_LOOK_AGAIN = 32
-"""Waits that sleep at once after a look in vain."""
+_LOOK_AGAIN = 31
+"""Waits that sleep at once after looks in vain, at most; 1 after the first one, then 3, 7, 15."""
 
 
 class Peer:
@@ -87,6 +89,9 @@ class DataPlane:
         self._dirty: list[Peer] = []
         self._blocked: set[int] = set()
         self._sleepy = 0
+        """Waits that sleep at once."""
+        self._in_vain = 0
+        """So many did after the last look in vain; 0 if one has found something since."""
         self.wires = wires or Wires()
         self.endpoint = sockets.endpoint
         self.fd = sockets.fd
@@ -113,17 +118,22 @@ class DataPlane:
         elif expected:
             frame = self._look()
             if frame is not None:
+                self._in_vain = 0
                 return frame
-            self._sleepy = _LOOK_AGAIN
+            self._sleepy = self._in_vain = min(2 * self._in_vain + 1, _LOOK_AGAIN)
         return self._sockets.wait(seconds)
 
     def _look(self) -> bytes | None:
-        until = _clock() + _LOOK_NS
-        while _clock() < until:
+        looked = _clock()
+        until = looked + _LOOK_NS
+        while looked < until:
             frame = self.receive()
             if frame is not None:
                 return frame
             os.sched_yield()  # to ZeroMQ's thread, if there is one, and whoever wants this core
+            before, looked = looked, _clock()
+            if looked - before > _SHARED_NS:
+                break
         return None
 
     def connect(self, address: int, incarnation: int, endpoint: str) -> None:

@@ -48,7 +48,7 @@ class Sockets(Protocol):
         """Take the next frame, or None when there is none now."""
 
     def wait(self, seconds: float) -> bytes | None:
-        """Take the next frame; None after ``seconds``, or earlier if there is room again."""
+        """Take the next frame; None after ``seconds``, or earlier: for room, or a part of one."""
 
     def open(self, endpoint: str) -> Way:
         """Open the way to another process."""

@@ -6,12 +6,14 @@ died since. A frame that its sender could not write to its end is never seen.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
+from weakref import WeakSet
 
 from gristmill.errors import GristmillError
 from gristmill.transport.wakeup import Wakeup
@@ -50,10 +52,12 @@ class UnixSockets:
         self._frames: deque[bytes] = deque()
         """What was read and not yet taken."""
         self._inlets: dict[int, _Inlet] = {}
+        self._ways: WeakSet[UnixWay] = WeakSet()
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
         self._epoll.register(self._listener, _READABLE)
         self._epoll.register(self._wakeup.fd, _READABLE)
+        _all.add(self)
 
     @property
     def fd(self) -> int:
@@ -71,7 +75,7 @@ class UnixSockets:
     take = receive
 
     def wait(self, seconds: float) -> bytes | None:
-        """Take the next frame; None after ``seconds``, or earlier if there is room again."""
+        """Take the next frame; None after ``seconds``, or earlier: for room, or a part of one."""
         frames = self._frames
         if not frames and self._read(self._poll(seconds)):
             return self.receive()
@@ -108,7 +112,9 @@ class UnixSockets:
 
     def open(self, endpoint: str) -> UnixWay:
         """Open the way to a process that has announced ``endpoint``."""
-        return UnixWay(endpoint.removeprefix("unix://"), self._epoll)
+        way = UnixWay(endpoint.removeprefix("unix://"), self._epoll)
+        self._ways.add(way)
+        return way
 
     def notifier(self) -> UnixNotifier:
         """Give a way to here for another thread of this process."""
@@ -116,13 +122,23 @@ class UnixSockets:
 
     def close(self) -> None:
         """Receive nothing any more."""
+        if not self._epoll.closed:
+            Path(self.endpoint.removeprefix("unix://")).unlink(missing_ok=True)
+            self._close()
+
+    def _close(self) -> None:
         self._epoll.close()
         self._wakeup.close()
         self._listener.close()
-        Path(self.endpoint.removeprefix("unix://")).unlink(missing_ok=True)
         for inlet in self._inlets.values():
             inlet.socket.close()
         self._inlets.clear()
+
+    def abandon(self) -> None:
+        """Close all descriptors: what they lead to belongs to the process this was forked from."""
+        self._close()
+        for way in self._ways:
+            way.close(0.0)
 
 
 class _Inlet:
@@ -179,7 +195,8 @@ class UnixWay:
         epoll: is told when there is room again.
     """
 
-    __slots__ = ("_connected", "_epoll", "_lost", "_path", "_rest", "_send", "_socket", "_watched")
+    __slots__ = ("__weakref__", "_connected", "_epoll", "_lost", "_path", "_rest", "_send",
+                 "_socket", "_watched")  # fmt: skip
 
     def __init__(self, path: str, epoll: select.epoll) -> None:
         self._path = path
@@ -256,6 +273,17 @@ class UnixNotifier:
 
     def close(self) -> None:
         """Do nothing: the sockets close what wakes them."""
+
+
+_all: WeakSet[UnixSockets] = WeakSet()
+
+
+def _abandon_all() -> None:
+    for sockets in _all:
+        sockets.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon_all)
 
 
 def _stream() -> socket.socket:
