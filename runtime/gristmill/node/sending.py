@@ -114,22 +114,24 @@ class ClientSending:
 
     def tell(self, to: Address, message: Command | Event, delivery: DeliveryGuarantee) -> None:
         """Send a message; waits for room when there is none."""
-        if self._barred is not None:
-            raise self._barred
-        if delivery is not AT_MOST_ONCE:
-            self._tell_journaled(to, self.codec.encode_in_band(message))
-            return
         telling = self._telling
         if (
             telling is None
             or to is not telling.to
             or type(message) is not telling.kind
+            or delivery is not AT_MOST_ONCE
             or not telling.tell(message)
         ):
-            self._tell_first(to, message)
+            self._tell_first(to, message, delivery)
 
-    def _tell_first(self, to: Address, message: Command | Event) -> None:
+    def _tell_first(
+        self, to: Address, message: Command | Event, delivery: DeliveryGuarantee
+    ) -> None:
         """Tell somebody else, or something else, or after a pause, or where there is no room."""
+        self._check()
+        if delivery is not AT_MOST_ONCE:
+            self._tell_journaled(to, self.codec.encode_in_band(message))
+            return
         account, out = self.account, self._outgoing
         began = account.clock()
         body = self.codec.encode(message)
@@ -321,7 +323,7 @@ class ClientSending:
     def stopped(self, error: GristmillError) -> None:
         """The node has ended: everything that waits is told."""
         with self._send_lock:
-            self._barred = error
+            self.bar(error)
             pending = list(self._pending.items())
         for number, waiter in pending:
             self._pending.pop(number, None)
@@ -341,6 +343,7 @@ class ClientSending:
     def bar(self, error: GristmillError) -> None:
         """Refuse to send anything from now on."""
         self._barred = error
+        self._telling = None
 
     def _check(self) -> None:
         if self._barred is not None:

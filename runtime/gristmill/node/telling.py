@@ -10,10 +10,11 @@ from gristmill.node.outgoing import Outgoing
 from gristmill.ref import Address, OverflowPolicy
 from gristmill.transport.codec import Codec, LargeArray
 from gristmill.transport.envelope import TELL
-from gristmill.transport.outbound import SHORT
+from gristmill.transport.outbound import LONGEST_RUN, SHORT
 
 TOGETHER = 256
 """Tells that go out together without waiting for more."""
+_ALMOST_A_RUN = LONGEST_RUN - 1
 
 
 class Telling:
@@ -30,7 +31,7 @@ class Telling:
     """
 
     __slots__ = ("_account", "_acquire", "_capacity", "_clock", "_encode", "_flush", "_gone",
-                 "_head", "_home", "_key", "_outgoing", "_places", "_put", "_release",
+                 "_head", "_home", "_key", "_outbound", "_outgoing", "_places", "_release",
                  "_stragglers", "_unstamped", "kind", "row", "to")  # fmt: skip
 
     def __init__(
@@ -54,7 +55,7 @@ class Telling:
         self._flush = flush
         self._encode = codec.encode_short
         self._head = (TELL, to.key, 0)
-        self._put = outgoing.plane.outbound(to.home).put
+        self._outbound = outgoing.plane.outbound(to.home)
         self._acquire, self._release = outgoing.lock.acquire, outgoing.lock.release
         self._home, self._key = to.home, to.key
         self._places = outgoing.credit.places(to.home)
@@ -87,7 +88,11 @@ class Telling:
             if taken >= self._capacity:
                 return False
             places[key] = taken + 1
-            self._put(self._head, 0, body)
+            outbound = self._outbound
+            if outbound.run_head is self._head and len(outbound.run) < _ALMOST_A_RUN:
+                outbound.run.append(body)
+            else:
+                outbound.put(self._head, 0, body)
             self.row.messages += 1
             self._unstamped -= 1
         finally:

@@ -51,6 +51,7 @@ class MarkedOutbound(Outbound):
         elif head[0] == TELL:
             self._mark()
         super().put(head, number, body)
+        self.close_run()  # nobody may put more into it without a mark
 
     def _mark(self) -> None:
         number = self._recorder.number()

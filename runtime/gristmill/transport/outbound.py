@@ -27,30 +27,32 @@ class Outbound:
         begun: called when something waits that did not before.
     """
 
-    __slots__ = ("_begun", "_bodies", "_first", "_head", "_next", "_packed", "_packed_messages",
-                 "_sizes")  # fmt: skip
+    __slots__ = ("_begun", "_first", "_next", "_packed", "_packed_messages", "_sizes", "run",
+                 "run_head")  # fmt: skip
 
     def __init__(self, begun: Callable[[], None]) -> None:
         self._begun = begun
         self._packed: list[bytes] = []
         self._sizes: list[int] = []
         """How many messages are in each packed envelope."""
-        self._head: Head | None = None
+        self.run_head: Head | None = None
+        """What the envelope of the open run begins with; None if no run is open."""
         self._first = 0
         self._next = 0
-        self._bodies: list[bytes] = []
-        """The bodies of the run that is still open, if there is one."""
+        self.run: list[bytes] = []
+        """The bodies of the open run. Who has put the last one, unnumbered, may put more of the
+        same head, not above :data:`SHORT`, right in here while that leaves it below
+        :data:`LONGEST_RUN`."""
         self._packed_messages = 0
 
     @property
     def messages(self) -> int:
         """How many messages wait."""
-        return self._packed_messages + len(self._bodies)
+        return self._packed_messages + len(self.run)
 
     def add(self, envelope: bytes, messages: int = 1) -> None:
         """Put a packed envelope, of so many messages, behind what waits."""
-        if self._head is not None:
-            self._close()
+        self.close_run()
         if not self._packed:
             self._begun()
         self._packed.append(envelope)
@@ -65,22 +67,21 @@ class Outbound:
             number: of the message; 0 if it has none.
             body: the encoded message.
         """
-        follows = head is self._head or head == self._head
+        follows = head is self.run_head or head == self.run_head
         if follows and number == self._next and len(body) <= SHORT:
-            bodies = self._bodies
+            bodies = self.run
             bodies.append(body)
             if number:
                 self._next = number + 1
             if len(bodies) >= LONGEST_RUN:
-                self._close()
+                self.close_run()
         else:
-            if self._head is not None:
-                self._close()
+            self.close_run()
             if not self._packed:
                 self._begun()
-            self._head = head
+            self.run_head = head
             self._first = number
-            self._bodies = [body]
+            self.run = [body]
             self._next = number + 1 if number else 0
 
     def put_run(self, head: Head, first: int, bodies: list[bytes]) -> None:
@@ -89,8 +90,7 @@ class Outbound:
             for number, body in enumerate(bodies, first):
                 self.put(head, number if first else 0, body)
             return
-        if self._head is not None:
-            self._close()
+        self.close_run()
         if not self._packed:
             self._begun()
         for at in range(0, len(bodies), LONGEST_RUN):
@@ -99,18 +99,18 @@ class Outbound:
 
     def take(self) -> tuple[list[bytes], list[int]]:
         """Give the packed envelopes and how many messages are in each, and have none any more."""
-        if self._head is not None:
-            self._close()
+        self.close_run()
         taken = self._packed, self._sizes
         self._packed, self._sizes = [], []
         self._packed_messages = 0
         return taken
 
-    def _close(self) -> None:
-        assert self._head is not None
-        self._pack(self._head, self._first, self._bodies)
-        self._head = None
-        self._bodies = []
+    def close_run(self) -> None:
+        """Pack the open run, if there is one."""
+        if self.run_head is not None:
+            self._pack(self.run_head, self._first, self.run)
+            self.run_head = None
+            self.run = []
 
     def _pack(self, head: Head, first: int, bodies: list[bytes]) -> None:
         self._packed.append(pack((*head, first, bodies)))
