@@ -19,7 +19,7 @@ from gristmill.durability import JournalStore
 from gristmill.errors import GristmillError, MailboxFullError, NodeStoppedError, UsageError
 from gristmill.messages import Command, Event
 from gristmill.metrics.sent import SentStats
-from gristmill.node.client_account import SEND, ClientAccount
+from gristmill.node.client_account import IDLE, SEND, ClientAccount
 from gristmill.node.delivery import Delivery
 from gristmill.node.incoming import Incoming
 from gristmill.node.keyed_sending import KeyedSending
@@ -135,7 +135,7 @@ class ClientSending:
         account, out = self.account, self._outgoing
         began = account.clock()
         body = self.codec.encode(message)
-        encoded = account.clock()
+        encoded = posting = account.clock()
         if to.home in self._gone:
             self._bury(to, body)
             return
@@ -147,10 +147,11 @@ class ClientSending:
             else:
                 if not self._credit.take(to):
                     self._wait_for_credit(to, self._now() + _SEND_TIMEOUT, wait=True)
+                    posting = account.add(IDLE, encoded)  # no part of what others cost
                 out.put(to.home, (TELL, to.key, 0), 0, body)
             row = self._row_of(to, type(message))
             row.messages += 1
-            account.stamp(row, len(body), encoded - began, account.clock() - encoded)
+            account.stamp(row, len(body), encoded - began, account.clock() - posting)
             out.left += 1
             due = out.left >= TOGETHER or not out.stragglers.awake
         if due:
