@@ -70,13 +70,23 @@ class ClientAccount:
         """Give what is counted of the messages of a type to actors of a type."""
         return self._sent.row("", to.type, kind)
 
-    def stamp(self, row: SentStats, size: int, encoding: int, sending: int) -> None:
-        """Add the times of a tell, in ns, for it and those that are not timed."""
+    def stamp(self, row: SentStats, size: int, began: int, encoded: int, posting: int) -> int:
+        """Add what a tell has taken until now, for it and those that are not timed; give the time.
+
+        Args:
+            row: what is counted of its type.
+            size: bytes of its body.
+            began: when its encoding began, perf_counter ns.
+            encoded: when that ended.
+            posting: when it found room.
+        """
+        now = self.clock()
         row.stamped += 1
         row.bytes += size
-        row.ser_ns += encoding
+        row.ser_ns += encoded - began
         self._tells_timed += 1
-        self._tells_sending += sending
+        self._tells_sending += now - posting
+        return now
 
     def snapshot(self) -> WorkerSnapshot:
         """Give the account until now; what is outside of our calls is ``other``."""

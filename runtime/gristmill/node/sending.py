@@ -151,13 +151,12 @@ class ClientSending:
                 out.put(to.home, (TELL, to.key, 0), 0, body)
             row = self._row_of(to, type(message))
             row.messages += 1
-            account.stamp(row, len(body), encoded - began, account.clock() - posting)
+            now = account.stamp(row, len(body), began, encoded, posting)
             out.left += 1
             due = out.left >= TOGETHER or not out.stragglers.awake
         if due:
-            began = account.clock()
             self._flush_tells()
-            account.add(SEND, began)
+            account.add(SEND, now)
 
     def _row_of(self, to: Address, kind: type) -> SentStats:
         """Give what is counted of the tells of a type to an actor; have the way at hand."""

@@ -98,16 +98,15 @@ class Telling:
         finally:
             self._release()
         if stamped:
-            self._stamp(len(body), encoded - began, self._clock() - encoded)
+            self._stamp(len(body), began, encoded)
         return True
 
-    def _stamp(self, size: int, encoding: int, sending: int) -> None:
-        """Tell the account what one has cost, in ns; send all if they are enough."""
+    def _stamp(self, size: int, began: int, encoded: int) -> None:
+        """Tell the account what one has cost; send all if they are enough."""
         account, outgoing = self._account, self._outgoing
-        account.stamp(self.row, size, encoding, sending)
+        now = account.stamp(self.row, size, began, encoded, encoded)
         self._unstamped = account.unstamped
         outgoing.left += 1 + account.unstamped
         if outgoing.left >= TOGETHER:
-            began = self._clock()
             self._flush()
-            account.add(SEND, began)
+            account.add(SEND, now)

@@ -47,13 +47,12 @@ class TracedAccount(ClientAccount):
         self._record(begun, now, place)
         return now
 
-    def stamp(self, row: SentStats, size: int, encoding: int, sending: int) -> None:
-        """Add the times of a tell, in ns, that has just been sent."""
-        now = self.clock()
-        super().stamp(row, size, encoding, sending)
-        encoded = now - sending
-        self._record(encoded - encoding, encoded, SER)
-        self._record(encoded, now, SEND)
+    def stamp(self, row: SentStats, size: int, began: int, encoded: int, posting: int) -> int:
+        """Add what a tell has taken until now; give the time."""
+        now = super().stamp(row, size, began, encoded, posting)
+        self._record(began, encoded, SER)
+        self._record(posting, now, SEND)
+        return now
 
     def _record(self, begin: int, end: int, place: int) -> None:
         self._recorder.add(Slice(begin, end, place, self._recorder.thread()))
