@@ -18,7 +18,6 @@ from gristmill.deferred import Ticket
 from gristmill.durability import JournalStore
 from gristmill.errors import GristmillError, MailboxFullError, NodeStoppedError, UsageError
 from gristmill.messages import Command, Event
-from gristmill.metrics.sent import SentStats
 from gristmill.node.client_account import IDLE, SEND, ClientAccount
 from gristmill.node.delivery import Delivery
 from gristmill.node.incoming import Incoming
@@ -41,6 +40,8 @@ from gristmill.worker import counters
 
 _SEND_TIMEOUT = 30.0
 """Seconds that a tell without a timeout of its own waits for room."""
+_WAYS = 1000
+"""Short ways that are kept at most."""
 
 
 class ControlSide(Protocol):
@@ -98,6 +99,8 @@ class ClientSending:
         )
         self._telling: Telling | None = None
         """The way to whom was told last."""
+        self._tellings: dict[tuple[int, type], Telling] = {}
+        """The ways by actor and type."""
         self._barred: GristmillError | None = None
         """Why nothing can be sent any more."""
         self.counters = self._outgoing.counters
@@ -115,19 +118,15 @@ class ClientSending:
     def tell(self, to: Address, message: Command | Event, delivery: DeliveryGuarantee) -> None:
         """Send a message; waits for room when there is none."""
         telling = self._telling
-        if (
-            telling is None
-            or to is not telling.to
-            or type(message) is not telling.kind
-            or delivery is not AT_MOST_ONCE
-            or not telling.tell(message)
-        ):
+        if telling is None or to is not telling.to or type(message) is not telling.kind:
+            telling = self._way_to(to, type(message))
+        if telling is None or delivery is not AT_MOST_ONCE or not telling.tell(message):
             self._tell_first(to, message, delivery)
 
     def _tell_first(
         self, to: Address, message: Command | Event, delivery: DeliveryGuarantee
     ) -> None:
-        """Tell somebody else, or something else, or after a pause, or where there is no room."""
+        """Tell after a pause, or something large, or where there is no room."""
         self._check()
         if delivery is not AT_MOST_ONCE:
             self._tell_journaled(to, self.codec.encode_in_band(message))
@@ -149,7 +148,7 @@ class ClientSending:
                     self._wait_for_credit(to, self._now() + _SEND_TIMEOUT, wait=True)
                     posting = account.add(IDLE, encoded)  # no part of what others cost
                 out.put(to.home, (TELL, to.key, 0), 0, body)
-            row = self._row_of(to, type(message))
+            row = account.row(to, type(message))
             row.messages += 1
             now = account.stamp(row, len(body), began, encoded, posting)
             out.left += 1
@@ -158,16 +157,20 @@ class ClientSending:
             self._flush_tells()
             account.add(SEND, now)
 
-    def _row_of(self, to: Address, kind: type) -> SentStats:
-        """Give what is counted of the tells of a type to an actor; have the way at hand."""
-        if to.home < 0:
-            return self.account.row(to, kind)
-        telling = self._telling
-        if telling is None or to is not telling.to or kind is not telling.kind:
+    def _way_to(self, to: Address, kind: type) -> Telling | None:
+        """Give the short way of tells of a type to an actor, at hand from now on; None: no such."""
+        if self._barred is not None or to.home < 0:
+            return None
+        telling = self._tellings.get((to.key, kind))
+        if telling is None or telling.to != to:
+            if len(self._tellings) >= _WAYS:
+                self._tellings.clear()
             out, flush = self._outgoing, self._flush_tells
             telling = Telling(to, kind, out, self.codec, self.account, self._gone, flush)
-            self._telling = telling
-        return telling.row
+            self._tellings[to.key, kind] = telling
+        telling.to = to
+        self._telling = telling
+        return telling
 
     def _flush_tells(self) -> None:
         """Send the tells that wait; those of the next moment go together."""
@@ -344,6 +347,7 @@ class ClientSending:
         """Refuse to send anything from now on."""
         self._barred = error
         self._telling = None
+        self._tellings.clear()
 
     def _check(self) -> None:
         if self._barred is not None:
