@@ -27,7 +27,11 @@ def page(benches: Sequence[tuple[Bench, str]]) -> str:
     Args:
         benches: each bench with its description, in the order of the page.
     """
-    return "\n".join([_INTRODUCTION, *(_section(bench, text) for bench, text in benches)])
+    sections, told = [], set()
+    for bench, text in benches:
+        sections.append(_section(bench, "The same." if text in told else text))
+        told.add(text)
+    return "\n".join([_INTRODUCTION, *sections])
 
 
 def panels(bench: Bench) -> list[Panel]:
@@ -45,7 +49,7 @@ def _section(bench: Bench, description: str) -> str:
     rows = matrix(bench.results) if bench.bench == "peers" else _rows(bench.results)
     machine, versions = bench.host.lines()
     parts = [
-        f"## {bench.bench.capitalize()}",
+        f"## {_heading(bench)}",
         title,
         *([more] if more else []),
         f"![{bench.bench}](images/{image(bench)})",
@@ -54,6 +58,12 @@ def _section(bench: Bench, description: str) -> str:
         f"{bench.date}: {machine}; {versions}.",
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def _heading(bench: Bench) -> str:
+    """Give the script's name, and its options in brackets."""
+    script, *options = bench.bench.split("_")
+    return f"{script.capitalize()} ({', '.join(options)})" if options else script.capitalize()
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
