@@ -116,8 +116,8 @@ class Peers:
             self._outgoing.arrays.pool.peer_down(gone)
             self._outgoing.credit.reset(address)
             self._delivery.lost(address)
-            pending = list(self._pending.items())
-            monitors = list(self._monitors.items())
+            pending = list(self._pending.copy().items())  # at once: others take theirs out
+            monitors = list(self._monitors.copy().items())
         asked = [(number, waiter) for number, waiter in pending if waiter.to.home == address]
         watching = [number for number, one in monitors if one.ref.address.home == address]
         if not asked and not watching:

@@ -327,7 +327,7 @@ class ClientSending:
         """The node has ended: everything that waits is told."""
         with self._send_lock:
             self.bar(error)
-            pending = list(self._pending.items())
+            pending = list(self._pending.copy().items())  # at once: others take theirs out
         for number, waiter in pending:
             self._pending.pop(number, None)
             waiter.settle(None, error)

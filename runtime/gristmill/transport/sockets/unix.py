@@ -103,7 +103,7 @@ class UnixSockets:
         return found
 
     def _accept(self) -> None:
-        with suppress(BlockingIOError, ConnectionAbortedError):
+        with suppress(OSError):  # nobody any more, or no descriptor for who waits: asked again
             while True:
                 peer, _ = self._listener.accept()
                 peer.setblocking(False)
