@@ -29,17 +29,12 @@ def read(folder: Path) -> list[Bench]:
     if not benches:
         sys.exit(f"{folder} holds no JSON files; run make bench, or a script with --json")
     rank = {name: place for place, name in enumerate(_ORDER)}
-    return sorted(benches, key=lambda bench: (rank.get(script(bench), len(rank)), bench.bench))
-
-
-def script(bench: Bench) -> str:
-    """Give the name of the script; behind it stand the options that it had."""
-    return bench.bench.partition("_")[0]
+    return sorted(benches, key=lambda bench: (rank.get(bench.script, len(rank)), bench.bench))
 
 
 def description(bench: Bench) -> str:
     """Give what the script says about itself."""
-    source = (_HERE / f"{script(bench)}.py").read_text()
+    source = (_HERE / f"{bench.script}.py").read_text()
     return ast.get_docstring(ast.parse(source)) or ""
 
 

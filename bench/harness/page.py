@@ -62,8 +62,8 @@ def _section(bench: Bench, description: str) -> str:
 
 def _heading(bench: Bench) -> str:
     """Give the script's name, and its options in brackets."""
-    script, *options = bench.bench.split("_")
-    return f"{script.capitalize()} ({', '.join(options)})" if options else script.capitalize()
+    script = bench.script.capitalize()
+    return f"{script} ({', '.join(bench.options)})" if bench.options else script
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

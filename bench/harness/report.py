@@ -73,6 +73,16 @@ class Bench(msgspec.Struct, frozen=True):
     date: str = ""
     """When, as YYYY-MM-DD."""
 
+    @property
+    def script(self) -> str:
+        """The script that found it."""
+        return self.bench.split("_")[0]
+
+    @property
+    def options(self) -> list[str]:
+        """The options that it had, which stand behind its name."""
+        return self.bench.split("_")[1:]
+
     @classmethod
     def of(
         cls, bench: str, results: Sequence[Result], versions: Mapping[str, str] | None = None

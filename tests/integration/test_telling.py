@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 
 from gristmill import Node
+from gristmill.node.post import ClientPost
 from support.actors import Add, Note, Noted, Notes, Worker
 from support.reports import during
 from support.transports import transport  # noqa: F401 - a fixture, used by all tests
@@ -44,3 +45,39 @@ def test_threads_share_a_ref(node: Node) -> None:
     (row,) = (row for row in report.types if row.message == "Note")
     assert row.messages == 4 * MANY
     assert node.counters().balanced
+
+
+class Window:
+    """Stands for the thread that sends what was left behind; its window ends when it is told to."""
+
+    awake = watches = False
+
+    def wake(self) -> None:
+        self.awake = True
+
+    def close(self) -> None:
+        self.awake = False
+
+
+def test_a_tell_does_not_rely_on_a_window_that_ends_in_the_midst_of_it() -> None:
+    with Node(workers=1) as node:
+        ref = node.spawn(Worker)
+        post = ref._post
+        assert isinstance(post, ClientPost)
+        window = post._outgoing.stragglers = Window()
+        ref.tell(Note(0))
+        assert window.awake
+        ref.tell(Note(1))
+        assert post.plane.unsent  # it waits for others
+        lock = post._outgoing.lock
+
+        def wait_for_the_end_of_the_window() -> bool:
+            window.awake = False
+            post.flush()
+            return lock.acquire()
+
+        assert post._telling is not None
+        post._telling._acquire = wait_for_the_end_of_the_window
+        ref.tell(Note(2))
+        assert not post.plane.unsent, "nobody would send it"
+        assert ref.ask(Notes()) == [0, 1, 2]

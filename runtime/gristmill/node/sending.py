@@ -121,12 +121,12 @@ class ClientSending:
         if telling is None or to is not telling.to or type(message) is not telling.kind:
             telling = self._way_to(to, type(message))
         if telling is None or delivery is not AT_MOST_ONCE or not telling.tell(message):
-            self._tell_first(to, message, delivery)
+            self._tell_otherwise(to, message, delivery)
 
-    def _tell_first(
+    def _tell_otherwise(
         self, to: Address, message: Command | Event, delivery: DeliveryGuarantee
     ) -> None:
-        """Tell after a pause, or something large, or where there is no room."""
+        """Tell at least once, or a keyed actor, or something large, or where there is no room."""
         self._check()
         if delivery is not AT_MOST_ONCE:
             self._tell_journaled(to, self.codec.encode_in_band(message))
@@ -159,18 +159,20 @@ class ClientSending:
 
     def _way_to(self, to: Address, kind: type) -> Telling | None:
         """Give the short way of tells of a type to an actor, at hand from now on; None: no such."""
-        if self._barred is not None or to.home < 0:
+        if self._barred is not None or to.home < 0:  # in a forked process nobody may have the lock
             return None
-        telling = self._tellings.get((to.key, kind))
-        if telling is None or telling.to != to:
-            if len(self._tellings) >= _WAYS:
-                self._tellings.clear()
-            out, flush = self._outgoing, self._flush_tells
-            telling = Telling(to, kind, out, self.codec, self.account, self._gone, flush)
-            self._tellings[to.key, kind] = telling
-        telling.to = to
-        self._telling = telling
-        return telling
+        with self._send_lock:
+            self._check()  # it may have ended meanwhile
+            telling = self._tellings.get((to.key, kind))
+            if telling is None or telling.to != to:
+                if len(self._tellings) >= _WAYS:
+                    self._tellings.clear()
+                out, flush = self._outgoing, self._flush_tells
+                telling = Telling(to, kind, out, self.codec, self.account, self._gone, flush)
+                self._tellings[to.key, kind] = telling
+            telling.to = to
+            self._telling = telling
+            return telling
 
     def _flush_tells(self) -> None:
         """Send the tells that wait; those of the next moment go together."""

@@ -1,4 +1,4 @@
-"""``Telling``: the short way of a tell to the actor, and of the type, of the one before."""
+"""``Telling``: the short way of tells of one type to one actor, kept at hand by who tells."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ALMOST_A_RUN = LONGEST_RUN - 1
 
 
 class Telling:
-    """What the tells of one type to one actor have in common.
+    """What the tells of one type to one actor have in common. To be made under the lock.
 
     Args:
         to: the actor; its process is known.
@@ -66,11 +66,12 @@ class Telling:
         """Tells until one is timed."""
 
     def tell(self, message: Command | Event) -> bool:
-        """Send one more, to go out with others; False: something must be seen to, nothing is done.
+        """Send one more, with others if there are any; give whether that was done.
 
+        It is not for what is large, where there is no room, and to who has stopped.
         Raises what :meth:`~gristmill.transport.codec.Codec.encode` raises.
         """
-        if not self._stragglers.awake or self._home in self._gone:
+        if self._home in self._gone:
             return False
         stamped = self._unstamped <= 0
         began = self._clock() if stamped else 0
@@ -95,18 +96,21 @@ class Telling:
                 outbound.put(self._head, 0, body)
             self.row.messages += 1
             self._unstamped -= 1
+            due = not self._stragglers.awake  # asked behind the put: who is takes this one along
         finally:
             self._release()
         if stamped:
-            self._stamp(len(body), began, encoded)
+            due |= self._stamp(len(body), began, encoded)
+        if due:
+            began = self._clock()
+            self._flush()
+            self._account.add(SEND, began)
         return True
 
-    def _stamp(self, size: int, began: int, encoded: int) -> None:
-        """Tell the account what one has cost; send all if they are enough."""
+    def _stamp(self, size: int, began: int, encoded: int) -> bool:
+        """Tell the account what one has cost; give whether those that wait are enough."""
         account, outgoing = self._account, self._outgoing
-        now = account.stamp(self.row, size, began, encoded, encoded)
+        account.stamp(self.row, size, began, encoded, encoded)
         self._unstamped = account.unstamped
-        outgoing.left += 1 + account.unstamped
-        if outgoing.left >= TOGETHER:
-            self._flush()
-            account.add(SEND, now)
+        outgoing.left += 1 + account.unstamped  # this one, and those until the next that is timed
+        return outgoing.left >= TOGETHER

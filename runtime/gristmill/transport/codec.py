@@ -67,7 +67,6 @@ class Codec:
         self._post = post
         self._exporter = exporter
         encoder = _in_band if exporter is None else Encoder(enc_hook=_encode_small)
-        self._encode = encoder.encode
         self.encode_short = encoder.encode
         """Encodes what is short; raises :class:`LargeArray` if there are large arrays in it."""
         self._decoders: dict[Any, Decoder[Any]] = {}
@@ -80,7 +79,7 @@ class Codec:
             UsageError: the value holds something that MessagePack and msgspec don't know.
         """
         try:
-            body = self._encode(value)
+            body = self.encode_short(value)
         except LargeArray:
             return self._encode_beside(value)
         if len(body) > MAX_BODY:
@@ -91,7 +90,7 @@ class Codec:
         """Encode messages of which each is a body of its own. Raises what :meth:`encode` raises."""
         values = list(values)
         try:
-            bodies = list(map(self._encode, values))
+            bodies = list(map(self.encode_short, values))
         except LargeArray:
             return [self.encode(value) for value in values]
         if bodies and max(map(len, bodies)) > MAX_BODY:
