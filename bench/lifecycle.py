@@ -3,7 +3,8 @@
 Starts are fresh Python processes measured from outside, from the process's start to the first reply
 of a node of two workers; their floor is a bare interpreter that imports pyzmq and numpy. Imports
 are measured without the interpreter's start. Memory is the proportional set size (PSS), in which a
-page that several processes share counts once. Workers load numpy always.
+page that several processes share counts once. Workers load numpy always, a client with its first
+array.
 """
 
 from __future__ import annotations

@@ -159,3 +159,37 @@ def test_workers_collect_garbage_as_their_modules_say(tmp_path: Path, own: str, 
         assert script.wait() == 0, script.stderr
         assert found in script.rest()
     assert_nothing_left(1.5)
+
+
+def test_a_client_loads_numpy_with_its_first_array(tmp_path: Path) -> None:
+    source = """
+        import sys
+        from typing import Any
+
+        from gristmill import Actor, Node, Request, handles
+
+
+        class Grid(Request[Any]):
+            rows: int
+
+
+        class Maker(Actor):
+            @handles
+            def grid(self, msg: Grid) -> Any:
+                import numpy as np
+
+                return np.ones((msg.rows, 1000)) if msg.rows else None
+
+
+        if __name__ == "__main__":
+            with Node(workers=2) as node:
+                maker = node.spawn(Maker)
+                print(maker.ask(Grid(0)), "numpy" in sys.modules)
+                small, large = maker.ask(Grid(1)), maker.ask(Grid(100))
+                print(small.sum(), large.sum(), "numpy" in sys.modules)
+    """
+    with running(tmp_path, source) as script:
+        assert script.line() == "None False"
+        assert script.line() == "1000.0 100000.0 True"
+        assert script.wait() == 0, script.stderr
+    assert_nothing_left(1.5)

@@ -16,9 +16,8 @@ from gristmill.transport.arrays import (
     ArrayPool,
     Handle,
     SharedArray,
-    describe,
-    restore,
 )
+from gristmill.transport.arrays.layout import describe, restore
 from gristmill.transport.codec import Codec
 from gristmill.transport.segment_directory import Process
 from support.arrays import new_segment_directory

@@ -13,8 +13,8 @@ from gristmill.transport.arrays import (
     ArrayGoneError,
     NoSharedMemoryError,
     SharedArray,
-    restore,
 )
+from gristmill.transport.arrays.layout import restore
 from gristmill.transport.arrays.segments import SMALLEST
 from gristmill.transport.arrays.wire import Field, Layout, Record
 from gristmill.transport.segment_directory import Process, make_segment_directory, remove_segments

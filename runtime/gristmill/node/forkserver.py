@@ -29,6 +29,7 @@ from gristmill.metrics import Calibration, calibrate
 from gristmill.node.linux import die_with_parent
 from gristmill.node.rundir import remove
 from gristmill.node.wire import FrameSocket
+from gristmill.transport.arrays import in_band  # noqa: F401 - workers have it loaded
 from gristmill.transport.wakeup import Wakeup
 from gristmill.worker.config import WorkerConfig
 from gristmill.worker.process import run_worker

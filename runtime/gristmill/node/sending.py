@@ -10,7 +10,7 @@ import contextlib
 import os
 import weakref
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -31,12 +31,15 @@ from gristmill.node.tallies import ClientCounters
 from gristmill.node.telling import TOGETHER, Telling
 from gristmill.ref import AT_MOST_ONCE, KEYED, Address, DeliveryGuarantee, OverflowPolicy
 from gristmill.supervision import ExitReason
-from gristmill.transport.arrays import Array, SharedArray
+from gristmill.transport.arrays import SharedArray
 from gristmill.transport.codec import Codec
 from gristmill.transport.control import ControlMessage
 from gristmill.transport.envelope import ANSWER, EVENT, TELL, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.worker import counters
+
+if TYPE_CHECKING:
+    from gristmill.transport.arrays.layout import Array
 
 _SEND_TIMEOUT = 30.0
 """Seconds that a tell without a timeout of its own waits for room."""

@@ -6,11 +6,11 @@ keeps the body: a journal, a dead letter, a supervisor.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
-from typing import Any, Literal, Protocol, TypeGuard
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 import msgspec
-import numpy as np
 from msgspec.msgpack import Decoder, Encoder, Ext
 
 from gristmill.deferred import Reply, Ticket
@@ -19,15 +19,17 @@ from gristmill.keyed import KeyedGroup
 from gristmill.ref import POOLED, Address, Post, Ref
 from gristmill.transport.arrays import (
     THRESHOLD,
-    Array,
     ArrayBody,
     ArrayGoneError,
     Beside,
     NoSharedMemoryError,
-    Record,
-    describe,
-    restore,
+    SharedArray,
 )
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gristmill.transport.arrays.layout import Array
 
 MAX_BODY = 64 * 1024 * 1024
 """The largest body of a message in bytes; a larger one is refused by its sender."""
@@ -39,7 +41,6 @@ _GROUP = 4
 _REPLY = 16
 _address_decoder = Decoder(Address)
 _ticket_decoder = Decoder(Ticket)
-_array_decoder = Decoder(tuple[str | Record, tuple[int, ...], str, bytes])
 
 
 class Exporter(Protocol):
@@ -105,6 +106,8 @@ class Codec:
         return body
 
     def _encode_beside(self, value: object) -> bytes:
+        from gristmill.transport.arrays.in_band import refuse_masked
+
         assert self._exporter is not None
         export = self._exporter.export
         beside: list[Beside] = []
@@ -114,7 +117,7 @@ class Codec:
             nonlocal no_room
             if not _is_large(part):
                 return _encode_ours(part)
-            _refuse_masked(part)
+            refuse_masked(part)
             try:
                 beside.append(export(part))
             except NoSharedMemoryError as error:
@@ -159,10 +162,6 @@ class LargeArray(Exception):  # noqa: N818 - no error: it ends an encoding that 
     """There is a large array in a value."""
 
 
-def _is_large(part: object) -> TypeGuard[Array]:
-    return isinstance(part, np.ndarray) and part.nbytes >= THRESHOLD
-
-
 def _encode_small(part: object) -> object:
     if _is_large(part):
         raise LargeArray
@@ -181,10 +180,9 @@ def _encode_ours(value: object) -> object:
         return Ext(_GROUP, msgspec.msgpack.encode(value.address))
     if isinstance(value, Reply):
         return Ext(_REPLY, msgspec.msgpack.encode(value.ticket))
-    if isinstance(value, np.ndarray):
-        _refuse_masked(value)
+    if _is_array(value):
         return Ext(_ARRAY, _encode_array(value))
-    if isinstance(value, np.generic):
+    if _is_number(value):
         return value.item()
     raise UsageError(
         f"a {type(value).__module__}.{type(value).__qualname__} can't travel in a message; "
@@ -201,33 +199,39 @@ def _decode_ours(expected: type, value: object) -> object:
     raise msgspec.ValidationError(f"expected {expected.__name__}, got {type(value).__name__}")
 
 
-# --- arrays ---
+# --- arrays: numpy is loaded with the first one ---
 
 
-def _refuse_masked(array: Array) -> None:
-    if isinstance(array, np.ma.MaskedArray):
-        raise UsageError(
-            "a masked array can't travel in a message; send its data and its mask as two arrays"
-        )
+def _is_array(part: object) -> TypeGuard[Array]:
+    numpy = sys.modules.get("numpy")  # who has not loaded it has none
+    return numpy is not None and isinstance(part, getattr(numpy, "ndarray", ()))
+
+
+def _is_large(part: object) -> TypeGuard[Array]:
+    return _is_array(part) and part.nbytes >= THRESHOLD
+
+
+def _is_number(part: object) -> TypeGuard[np.generic]:
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(part, getattr(numpy, "generic", ()))
 
 
 def _encode_array(array: Array) -> bytes:
+    from gristmill.transport.arrays.in_band import encode_array, refuse_masked
+
+    refuse_masked(array)
     if array.nbytes > MAX_BODY:
         raise PayloadTooLargeError(
             f"an array of {array.nbytes:,} bytes does not fit into a message of {MAX_BODY:,}; "
             "send it in parts"
         )
-    dtype = describe(array.dtype)
-    order: Literal["C", "F"] = "F" if array.flags.fnc else "C"
-    return msgspec.msgpack.encode((dtype, array.shape, order, array.tobytes(order)))
+    return encode_array(array)
 
 
 def _decode_array(data: memoryview) -> Array:
-    dtype, shape, order, content = _array_decoder.decode(data)
-    try:
-        return np.ndarray(shape, restore(dtype), content, order="F" if order == "F" else "C")
-    except (DecodeError, TypeError, ValueError, OverflowError) as error:
-        raise msgspec.ValidationError(f"an array from the wire is none: {error}") from None
+    from gristmill.transport.arrays.in_band import decode_array
+
+    return decode_array(data)
 
 
 def _array_beside(data: memoryview) -> Array:
@@ -236,10 +240,10 @@ def _array_beside(data: memoryview) -> Array:
     if not isinstance(body, ArrayBody) or place >= len(body.arrays):
         raise msgspec.ValidationError("a body came without its arrays")
     found = body.arrays[place]
-    if isinstance(found, np.ndarray):
-        return found
     if isinstance(found, ArrayGoneError):
         raise ArrayGoneError(str(found))
+    if not isinstance(found, SharedArray):
+        return found
     try:
         return found.array()
     except DecodeError as error:

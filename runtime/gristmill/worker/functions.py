@@ -17,7 +17,8 @@ from gristmill.behaviours.protocol import handles
 from gristmill.errors import ErrorData
 from gristmill.importing import resolve
 from gristmill.messages import Request
-from gristmill.transport.arrays import Array, ArrayBody, copy_into
+from gristmill.transport.arrays import ArrayBody
+from gristmill.transport.arrays.layout import Array, copy_into
 from gristmill.transport.codec import Codec
 
 

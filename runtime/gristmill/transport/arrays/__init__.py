@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from gristmill.transport.arrays.body import ArrayBody, Beside
-from gristmill.transport.arrays.layout import Array, copy_into, describe, restore
 from gristmill.transport.arrays.pool import IN_PLACE, KEEP, LIMIT, THRESHOLD, ArrayPool, SharedArray
 from gristmill.transport.arrays.wire import (
     ArrayGoneError,
@@ -18,7 +17,6 @@ __all__ = [
     "KEEP",
     "LIMIT",
     "THRESHOLD",
-    "Array",
     "ArrayBody",
     "ArrayGoneError",
     "ArrayPool",
@@ -28,7 +26,4 @@ __all__ = [
     "Record",
     "Release",
     "SharedArray",
-    "copy_into",
-    "describe",
-    "restore",
 ]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import TYPE_CHECKING, Self, TypeAlias
 
-from gristmill.transport.arrays.layout import Array
 from gristmill.transport.arrays.pool import SharedArray
 from gristmill.transport.arrays.wire import ArrayGoneError
 
-Beside = SharedArray | Array | ArrayGoneError
+if TYPE_CHECKING:
+    from gristmill.transport.arrays.layout import Array
+
+Beside: TypeAlias = "SharedArray | Array | ArrayGoneError"
 """An array that lies beside a body, or why it can't be had."""
 
 

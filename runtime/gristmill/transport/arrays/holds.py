@@ -10,9 +10,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from gristmill.transport.arrays.mapping import Mapping
 from gristmill.transport.arrays.segments import OwnSegment
 from gristmill.transport.arrays.wire import Release
@@ -112,23 +109,6 @@ def _interface(mapping: Mapping, *, readonly: bool) -> dict[str, Any]:
         "shape": (mapping.size,),
         "typestr": "|u1",
     }
-
-
-def memory_of(root: Hold | Draft) -> npt.NDArray[np.uint8]:
-    """Give the segment's bytes as an array that keeps ``root``."""
-    return np.asarray(root)
-
-
-def root_of(array: npt.NDArray[Any]) -> Hold | Draft | None:
-    """Give what an array's memory belongs to, if that is shared memory of ours."""
-    base: object = array
-    while True:
-        if isinstance(base, np.ndarray):
-            base = base.base
-        elif isinstance(base, memoryview):
-            base = base.obj
-        else:
-            return base if isinstance(base, Hold | Draft) else None
 
 
 class _Loan:

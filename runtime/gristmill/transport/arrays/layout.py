@@ -1,4 +1,7 @@
-"""dtypes and memory layouts as data, and back again."""
+"""numpy's part: dtypes and memory layouts as data, and arrays over shared memory.
+
+Loaded with the first array of a process: numpy takes time and memory that one without arrays keeps.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill.errors import DecodeError, UsageError
+from gristmill.transport.arrays.holds import Draft, Hold
 from gristmill.transport.arrays.wire import Field, Layout, Record
 
 Array = npt.NDArray[Any]
@@ -111,3 +115,20 @@ def copy_into(memory: Array, array: Array) -> Array:
     else:
         np.copyto(copy, array)
     return copy
+
+
+def memory_of(root: Hold | Draft) -> npt.NDArray[np.uint8]:
+    """Give the segment's bytes as an array that keeps ``root``."""
+    return np.asarray(root)
+
+
+def root_of(array: Array) -> Hold | Draft | None:
+    """Give what an array's memory belongs to, if that is shared memory of ours."""
+    base: object = array
+    while True:
+        if isinstance(base, np.ndarray):
+            base = base.base
+        elif isinstance(base, memoryview):
+            base = base.obj
+        else:
+            return base if isinstance(base, Hold | Draft) else None

@@ -8,13 +8,9 @@ import threading
 from collections import Counter, OrderedDict, deque
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from gristmill.transport.arrays.holds import Draft, Dropped, Hold, Loans, memory_of, root_of
-from gristmill.transport.arrays.layout import Array, copy_into, describe, lay_out, view
+from gristmill.transport.arrays.holds import Draft, Dropped, Hold, Loans
 from gristmill.transport.arrays.mapping import Mapping
 from gristmill.transport.arrays.segments import Segments
 from gristmill.transport.arrays.wire import (
@@ -25,6 +21,11 @@ from gristmill.transport.arrays.wire import (
     Release,
 )
 from gristmill.transport.segment_directory import Process, SegmentId, segment_path
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from gristmill.transport.arrays.layout import Array
 
 THRESHOLD = 64 * 1024
 """Bytes from which shared memory beats copying an array into its message."""
@@ -51,6 +52,8 @@ class SharedArray:
         Raises:
             DecodeError: its layout does not fit its memory.
         """
+        from gristmill.transport.arrays.layout import memory_of, view
+
         return view(memory_of(self.hold), self.layout)
 
 
@@ -106,6 +109,10 @@ class ArrayPool:
         Raises:
             UsageError: arrays of this dtype can't travel.
         """
+        import numpy as np
+
+        from gristmill.transport.arrays.layout import describe, memory_of
+
         kind = np.dtype(dtype)
         describe(kind.base)
         nbytes = math.prod(shape if isinstance(shape, tuple) else (shape,)) * kind.itemsize
@@ -127,6 +134,8 @@ class ArrayPool:
             NoSharedMemoryError: there is no room for a copy; send it in band.
             UsageError: arrays of this dtype can't travel.
         """
+        from gristmill.transport.arrays.layout import lay_out, root_of
+
         root = root_of(array)
         if root is not None and root.kept_for(self._dropped):
             layout = lay_out(array, root.mapping.address)
@@ -154,6 +163,8 @@ class ArrayPool:
         return Handle(hold.segment, hold.mapping.size, self._process, shared.layout)
 
     def _copy(self, array: Array) -> SharedArray:
+        from gristmill.transport.arrays.layout import copy_into, describe, lay_out, memory_of
+
         describe(array.dtype)  # refuse before anything is allocated
         draft = self._allocate(array.nbytes)
         copy = copy_into(memory_of(draft), array)
