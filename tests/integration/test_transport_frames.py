@@ -101,8 +101,8 @@ HOSTILE: dict[str, list[object] | bytes] = {
     "credit of text": [CREDIT, KEY, "many"],
     "credit to a list": [CREDIT, [], 3],
     "an acknowledgement of junk": [ACK, 5, "x"],
-    "an event for a number": [EVENT, "c", 5, 0, BODY],
-    "an event for text": [EVENT, "c", ["x", []], 0, BODY],
+    "an event for a number": [EVENT, "c", 5, 0, 0, [BODY]],
+    "an event for text": [EVENT, "c", ["x", []], 0, 0, [BODY]],
     "a notice of junk": [8, b"\xff\xff"],
     "a notice of nothing": [8, None],
 }

@@ -53,7 +53,7 @@ def test_only_what_goes_to_actors_and_subscribers_is_a_message() -> None:
     envelopes = [
         pack((TELL, 1, 0, 0, body)),
         pack((ASK, 1, 0, 1, 0.0, body)),
-        pack((EVENT, "channel", [1, 2], 0, body)),
+        pack((EVENT, "channel", [1, 2], 0, 0, [body])),
         pack((REPLY, 1, body)),
         pack((CREDIT, 1, 2)),
         pack((ARRAYS, (TELL, 1, 0, 0, body), body)),

@@ -102,11 +102,14 @@ class Incoming:
                 monitor.reason = signal.reason
 
     def _publish(self, envelope: Envelope) -> None:
-        listeners = self.subscriptions.get(envelope[1], ())
+        _, channel, _, _, _, bodies = envelope
+        listeners = self.subscriptions.get(channel, ())
+        fate = counters.HANDLED if listeners else counters.UNWANTED
         with self._outgoing.lock:
-            self._outgoing.counters[counters.HANDLED if listeners else counters.UNWANTED] += 1
+            self._outgoing.counters[fate] += len(bodies)
         for deliver in listeners:
-            deliver(envelope[4])
+            for body in bodies:
+                deliver(body)
 
     def _take_arrays(self, envelope: Envelope) -> None:
         """Take in a reply or event whose arrays are in shared memory."""

@@ -221,7 +221,7 @@ class ClientSending:
                     deliver(body)
                 self._outgoing.wake_reader()
             for address, keys in homes.items():
-                self._outgoing.post(address, (EVENT, channel, keys, 0, body))
+                self._outgoing.put(address, (EVENT, channel, keys, 0), 0, body)
             if not self.plane.flush():
                 return
         self._flush_fully(self._now() + _SEND_TIMEOUT)

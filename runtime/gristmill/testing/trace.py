@@ -74,8 +74,8 @@ def _envelope(envelope: list[Any]) -> str:
         case [kind, number, body] if kind == ERROR:
             error = msgspec.msgpack.decode(body, type=ErrorReply)
             return f"error {number} {error.kind}: {_shorten(error.message)}"
-        case [kind, channel, targets, _, body] if kind == EVENT:
-            return f"event {channel} {_name(body)} for {targets}"
+        case [kind, channel, targets, _, _, bodies] if kind == EVENT:
+            return f"event {channel} {_names(bodies)} for {targets}"
         case [kind, target, places] if kind == CREDIT:
             return f"credit #{target} {places}"
         case [kind, target, number] if kind == ACK:

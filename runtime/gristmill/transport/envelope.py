@@ -9,7 +9,7 @@ ASK       target, sender, deadline, request, bodies   (monotonic seconds, 0: non
           is a chain, see :mod:`~gristmill.worker.cycles`, if an actor waits for the reply)
 REPLY     request, bodies
 ERROR     request, body                      (an :class:`ErrorReply`)
-EVENT     channel, [targets], sender, body
+EVENT     channel, [targets], sender, number, bodies  (number: 0)
 CREDIT    target, messages                   (room in a mailbox, given back)
 ACK       target name, number                (at-least-once: handled up to here)
 NOTICE    body                               (from this process's own control thread)
@@ -64,7 +64,7 @@ LAST, SWITCH, RELAY, PASS, HANDOVER, PROBE, MARK = range(16, 23)
 
 MESSAGES = (TELL, ASK, EVENT)
 """The kinds that bring messages to actors or subscribers."""
-RUNS = (TELL, ASK, REPLY)
+RUNS = (TELL, ASK, REPLY, EVENT)
 """The kinds that carry several bodies."""
 
 Envelope = list[Any]

@@ -34,9 +34,7 @@ class MarkedOutbound(Outbound):
 
     def add(self, envelope: bytes, messages: int = 1) -> None:
         """Put a packed envelope, of so many messages, behind what waits."""
-        if envelope[1] == EVENT:
-            self._mark()
-        elif envelope[1] == ARRAYS:
+        if envelope[1] == ARRAYS:
             carried = msgspec.msgpack.decode(envelope)[1]
             if carried[0] == ASK:
                 self._recorder.sent(carried[_REQUEST])
@@ -48,7 +46,7 @@ class MarkedOutbound(Outbound):
         """Put a body behind what waits."""
         if head[0] == ASK:
             self._recorder.sent(number)
-        elif head[0] == TELL:
+        elif head[0] in (TELL, EVENT):
             self._mark()
         super().put(head, number, body)
         self.close_run()  # nobody may put more into it without a mark

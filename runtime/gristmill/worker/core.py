@@ -238,11 +238,12 @@ class WorkerCore:
         elif kind == ERROR:
             self.asks.on_error(envelope[1], envelope[2])
         elif kind == EVENT:
-            _, _channel, targets, sender, body = envelope
-            self.counters[counters.SENT] += len(targets) - 1  # it came as one
-            entry = Entry(EVENT, 0, sender, 0, 0.0, body, None, arrived)
+            _, _channel, targets, sender, _, bodies = envelope
+            entries = [Entry(EVENT, 0, sender, 0, 0.0, body, None, arrived) for body in bodies]
+            self.counters[counters.SENT] += (len(targets) - 1) * len(entries)  # each came as one
             for target in targets:
-                self.deliver_event(target, entry)
+                for entry in entries:
+                    self.deliver_event(target, entry)
         elif kind == CREDIT:
             self.sending.on_credit(header[1], envelope[1], envelope[2])
         elif kind == ACK:

@@ -303,7 +303,7 @@ def _envelope_of(key: int, entry: Entry) -> tuple[Any, ...] | None:
     if entry.kind == ASK:
         return ASK, key, entry.sender, entry.deadline, entry.number, entry.body
     if entry.kind == EVENT:
-        return EVENT, "", [key], entry.sender, entry.body
+        return EVENT, "", [key], entry.sender, 0, entry.body
     if entry.kind == INSPECTION:
         return INSPECT, key, entry.number, entry.body
     return None

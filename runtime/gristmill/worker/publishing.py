@@ -67,9 +67,11 @@ class Publishing:
                     self._core.deliver_event(key, entry)
             elif self._shell.waiting(address) < _BACKLOG:
                 counted[_SENT] += 1  # its receiver counts the other copies
-                items = (EVENT, channel, keys, sender, body)
-                sealed = items if type(body) is bytes else self._seal(items, address)
-                self._shell.post(address, pack(sealed))
+                head = (EVENT, channel, keys, sender)
+                if type(body) is bytes:
+                    self._shell.outbound(address).put(head, 0, body)
+                else:
+                    self._shell.post(address, pack(self._seal((*head, 0, body), address)))
             else:
                 counted[_SENT] += len(keys)
                 counted[counters.OVERFLOW] += len(keys)
