@@ -36,8 +36,8 @@ from support.truths import (
     Note,
     Quiet,
     Relay,
+    TimeCount,
     Watch,
-    count,
 )
 from support.waiting import eventually
 
@@ -67,25 +67,19 @@ def coordination(row: WorkerRow) -> int:
 
 
 def test_truth_02_cpu_time_of_compute_is_known_on_a_crowded_machine() -> None:
-    def least(steps: int) -> int:
-        times = []
-        for _ in range(50):
-            began = time.thread_time_ns()
-            count(steps)
-            times.append(time.thread_time_ns() - began)
-        return min(times)
-
     with Node(workers=4) as node:  # more than there are cores
         pool = node.pool(Known, 4, routing="round_robin")
-        each = least(3000)
+        taken: list[int] = []
 
-        def measured() -> float:
-            report = during(node, lambda: list(pool.ask_many([Count(3000)] * 1200, window=16)))
-            row = row_of(report, "Count")
+        def compute() -> None:
+            taken[:] = pool.ask_many([TimeCount(3000)] * 1200, window=16)
+
+        def wrong() -> float:
+            row = row_of(during(node, compute), "TimeCount")
             assert row.compute_cpu_ns is not None
-            return abs(row.compute_cpu_ns / row.messages / each - 1)
+            return abs(row.compute_cpu_ns / sum(taken) - 1)
 
-        eventually(lambda: measured() < 0.1, "CPU time is that of the calls", within=20)
+        eventually(lambda: wrong() < 0.1, "CPU time is that of the calls", within=20)
 
 
 # --- 3: known coordination ---

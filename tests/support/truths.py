@@ -38,6 +38,12 @@ class Count(Request[int]):
     steps: int
 
 
+class TimeCount(Request[int]):
+    """Compute for so many steps, and answer with the CPU time that it took, in ns."""
+
+    steps: int
+
+
 class Checked(msgspec.Struct, frozen=True):
     """Takes long to decode."""
 
@@ -112,6 +118,12 @@ class Known(Actor):
     @handles
     def count(self, msg: Count) -> int:
         return count(msg.steps)
+
+    @handles
+    def time_count(self, msg: TimeCount) -> int:
+        began = time.thread_time_ns()
+        count(msg.steps)
+        return time.thread_time_ns() - began
 
     @handles
     def check(self, msg: Check) -> int:
