@@ -13,7 +13,7 @@ from gristmill.supervision import Crash, Killed, Shutdown, Strategy, SupervisorS
 from gristmill.transport.codec import Codec
 from gristmill.worker.specs import actor_spec, child_spec
 from support.actors import read_lines
-from support.bonding import heard, peer
+from support.bonding import heard, monitored, peer
 from support.bonds import DieHard, Finish, Keeper, Link, Peer, Ping, SpawnChild, Unlink
 from support.processes import kill, worker_pids
 from support.waiting import eventually
@@ -47,7 +47,7 @@ def test_GS29_a_child_ends_with_its_parents_reason(
     parent = peer(node, log, "gs29", "w1")
     one = child(parent, "gs29-c", place)
     grandchild = child(one, "gs29-g", "w2")
-    ended, below = node.monitor(one), node.monitor(grandchild)
+    ended, below = monitored(node, one), monitored(node, grandchild)
     if how == "kill":
         parent.tell(DieHard())
         expected: object = Killed(9)

@@ -11,7 +11,7 @@ import pytest
 
 from gristmill import Node, supervision
 from gristmill.supervision import Crash, Killed, NoProc, Shutdown
-from support.bonding import PLACES, heard, in_background, peer
+from support.bonding import PLACES, heard, in_background, monitored, peer
 from support.bonds import (
     DieHard,
     Finish,
@@ -74,7 +74,7 @@ def test_LM02_a_linked_actor_dies_with_the_same_reason(
     other = peer(node, log, "lm02-b", places[1], **TEMPORARY)
     one.ask(Link(other))
     first, second = (one, other) if dies == "the one that linked" else (other, one)
-    ended = node.monitor(second)
+    ended = monitored(node, second)
     first.tell(Finish("crash"))
     reason = ended.wait(5.0)
     assert isinstance(reason, Crash)
@@ -102,7 +102,7 @@ def test_LM02_a_handler_that_waits_is_cut_short(
     waits = peer(node, log, "lm02-w", places[0], **TEMPORARY)
     other = peer(node, log, "lm02-b", places[1], **TEMPORARY)
     waits.ask(Link(other))
-    ended = node.monitor(waits)
+    ended = monitored(node, waits)
     asked = in_background(waits, Wait(str(gate)))
     eventually(lambda: not gate.exists(), "the handler has begun")
     other.tell(Finish("bye"))
@@ -116,7 +116,7 @@ def test_LM02_the_worker_of_a_linked_actor_dies(node: Node, log: Path, how: str)
     survivor = peer(node, log, "lm02-a", "w1", **TEMPORARY)
     other = peer(node, log, "lm02-b", "w2", **TEMPORARY)
     other.ask(Link(survivor))
-    ended = node.monitor(survivor)
+    ended = monitored(node, survivor)
     other.tell(DieHard(how))
     assert ended.wait(5.0) == (Killed(9) if how == "kill" else supervision.Exited(7))
 
@@ -171,7 +171,7 @@ def test_LM05_a_kill_ends_a_trapping_actor_and_is_seen_as_killed(
     dies = peer(node, log, "lm05-d", places[1], **TEMPORARY)
     linked.ask(Link(victim))
     dies.ask(Link(victim))
-    seen, other = node.monitor(victim), node.monitor(dies)
+    seen, other = monitored(node, victim), monitored(node, dies)
     linked.ask(SendExit(victim, "kill"))
     assert (seen.wait(5.0), other.wait(5.0)) == (Killed(9), Killed(9))
     expected = ["exited lm05 killed by SIGKILL"]
@@ -217,7 +217,7 @@ def test_LM08_no_exit_message_after_unlink(node: Node, log: Path, places: tuple[
 def test_LM18_the_first_of_two_exit_signals_counts(node: Node, log: Path, tmp_path: Path) -> None:
     victim = peer(node, log, "lm18", "w1", **TEMPORARY)
     sender = peer(node, log, "lm18-s", "w2")
-    ended = node.monitor(victim)
+    ended = monitored(node, victim)
     sender.tell(SendBoth(victim, "first", "second"))
     assert ended.wait(5.0) == Shutdown("first")
     assert heard(log, "terminate")[-1] == "lm18 shutdown: first"

@@ -8,7 +8,7 @@ import pytest
 
 from gristmill import Node
 from gristmill.supervision import Crash, Killed, NoProc, Shutdown
-from support.bonding import heard, peer
+from support.bonding import heard, monitored, peer
 from support.bonds import (
     Chooser,
     Finish,
@@ -100,6 +100,6 @@ def test_everything_in_one_process(log: Path) -> None:
         assert isinstance(ended.wait(5.0), Crash)
         trapper.ask(Ping())
         other = peer(node, log, "local-o", "w2")
-        ended = node.monitor(trapper)
+        ended = monitored(node, trapper)
         other.ask(SendExit(trapper, "kill"))
         assert ended.wait(5.0) == Killed(9)

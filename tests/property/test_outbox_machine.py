@@ -42,17 +42,20 @@ class OutboxMachine(RuleBasedStateMachine):
         self.address = Address(1, 1, "m:A", "target", Mailbox(CAPACITY))
         self.outbox.located(self.address, self.incarnation)
 
-    def _transmit(self, to: Address, sender: str, number: int, body: bytes, *, again: bool) -> None:
-        assert again or number not in self.transmitted
-        self.transmitted.add(number)
-        self.wire.append((number, body))
+    def _transmit(
+        self, to: Address, sender: str, first: int, bodies: list[bytes], *, again: bool
+    ) -> None:
+        for number, body in enumerate(bodies, first):
+            assert again or number not in self.transmitted
+            self.transmitted.add(number)
+            self.wire.append((number, body))
 
-    @rule(count=st.integers(1, 5))
-    def send(self, count: int) -> None:
-        for _ in range(count):
-            body = str(len(self.sent)).encode()
-            self.sent.append(body)
-            self.outbox.send(self.address, "", body)
+    @rule(runs=st.lists(st.tuples(st.sampled_from(["", "a"]), st.integers(1, 5)), max_size=3))
+    def send(self, runs: list[tuple[str, int]]) -> None:
+        for sender, count in runs:
+            bodies = [str(len(self.sent) + n).encode() for n in range(count)]
+            self.sent += bodies
+            self.outbox.send(self.address, sender, bodies)
         self.store.commit()
 
     @rule(count=st.integers(1, 5), acknowledged=st.booleans())

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from gristmill import Node, Ref, Request
+from gristmill.node.monitor import Monitor
 from support.actors import read_lines
-from support.bonds import Peer
+from support.bonds import Peer, Ping
 
 PLACES = [("w1", "w1"), ("w1", "w2")]
 """On one worker, and on two."""
@@ -25,6 +26,16 @@ def peer(
 ) -> Ref[Peer]:
     """Start an actor that writes down what it hears."""
     return node.spawn(kind, args=(str(log),), name=name, placement=place, **options)
+
+
+def monitored(node: Node, ref: Ref[Peer]) -> Monitor:
+    """Watch an actor, whose worker has heard of it when this returns.
+
+    Else what reaches the actor through another process may come first.
+    """
+    monitor = node.monitor(ref)
+    ref.ask(Ping())
+    return monitor
 
 
 def heard(log: Path, by: str) -> list[str]:
