@@ -6,6 +6,7 @@ target. A batch is stored as one row with its first and last number: SQLite's co
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -38,6 +39,12 @@ class Batch(Generic[Item]):
         items = self.items
         items.append(item)
         return self.first + len(items) - 1
+
+    def add_all(self, items: Sequence[Item]) -> int:
+        """Put items behind the others and give the number of the first of them."""
+        first = self.first + len(self.items)
+        self.items += items
+        return first
 
     def beyond(self, number: int) -> Batch[Item]:
         """Give the items whose numbers are greater than ``number``."""

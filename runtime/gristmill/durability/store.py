@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, Self
 
@@ -122,6 +122,10 @@ class JournalStore(Protocol):
         """Buffer an event and return the actor's sequence number for it."""
         ...
 
+    def append_all(self, actor: str, events: Sequence[tuple[str, bytes]]) -> int:
+        """Buffer events, (kind, payload), and return the actor's sequence number for the first."""
+        ...
+
     def last_sequence(self, actor: str) -> int:
         """Give the actor's highest sequence number, buffered events included; 0 for none."""
         ...
@@ -158,6 +162,10 @@ class JournalStore(Protocol):
 
         Numbers are contiguous from 1 for each (slot, target) and never start again.
         """
+        ...
+
+    def enqueue_all(self, target: str, payloads: Sequence[bytes]) -> int:
+        """Buffer outgoing messages and return the number of the first."""
         ...
 
     def acknowledge(self, target: str, number: int) -> None:

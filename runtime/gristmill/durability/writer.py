@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -82,11 +82,18 @@ class SqliteStore(JournalReader):
 
     def append(self, actor: str, kind: str, payload: bytes) -> int:
         """Buffer an event and return the actor's sequence number for it."""
+        return self._events_of(actor).add((kind, payload))
+
+    def append_all(self, actor: str, events: Sequence[tuple[str, bytes]]) -> int:
+        """Buffer events, (kind, payload), and return the actor's sequence number for the first."""
+        return self._events_of(actor).add_all(events)
+
+    def _events_of(self, actor: str) -> Batch[tuple[str, bytes]]:
         batch = self._buffer.events.get(actor)
         if batch is None:
             first = self.last_sequence(actor) + 1
             batch = self._buffer.events[actor] = Batch(first)
-        return batch.add((kind, payload))
+        return batch
 
     def last_sequence(self, actor: str) -> int:
         """Give the actor's highest sequence number, buffered events included; 0 for none."""
@@ -108,11 +115,18 @@ class SqliteStore(JournalReader):
 
     def enqueue(self, target: str, payload: bytes) -> int:
         """Buffer an outgoing message and return its number, the next for (slot, target)."""
+        return self._messages_to(target).add(payload)
+
+    def enqueue_all(self, target: str, payloads: Sequence[bytes]) -> int:
+        """Buffer outgoing messages and return the number of the first."""
+        return self._messages_to(target).add_all(payloads)
+
+    def _messages_to(self, target: str) -> Batch[bytes]:
         batch = self._buffer.outbox.get(target)
         if batch is None:
             first = self._last_number(target) + 1
             batch = self._buffer.outbox[target] = Batch(first)
-        return batch.add(payload)
+        return batch
 
     def acknowledge(self, target: str, number: int) -> None:
         """Forget the messages enqueued so far to ``target``, up to and including ``number``."""

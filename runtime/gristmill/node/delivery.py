@@ -92,15 +92,20 @@ class Delivery:
         with self._outgoing.lock:
             if self._outbox is None or self._store is None:
                 return
+            runs: dict[str, tuple[Address, list[bytes]]] = {}
             for to, body in batch:
-                self._outbox.send(to, "", body)
+                runs.setdefault(to.name, (to, []))[1].append(body)
+            for to, bodies in runs.values():
+                self._outbox.send(to, "", bodies)
             self._store.commit()
             self._outgoing.plane.flush()
 
-    def _transmit(self, to: Address, sender: str, number: int, body: bytes, *, again: bool) -> None:
+    def _transmit(
+        self, to: Address, sender: str, first: int, bodies: list[bytes], *, again: bool
+    ) -> None:
         del sender  # a client's messages come from no actor
-        self._outgoing.counters[counters.RESENT] += again
-        self._outgoing.put(to.home, (TELL, to.key, 0), number, body)
+        self._outgoing.counters[counters.RESENT] += again * len(bodies)
+        self._outgoing.put_run(to.home, (TELL, to.key, 0), first, bodies)
 
     @property
     def undelivered(self) -> int:

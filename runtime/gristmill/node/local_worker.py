@@ -295,6 +295,7 @@ class LocalWorker:
 
     def flush(self) -> None:
         """Commit the journal, then hand over what waits."""
+        self.core.effects.settle()
         if self._store is not None and self._store.dirty:
             self.core.records.publications.forget_confirmed()
             self._store.commit()

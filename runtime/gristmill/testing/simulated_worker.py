@@ -123,6 +123,7 @@ class SimulatedWorker(LocalWorker):
 
     def flush(self) -> None:
         """Commit the journal, then send what waits, unless it is killed before or between."""
+        self.core.effects.settle()
         dirty = self._store is not None and self._store.dirty
         if dirty or self.plane.unsent:
             self._reach(Point.BEFORE_COMMIT)

@@ -51,6 +51,14 @@ class MarkedOutbound(Outbound):
         super().put(head, number, body)
         self.close_run()  # nobody may put more into it without a mark
 
+    def put_run(self, head: Head, first: int, bodies: list[bytes]) -> None:
+        """Put many bodies behind what waits."""
+        if head[0] == TELL:
+            for number, body in enumerate(bodies, first):
+                self.put(head, number if first else 0, body)
+        else:
+            super().put_run(head, first, bodies)
+
     def _mark(self) -> None:
         number = self._recorder.number()
         self._recorder.sent(number)

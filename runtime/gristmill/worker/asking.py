@@ -128,6 +128,7 @@ class Asks:
 
     def request(self, origin: Cell, to: Address, request: Request[R]) -> OpenRequest[R]:
         """Send a request whose reply is fetched later."""
+        self._core.effects.settle()  # what was told before goes first
         if origin.is_at(to):
             self._core.cycles.chain_of(origin, to)  # refuses, for it would wait for ever
         body = self._encode(origin, to, request)

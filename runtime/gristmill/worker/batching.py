@@ -305,6 +305,7 @@ class Batching:
     def _finish(self, call: Call, refused: int) -> None:
         cell, core = call.cell, self._core
         self._release(call)
+        core.effects.end_burst(cell)
         core.counters[counters.REJECTED] += refused
         core.counters[counters.HANDLED] += len(call.entries) - refused
         cell.in_hand = []
@@ -313,17 +314,14 @@ class Batching:
 
     def _release(self, call: Call) -> None:
         """Let the handler's effects happen, and have what is numbered acknowledged."""
-        release = self._core.effects.release
+        effects, cell = self._core.effects, call.cell
         if not call.plan.is_asked:
             numbered = {e.source: e for e in call.entries if e.kind == TELL and e.number}
             records = [e for e in call.entries if e.kind == RECORD]
-            for entry in (
-                *records,
-                *numbered.values(),
-            ):  # the last one of a sender speaks for those before it
-                release(call.cell, entry)
-        if call.cell.effects:
-            release(call.cell, call.entries[-1])
+            # the last one of a sender speaks for those before it
+            for entry in (*records, *numbered.values()):
+                effects.hold(cell, entry)
+        effects.release_all(cell)
 
     def _failed(self, call: Call, error: BaseException) -> None:
         """The handler has raised: a refusal is one of all messages, else the incarnation ends."""

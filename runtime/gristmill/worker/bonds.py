@@ -66,7 +66,7 @@ class Bonds:
     def exit(self, cell: Cell, to: AnyRef, reason: ExitReason) -> None:
         """Send an exit signal; that of a durable actor leaves with its messages."""
         if cell.durable and self._core.sending.origin is cell:
-            cell.own("effects").append((self._links.exit, to.address, reason))
+            self._core.effects.add(cell, self._links.exit, to.address, reason)
         else:
             self._links.exit(cell, to.address, reason)
 
@@ -110,6 +110,7 @@ class Bonds:
 
     def send(self, home: int, key: int, signal: Signal) -> None:
         """Send a signal; one within this worker is handled here, and never inside another one."""
+        self._core.effects.settle()  # what was told before goes first
         if home != self._here:
             if home not in self._core.directory.gone:
                 self._core.shell.post(home, signal_envelope(key, signal))

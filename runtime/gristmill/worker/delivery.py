@@ -53,23 +53,35 @@ class Delivery:
                 f"delivery='at_least_once' needs a named target, and {to.label} has no name"
             )
 
-    def send(self, origin: Cell | None, to: Address, body: bytes) -> None:
-        """Journal a message and send it when there is room."""
+    def send(self, origin: Cell | None, to: Address, bodies: list[bytes]) -> None:
+        """Journal messages to one target, and send each when there is room."""
         assert self._outbox is not None
         sender = origin.spec.name if origin is not None and origin.spec is not None else ""
-        chosen = to if to.home != POOLED else self._core.keyed.pools.find_journaled(to)
-        self._outbox.send(chosen, sender, body)
-        if chosen.home < 0:
+        if to.home == POOLED:  # each goes to a member of its own
+            for body in bodies:
+                chosen = self._core.keyed.pools.find_journaled(to)
+                self._outbox.send(chosen, sender, [body])
+                if chosen.home < 0:
+                    self._core.keyed.want(to)
+            return
+        self._outbox.send(to, sender, bodies)
+        if to.home < 0:
             self._core.keyed.want(to)
 
-    def _transmit(self, to: Address, sender: str, number: int, body: bytes, *, again: bool) -> None:
-        self._core.counters[counters.SENT] += 1
-        self._core.counters[counters.RESENT] += again
+    def _transmit(
+        self, to: Address, sender: str, first: int, bodies: list[bytes], *, again: bool
+    ) -> None:
+        self._core.counters[counters.SENT] += len(bodies)
+        self._core.counters[counters.RESENT] += again * len(bodies)
         if to.home == self._here:
-            entry = Entry(TELL, to.home, sender, number, 0.0, body, None, self._core.meter.last)
-            self._core.deliver(to.key, [entry])
+            arrived = self._core.meter.last
+            entries = [
+                Entry(TELL, to.home, sender, number, 0.0, body, None, arrived)
+                for number, body in enumerate(bodies, first)
+            ]
+            self._core.deliver(to.key, entries)
         else:
-            self._shell.outbound(to.home).put((TELL, to.key, sender), number, body)
+            self._shell.outbound(to.home).put_run((TELL, to.key, sender), first, bodies)
 
     def on_ack(self, target: str, number: int) -> None:
         """A target has handled this process's messages up to ``number``."""
@@ -121,16 +133,19 @@ class Delivery:
 
     # --- receiving ---
 
-    def handled(self, cell: Cell, entry: Entry) -> None:
-        """A numbered message has been dealt with: mark it, and have it acknowledged."""
-        self._core.showing.journaled_is_done()
+    def handled(self, cell: Cell, source: int, number: int) -> None:
+        """What a process has numbered is dealt with up to here: mark it, and have it acknowledged.
+
+        Args:
+            cell: the actor that it was sent to.
+            source: the process.
+            number: of the last message.
+        """
         if cell.durable and self.store is not None and cell.spec is not None:
-            sender = self._directory.process_name(entry.source)
-            cell.own("marks")[sender] = entry.number
-            self.store.mark(cell.spec.name, sender, entry.number)
-        if cell.attempts:
-            cell.attempts.pop((entry.source, entry.number), None)
-        cell.own("acknowledged")[entry.source] = entry.number
+            sender = self._directory.process_name(source)
+            cell.own("marks")[sender] = number
+            self.store.mark(cell.spec.name, sender, number)
+        cell.own("acknowledged")[source] = number
 
     def acknowledge(self, cell: Cell) -> None:
         """Say which at-least-once messages an actor has handled: the last one of each sender."""

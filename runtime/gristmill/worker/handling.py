@@ -93,6 +93,7 @@ class Handling:
             How many entries of the mailbox were taken.
         """
         core, stamping, stamp = self._core, self._stamping, self._stamp
+        effects = core.effects
         clock, now = self._meter.clock, self._shell.now()
         queue, decode, encode = cell.queue, cell.decode, core.codec.encode
         actor, context = cell.actor, cell.context
@@ -160,6 +161,7 @@ class Handling:
                         else function(actor, message)
                     )
                     if is_async:
+                        effects.settle()  # it may ask, which goes at once
                         value = self._begin(value)
                     if stamped:
                         stamp.returned(asked=entry.kind == ASK)
@@ -193,7 +195,7 @@ class Handling:
                     counted[_HANDLED] = handled  # each at once: a kill leaves one in doubt
                     cell.current = None
                     if not ordinary or cell.effects:
-                        core.effects.release(cell, entry)
+                        effects.hold(cell, entry)
                     if cell.stop_reason is not None and cell.state is _RUNNING:
                         core.lifecycle.end(cell, cell.stop_reason)
                     if stamped:
@@ -204,6 +206,7 @@ class Handling:
                 if cell.busy or cell.state < _RUNNING or clock() > due:
                     break
         finally:
+            effects.end_burst(cell)
             stamping.unstamped = max(0, stamping.unstamped - (taken - last_stamped))
             if alike and handler is not None:
                 self._count(cell, handler.message, alike)
@@ -325,9 +328,10 @@ class Handling:
         """Let the handler's effects happen, and count its message as handled."""
         core = self._core
         if cell.effects or (entry.number and entry.kind != ASK):
-            core.effects.release(cell, entry)
+            core.effects.hold(cell, entry)
         self._counters[_HANDLED] += 1
         cell.current = None
+        core.effects.end_burst(cell)
         if cell.stop_reason is not None and cell.state is _RUNNING:
             core.lifecycle.end(cell, cell.stop_reason)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -82,10 +83,10 @@ class History:
             else:
                 self._actor.apply(event)
 
-    def append(self, kind: str, payload: bytes) -> None:
-        """Journal an event that the actor has applied."""
-        self._store.append(self._name, kind, payload)
-        self._since += 1
+    def append(self, events: Sequence[tuple[str, bytes]]) -> None:
+        """Journal events that the actor has applied: the kind of each, and its payload."""
+        self._store.append_all(self._name, events)
+        self._since += len(events)
 
     def snapshot_if_due(self) -> None:
         """Put the actor's state in the place of its events, in the commit of the last of them.

@@ -30,6 +30,7 @@ from gristmill.ulid import ulid
 from gristmill.worker import counters
 from gristmill.worker.breakers import service_of
 from gristmill.worker.cell import CONTINUE, TIMER, Cell, Entry
+from gristmill.worker.effects import JOURNAL
 from gristmill.worker.idle import arm_idle_timeout, cancel_idle_timeout
 from gristmill.worker.watching import watch
 
@@ -95,9 +96,9 @@ class CellHost:
         """Arm a reminder, or cancel the timer of one, when the handler is done."""
         reminding = self._core.reminding
         if isinstance(reminder, int):
-            self._cell.own("effects").append((reminding.disarm, reminder))
+            self._core.effects.add(self._cell, reminding.disarm, reminder)
         else:
-            self._cell.own("effects").append((reminding.arm, reminder))
+            self._core.effects.add(self._cell, reminding.arm, reminder)
 
     def _encode_own(self, message: Command | Event) -> bytes:
         """Check and encode a message to the actor itself."""
@@ -262,11 +263,11 @@ class CellHost:
     def idle_timeout(self, seconds: float | None, message: Command | Event | None) -> None:
         """Wait for other messages from the end of the handler on."""
         if seconds is None:
-            self._cell.own("effects").append((cancel_idle_timeout,))
+            self._core.effects.add(self._cell, cancel_idle_timeout)
             return
         check_delay(seconds)
         self._check_own(message)
-        self._cell.own("effects").append((arm_idle_timeout, seconds, message))
+        self._core.effects.add(self._cell, arm_idle_timeout, seconds, message)
 
     def _check_own(self, message: object) -> None:
         """Refuse a message to oneself that nobody would handle."""
@@ -299,7 +300,7 @@ class CellHost:
         previous = meter.switch(int(TimeClass.SER))
         kind = _kinds.get(type(event)) or _kinds.setdefault(type(event), import_path(type(event)))
         payload = self._core.codec.encode_in_band(event)
-        cell.own("effects").append((self._core.effects.journal, kind, payload))
+        (cell.effects or cell.own("effects")).append((JOURNAL, kind, payload))
         meter.switch(previous)
 
     def continue_with(self, message: Command | Event) -> None:

@@ -246,7 +246,7 @@ class Lifecycle:
         if cell.stop_reason is not None and cell.state is State.STARTING:
             self._refused_start(cell, cell.stop_reason)
             return
-        self._release_effects(cell)
+        self._core.effects.release_all(cell)
         if cell.state is State.STARTING:
             cell.state = State.RUNNING
         self._core.failures.started(cell)
@@ -341,6 +341,7 @@ class Lifecycle:
         self._bury(cell, reason)
 
     def _bury(self, cell: Cell, reason: ExitReason, *, to_links: ExitReason | None = None) -> None:
+        self._core.effects.settle()
         self._tell_waiting_askers(cell, reason)
         if cell.current is not None and cell.task is not None:  # its handler will not finish
             self._core.failures.interrupted(cell, cell.current, reason)
@@ -369,6 +370,7 @@ class Lifecycle:
     def _terminate(self, cell: Cell, reason: ExitReason, *, restarts: bool) -> None:
         assert cell.actor is not None
         assert cell.context is not None
+        self._core.effects.settle()
         origin, self._core.sending.origin = self._core.sending.origin, cell
         try:
             cell.actor.__finish__(reason, cell.context, restarts=restarts)
@@ -377,12 +379,7 @@ class Lifecycle:
             cell.context.log.exception("%s.%s raised", type(cell.actor).__qualname__, hook)
         finally:
             self._core.sending.origin = origin
-        self._release_effects(cell)
-
-    def _release_effects(self, cell: Cell) -> None:
-        effects, cell.effects = cell.effects, []
-        for act, *arguments in effects:
-            act(cell, *arguments)
+        self._core.effects.release_all(cell)
 
     def _discard(self, cell: Cell) -> None:
         self._core.records.ended(cell)

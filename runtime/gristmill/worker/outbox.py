@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import count, groupby, islice, repeat
 from typing import Protocol
 
 import msgspec
@@ -25,12 +26,12 @@ CHANNEL_LANE = "channel://"
 
 
 class Transmit(Protocol):
-    """Sends one message."""
+    """Sends messages to one target whose numbers follow each other."""
 
     def __call__(
-        self, to: Address, sender: str, number: int, body: bytes, /, *, again: bool
+        self, to: Address, sender: str, first: int, bodies: list[bytes], /, *, again: bool
     ) -> None:
-        """Send it; ``again``: it may have been sent before."""
+        """Send them; ``again``: they may have been sent before."""
 
 
 class _Lane:
@@ -57,7 +58,7 @@ class Outbox:
 
     Args:
         store: the process's journal.
-        transmit: sends one message.
+        transmit: sends messages.
     """
 
     def __init__(self, store: JournalStore, transmit: Transmit) -> None:
@@ -76,21 +77,15 @@ class Outbox:
         """How many messages are open."""
         return sum(len(lane.open) for lane in self._lanes.values())
 
-    def send(self, to: Address, sender: str, body: bytes) -> None:
-        """Journal a message and send it when there is room."""
+    def send(self, to: Address, sender: str, bodies: list[bytes]) -> None:
+        """Journal messages to one target, and send each when there is room."""
         lane = self._lanes.get(to.name) or self._lane(to.name)
-        number = self._store.enqueue(to.name, _encode((sender, body)))
+        first = self._store.enqueue_all(to.name, [_encode((sender, body)) for body in bodies])
         if not lane.open:
-            lane.acknowledged = lane.sent = number - 1
-        lane.open.append((number, sender, body))
-        target = lane.target
-        if target is None:
-            return
-        if lane.sent == number - 1 and number - lane.acknowledged <= target.mailbox.capacity:
-            lane.sent = lane.latest = number
-            self._transmit(target, sender, number, body, again=False)
-        else:
-            self._advance(lane, target)
+            lane.acknowledged = lane.sent = first - 1
+        lane.open.extend(zip(count(first), repeat(sender), bodies))
+        if lane.target is not None:
+            self._advance(lane, lane.target)
 
     def located(self, target: Address, incarnation: int) -> None:
         """Take in where a named actor is; a new process gets everything that is open."""
@@ -152,7 +147,7 @@ class Outbox:
         """Give what is open for a target that is no more to others; ``choose`` gives whom to."""
         left = list(self._lane(target).open)
         for _, sender, body in left:
-            self.send(choose(), sender, body)
+            self.send(choose(), sender, [body])
         if left:
             self.acknowledged(target, left[-1][0])
 
@@ -182,10 +177,12 @@ class Outbox:
         if not lane.open:
             return
         first, latest = lane.open[0][0], lane.open[-1][0]
+        begin = max(lane.sent + 1, first)
         last = min(lane.acknowledged + target.mailbox.capacity, latest)
-        while lane.sent < last:
-            lane.sent = max(lane.sent + 1, first)
-            number, sender, body = lane.open[lane.sent - first]
-            again = number <= lane.latest
-            lane.latest = max(lane.latest, number)
-            self._transmit(target, sender, number, body, again=again)
+        if begin > last:
+            return
+        known, lane.sent, lane.latest = lane.latest, last, max(lane.latest, last)
+        due = islice(lane.open, begin - first, last + 1 - first)
+        for (sender, again), run in groupby(due, lambda item: (item[1], item[0] <= known)):
+            numbers, _, bodies = zip(*run, strict=True)
+            self._transmit(target, sender, numbers[0], list(bodies), again=again)

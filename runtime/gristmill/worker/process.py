@@ -321,6 +321,7 @@ class WorkerProcess:
         """Commit the journal, then send what waits; try again soon if a peer has no room."""
         meter = self.meter
         previous = meter.enter(_SEND)
+        self.core.effects.settle()
         try:
             if self._store is not None and self._store.dirty:
                 self.core.records.publications.forget_confirmed()

@@ -104,7 +104,8 @@ class Publications:
             self._core.meter.switch(previous)
         origin = self._core.sending.origin
         if origin is not None and origin.durable:
-            origin.own("effects").append((self._publish, brokers, channel, key, body))
+            effect = (self._publish, brokers, channel, key, body)  # leaves with the commit
+            (origin.effects or origin.own("effects")).append(effect)
         else:
             self._publish(origin, brokers, channel, key, body)
 

@@ -11,6 +11,7 @@ from gristmill.transport.control import Subscribe
 from gristmill.transport.envelope import EVENT, pack
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry
+from gristmill.worker.effects import PUBLISH
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
@@ -49,13 +50,14 @@ class Publishing:
             body = self._core.codec.encode(event)
             origin = self._core.sending.origin
             if origin is not None and origin.durable:
-                origin.own("effects").append((self._fan_out, channel, body))
+                (origin.effects or origin.own("effects")).append((PUBLISH, channel, body))
             else:
-                self._fan_out(origin, channel, body)
+                self.send(origin, channel, body)
         finally:
             self._core.meter.switch(previous)
 
-    def _fan_out(self, origin: Cell | None, channel: str, body: bytes) -> None:
+    def send(self, origin: Cell | None, channel: str, body: bytes) -> None:
+        """Send an encoded event to them."""
         counted = self._core.counters
         counted[counters.PUBLISHED] += 1
         sender = origin.key if origin is not None else 0

@@ -90,7 +90,8 @@ class Reminding:
         record = _facet(cell).table.end(number)
         if record is not None:
             payload = self._core.codec.encode_in_band(record)
-            self._core.effects.journal(cell, _ENDED, payload)
+            assert cell.history is not None
+            cell.history.append([(_ENDED, payload)])
 
 
 _ENDED = import_path(ReminderEnded)

@@ -66,7 +66,7 @@ class Replying:
         """Answer a deferred request; an effect of a durable actor's handler."""
         body = self._core.codec.encode(value)
         if origin is not None and origin.durable:
-            origin.own("effects").append((self._answer, ticket, body))
+            self._core.effects.add(origin, self._answer, ticket, body)
         else:
             self._answer(origin, ticket, body)
 

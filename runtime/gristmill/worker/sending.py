@@ -21,6 +21,7 @@ from gristmill.transport.envelope import CREDIT, TELL, pack
 from gristmill.transport.outbound import Head
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry
+from gristmill.worker.effects import SEND
 from gristmill.worker.keyed import Held
 
 if TYPE_CHECKING:
@@ -67,10 +68,12 @@ class Sending:
             codec = self._core.codec
             body = codec.encode_in_band(message) if journaled else codec.encode(message)
             if origin is not None and origin.durable:
-                act = self._delivery.send if journaled else self._tell_late
-                origin.own("effects").append((act, to, body))
+                if journaled:
+                    (origin.effects or origin.own("effects")).append((SEND, to, body))
+                else:
+                    self._core.effects.add(origin, self._tell_late, to, body)
             elif journaled:
-                self._delivery.send(origin, to, body)
+                self._delivery.send(origin, to, [body])
             else:
                 self._tell(origin, to, body)
             size = len(body)
