@@ -125,6 +125,7 @@ def test_what_may_wait_for_a_server_is_bounded(
         node.publish(channel, Noted("k", 0), key="k")
         with node.subscribe(channel, Noted, start="earliest") as listener:
             assert listener.get(10) == Noted("k", 0)
+        eventually(lambda: node.counters().unconfirmed == 0, "the publisher knows that, too")
         redis_server.kill()
         beside = node.subscribe(channel, Noted, backend="memory")
         refused = 0
