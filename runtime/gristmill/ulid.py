@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
+"""Ten bits as they are written."""
+_SHIFTS = range(120, -1, -10)
 
 
 def ulid(wall_time: float, randomness: int) -> str:
@@ -17,4 +20,4 @@ def ulid(wall_time: float, randomness: int) -> str:
 
 def crockford(number: int) -> str:
     """Write a number of 128 bits as a ULID is written."""
-    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])

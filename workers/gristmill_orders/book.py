@@ -83,7 +83,7 @@ class OrderBook:
         Raises:
             Reject: the order is unknown here.
         """
-        if isinstance(message, msg.CreateOrder):
+        if type(message) is msg.CreateOrder:
             return self._admit(message, now)
         order = self.order(message.order_id)
         try:
@@ -139,7 +139,7 @@ class OrderBook:
         Raises:
             InvalidStateTransition: the state machine has no such transition. Nothing has changed.
         """
-        if isinstance(event, ev.OrderRefused):
+        if type(event) is ev.OrderRefused:
             self._counts["refused"] += 1
             self._refusals[event.order_id] = event.reason
             return None
@@ -154,7 +154,7 @@ class OrderBook:
         if order.state is not before.state and order.is_terminal:
             del self._open[order.order_id]
             self._counts[order.state.lower()] += 1
-        if isinstance(event, _PAYMENTS):
+        if type(event) in _PAYMENTS:
             self._counts["charged_cents"] += order.charged_cents - before.charged_cents
             self._counts["refunded_cents"] += order.refunded_cents - before.refunded_cents
         return order
@@ -206,7 +206,7 @@ class OrderBook:
         return {"open": self.open_count} | counts
 
 
-_PAYMENTS = (ev.PaymentCompleted, ev.PaymentRefunded, ev.LinesRefunded)
+_PAYMENTS = {ev.PaymentCompleted, ev.PaymentRefunded, ev.LinesRefunded}
 _ENDS = (OrderState.COMPLETED, OrderState.CANCELLED, OrderState.FAILED)
 
 

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from gristmill.channels import Listen
 from gristmill.errors import ActorError, AskTimeoutError, Reject
@@ -194,21 +194,18 @@ class Driver:
             if event.sequence <= self._seen.get(event.order_id, 0):
                 return
             self._seen[event.order_id] = event.sequence
-        if isinstance(event, ev.OrderCreated):
-            self.observed.append(_without_lines(event))
-        else:
-            self.observed.append(event)
+        kind = type(event)
+        self.observed.append(_without_lines(event) if type(event) is ev.OrderCreated else event)
         order = self._live.get(event.order_id)
         if order is None:
             return
         order.heard = self._now()
-        kind = type(event)
         if kind is ev.PaymentCompleted:
             self._paid(order)
         elif kind in _ENDS:
             self._end(order, _ENDS[kind])
-        elif isinstance(event, _DEFERRALS):
-            order.heard += event.delay  # nothing happens before the next attempt
+        elif kind in _DEFERRALS:  # nothing happens before the next attempt
+            order.heard += cast("_Deferral", event).delay
         elif kind in _ANSWERS and order.ended:
             order.waits_for -= 1
             self._settle(order)
@@ -282,7 +279,8 @@ def can_come_again(service: OrderService) -> bool:
     return chosen.capabilities.delivery is DeliveryGuarantee.AT_LEAST_ONCE
 
 
-_DEFERRALS = (ev.PaymentDeferred, ev.RefundDeferred, ev.ShipmentDeferred)
+_Deferral = ev.PaymentDeferred | ev.RefundDeferred | ev.ShipmentDeferred
+_DEFERRALS = set(get_args(_Deferral))
 _ANSWERS = {ev.CancelRefused, ev.LinesRefunded, ev.RefundRefused}
 
 

@@ -220,12 +220,12 @@ class Inventory:
 
     def apply(self, event: ev.StockEvent) -> None:
         """Take an event in, live or from the journal."""
-        if isinstance(event, ev.StockReserved):
+        if type(event) is ev.StockReserved:
             self._shift(event.moves, _available, _reserved)
             self._reservations[event.order_id] = _Reservation(event.moves)
             return
         moves = self._reservations[event.order_id].moves
-        released = isinstance(event, ev.StockReleased)
+        released = type(event) is ev.StockReleased
         self._shift(moves, _reserved, _available if released else _shipped)
         self._reservations[event.order_id] = _Reservation((), _RELEASED if released else _SHIPPED)
 

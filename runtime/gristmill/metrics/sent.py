@@ -112,26 +112,27 @@ class MeteredTable(SentTable):
         super().__init__()
         self._meter = meter
 
-    def begin(self) -> tuple[int, int]:
+    def begin(self) -> tuple[int, int] | None:
         """Begin to encode a message; give what :meth:`end` takes."""
         meter = self._meter
+        if meter.paused:
+            return None
         previous = meter.switch(_SER)
         return previous, meter.classes[_SER]
 
     def end(
-        self, begun: tuple[int, int], source: str, target: str, message: type, size: int
+        self, begun: tuple[int, int] | None, source: str, target: str, message: type, size: int
     ) -> None:
         """The message has been encoded, and is on its way if its size is not negative."""
-        meter = self._meter
-        previous, before = begun
-        meter.switch(previous)
+        if begun is not None:
+            self._meter.switch(begun[0])
         if size < 0:
             return
         row = self._rows.get((source, target, message)) or self.row(source, target, message)
         row.messages += 1
-        if not meter.paused:
+        if begun is not None:
             row.stamped += 1
-            row.ser_ns += meter.classes[_SER] - before
+            row.ser_ns += self._meter.classes[_SER] - begun[1]
             row.bytes += size
 
     def decoded(self, source: str, target: str, message: type, before: int) -> None:

@@ -113,8 +113,8 @@ class Effects:
         self._cell, self._held, self._handled, self._prompt = None, [], {}, False
         events: list[tuple[str, bytes]] = []
         told: dict[str, tuple[Address, list[bytes]]] = {}
+        published: dict[str, list[bytes]] = {}
         others = []
-        publish = self._core.publishing.send
         for effect in held:
             what = effect[0]
             if what == JOURNAL:
@@ -123,7 +123,7 @@ class Effects:
                 _, to, body = effect
                 told.setdefault(to.name, (to, []))[1].append(body)
             elif what == PUBLISH:
-                publish(cell, effect[1], effect[2])
+                published.setdefault(effect[1], []).append(effect[2])
             else:
                 others.append(effect)
         if events:
@@ -132,6 +132,8 @@ class Effects:
         delivery = self._core.delivery
         for to, bodies in told.values():
             delivery.send(cell, to, bodies)
+        for channel, bodies in published.items():
+            self._core.publishing.send(cell, channel, bodies)
         for source, number in handled.items():
             delivery.handled(cell, source, number)
         for act, *arguments in others:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 A = TypeVar("A")
 R = TypeVar("R")
 
+_SER = int(TimeClass.SER)
 _kinds: dict[type, str] = {}
 """The kinds under which events are journaled, by class."""
 
@@ -296,10 +297,10 @@ class CellHost:
                 f"a handler of {cell.label} persists when its incarnation has ended; nothing of it "
                 "is kept"
             )
-        meter = self._core.meter
-        previous = meter.switch(int(TimeClass.SER))
+        core, meter = self._core, self._core.meter
+        previous = meter.switch(_SER)
         kind = _kinds.get(type(event)) or _kinds.setdefault(type(event), import_path(type(event)))
-        payload = self._core.codec.encode_in_band(event)
+        payload = core.codec.encode_in_band(event)
         (cell.effects or cell.own("effects")).append((JOURNAL, kind, payload))
         meter.switch(previous)
 

@@ -84,8 +84,14 @@ class Outbox:
         if not lane.open:
             lane.acknowledged = lane.sent = first - 1
         lane.open.extend(zip(count(first), repeat(sender), bodies))
-        if lane.target is not None:
-            self._advance(lane, lane.target)
+        target, last = lane.target, first + len(bodies) - 1
+        if target is None:
+            return
+        if lane.sent == first - 1 and last - lane.acknowledged <= target.mailbox.capacity:
+            lane.sent = lane.latest = last
+            self._transmit(target, sender, first, bodies, again=False)
+        else:
+            self._advance(lane, target)
 
     def located(self, target: Address, incarnation: int) -> None:
         """Take in where a named actor is; a new process gets everything that is open."""

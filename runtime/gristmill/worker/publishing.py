@@ -9,6 +9,7 @@ from gristmill.messages import Event
 from gristmill.metrics import TimeClass
 from gristmill.transport.control import Subscribe
 from gristmill.transport.envelope import EVENT, pack
+from gristmill.transport.outbound import Head
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry
 from gristmill.worker.effects import PUBLISH
@@ -52,28 +53,33 @@ class Publishing:
             if origin is not None and origin.durable:
                 (origin.effects or origin.own("effects")).append((PUBLISH, channel, body))
             else:
-                self.send(origin, channel, body)
+                self.send(origin, channel, [body])
         finally:
             self._core.meter.switch(previous)
 
-    def send(self, origin: Cell | None, channel: str, body: bytes) -> None:
-        """Send an encoded event to them."""
+    def send(self, origin: Cell | None, channel: str, bodies: list[bytes]) -> None:
+        """Send encoded events to them."""
         counted = self._core.counters
-        counted[counters.PUBLISHED] += 1
+        counted[counters.PUBLISHED] += len(bodies)
         sender = origin.key if origin is not None else 0
         for address, keys in self._subscribers.get(channel, {}).items():
             if address == self._here:
-                counted[_SENT] += len(keys)
-                entry = Entry(EVENT, 0, sender, 0, 0.0, body, None, self._core.meter.last)
-                for key in keys:
-                    self._core.deliver_event(key, entry)
+                counted[_SENT] += len(keys) * len(bodies)
+                for body in bodies:
+                    entry = Entry(EVENT, 0, sender, 0, 0.0, body, None, self._core.meter.last)
+                    for key in keys:
+                        self._core.deliver_event(key, entry)
             elif self._shell.waiting(address) < _BACKLOG:
-                counted[_SENT] += 1  # its receiver counts the other copies
-                head = (EVENT, channel, keys, sender)
-                if type(body) is bytes:
-                    self._shell.outbound(address).put(head, 0, body)
-                else:
-                    self._shell.post(address, pack(self._seal((*head, 0, body), address)))
+                counted[_SENT] += len(bodies)  # its receiver counts the other copies
+                self._post(address, (EVENT, channel, keys, sender), bodies)
             else:
-                counted[_SENT] += len(keys)
-                counted[counters.OVERFLOW] += len(keys)
+                counted[_SENT] += len(keys) * len(bodies)
+                counted[counters.OVERFLOW] += len(keys) * len(bodies)
+
+    def _post(self, address: int, head: Head, bodies: list[bytes]) -> None:
+        outbound = self._shell.outbound(address)
+        for body in bodies:
+            if type(body) is bytes:
+                outbound.put(head, 0, body)
+            else:
+                self._shell.post(address, pack(self._seal((*head, 0, body), address)))
