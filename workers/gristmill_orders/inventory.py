@@ -231,10 +231,11 @@ class Inventory:
 
     def _shift(self, moves: tuple[StockMove, ...], source: _Units, target: _Units) -> None:
         """Shift units within the stock of their products, which gets a new version."""
+        stocks = self._stock
         for move in moves:
-            stock = self._stock[move.sku]
-            source(stock)[move.warehouse] -= move.quantity
-            target(stock)[move.warehouse] += move.quantity
+            stock, warehouse, quantity = stocks[move.sku], move.warehouse, move.quantity
+            source(stock)[warehouse] -= quantity
+            target(stock)[warehouse] += quantity
             stock.version += 1
 
     def levels(self) -> dict[str, StockLevel]:

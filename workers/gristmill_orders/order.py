@@ -152,7 +152,7 @@ class Order(msgspec.Struct, frozen=True):
 
 def amount_cents(items: tuple[OrderItem, ...], fees_cents: int) -> int:
     """Add up the lines and fees of an order, in cents."""
-    return sum(item.quantity * item.unit_price_cents for item in items) + fees_cents
+    return sum([item.quantity * item.unit_price_cents for item in items]) + fees_cents
 
 
 def apply(order: Order | None, event: ev.OrderEvent) -> Order:

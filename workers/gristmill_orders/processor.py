@@ -84,15 +84,15 @@ class OrderProcessorActor(Actor):
         return events
 
     def _perform(self, effect: fx.Effect, ctx: Context) -> None:
-        match effect:
-            case fx.Tell(service, command):
-                ref = self._service(service, command.order_id, ctx)
-                ref.tell(command, delivery="at_least_once")
-            case fx.StartTimer(_, delay, command):
-                ctx.send_after(delay, command)
-            case fx.DeadLetter(event, reason):
-                ctx.log.warning("order %s (%s): %s", event.order_id, event.order_key, reason)
-                ctx.publish(DEAD_LETTERS, event, key=event.order_id)
+        if type(effect) is fx.Tell:
+            ref = self._service(effect.service, effect.command.order_id, ctx)
+            ref.tell(effect.command, delivery="at_least_once")
+        elif type(effect) is fx.StartTimer:
+            ctx.send_after(effect.delay, effect.command)
+        elif type(effect) is fx.DeadLetter:
+            event = effect.event
+            ctx.log.warning("order %s (%s): %s", event.order_id, event.order_key, effect.reason)
+            ctx.publish(DEAD_LETTERS, event, key=event.order_id)
 
     def _service(self, service: str, order_id: str, ctx: Context) -> AnyRef:
         """Give a service. Its ref stays good while the service itself is being restarted.

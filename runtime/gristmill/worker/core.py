@@ -414,7 +414,8 @@ class WorkerCore:
     def _is_next(self, cell: Cell, entry: Entry, in_hand: int) -> bool:
         """Tell whether an at-least-once message is new; a durable actor knows by its marks."""
         done = in_hand or (cell.durable and self.effects.handled_to(entry.source))
-        done = done or cell.marks.get(self.directory.process_name(entry.source), 0)
+        if not done:
+            done = cell.marks.get(self.directory.process_name(entry.source), 0)
         if entry.number <= done:
             if not in_hand:
                 cell.own("acknowledged")[entry.source] = done

@@ -60,7 +60,12 @@ class Effects:
 
     def hold(self, cell: Cell, entry: Entry) -> None:
         """A handler has finished: what it wants happens with what the next ones want."""
-        self._take(cell)
+        if self._cell is not cell:
+            self.settle()
+            self._cell = cell
+        if cell.effects:
+            self._held += cell.effects
+            cell.effects = []
         if entry.kind == TELL:
             if entry.number:
                 self._core.showing.journaled_is_done()
@@ -82,8 +87,10 @@ class Effects:
 
     def release_all(self, cell: Cell) -> None:
         """Let what an actor has in progress happen now: its start or end, or a batch, is over."""
-        self._take(cell)
         self.settle()
+        if cell.effects:
+            self._cell, self._held, cell.effects = cell, cell.effects, []
+            self.settle()
 
     def end_burst(self, cell: Cell) -> None:
         """Let what is held happen, and take a snapshot of the actor's state if one is due.
@@ -93,14 +100,6 @@ class Effects:
         self.settle()
         if cell.history is not None and cell.current is None:
             cell.history.snapshot_if_due()
-
-    def _take(self, cell: Cell) -> None:
-        if self._cell is not cell:
-            self.settle()
-            self._cell = cell
-        if cell.effects:
-            self._held += cell.effects
-            cell.effects = []
 
     # --- what happens ---
 

@@ -62,11 +62,12 @@ class Showing:
         """
         self.in_hand = handler
         cells = self.cells
-        cells[MESSAGE] = (
-            START if handler is None else self.activity.number(handler.message.__qualname__)
-        )
         cells[RETRIED] = 0
-        if handler is None or entry is None:
+        if handler is None:
+            cells[MESSAGE] = START
+            return
+        cells[MESSAGE] = self.activity.number(handler.message.__qualname__)
+        if entry is None:
             return
         if entry.kind == ASK and handler.retried:
             kind = ASKED
