@@ -11,7 +11,7 @@ from gristmill_orders.states import OrderState
 from gristmill_orders.values import Address, OrderItem, RefundLine, StockMove
 
 
-class OrderEvent(Event):
+class OrderEvent(Event, gc=False):
     """What every event of an order carries."""
 
     order_id: str
@@ -213,7 +213,7 @@ class OrderFailed(OrderEvent):
     reason: str
 
 
-class StockEvent(Event):
+class StockEvent(Event, gc=False):
     """What every event of the inventory carries."""
 
     order_id: str

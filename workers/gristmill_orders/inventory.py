@@ -84,7 +84,7 @@ class Answer(NamedTuple):
     reply: msg.StockAnswer
 
 
-class _Reservation(msgspec.Struct):
+class _Reservation(msgspec.Struct, gc=False):
     moves: tuple[StockMove, ...]
     state: str = _RESERVED
 

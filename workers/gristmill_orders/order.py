@@ -59,7 +59,7 @@ class LineRefund(msgspec.Struct, frozen=True):
     cents: int
 
 
-class Order(msgspec.Struct, frozen=True):
+class Order(msgspec.Struct, frozen=True, gc=False):
     """The state of one order after ``sequence`` events. All amounts are integer cents."""
 
     order_id: str

@@ -1,4 +1,8 @@
-"""The values that messages and events of the order service are made of."""
+"""The values that messages and events of the order service are made of.
+
+They can't be part of a cycle, and a service keeps many of them: ``gc=False`` tells the garbage
+collector to look at none.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import msgspec
 from gristmill_orders.states import OrderState
 
 
-class OrderItem(msgspec.Struct, frozen=True, array_like=True):
+class OrderItem(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One line of an order. Prices are integer cents."""
 
     sku: str
@@ -16,7 +20,7 @@ class OrderItem(msgspec.Struct, frozen=True, array_like=True):
     unit_price_cents: int
 
 
-class Address(msgspec.Struct, frozen=True, array_like=True):
+class Address(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Where an order goes. Only the country is always known."""
 
     country: str
@@ -26,14 +30,14 @@ class Address(msgspec.Struct, frozen=True, array_like=True):
     postcode: str = ""
 
 
-class StockLine(msgspec.Struct, frozen=True, array_like=True):
+class StockLine(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A quantity of one product, whatever its price; a product stands on one line at most."""
 
     sku: str
     quantity: int
 
 
-class StockMove(msgspec.Struct, frozen=True, array_like=True):
+class StockMove(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A quantity of one product at one warehouse, numbered from 0."""
 
     sku: str
@@ -41,7 +45,7 @@ class StockMove(msgspec.Struct, frozen=True, array_like=True):
     quantity: int
 
 
-class RefundLine(msgspec.Struct, frozen=True, array_like=True):
+class RefundLine(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A quantity of one product to be refunded at the price that was paid for it, in cents."""
 
     sku: str
@@ -49,7 +53,7 @@ class RefundLine(msgspec.Struct, frozen=True, array_like=True):
     unit_price_cents: int
 
 
-class OrderView(msgspec.Struct, frozen=True, array_like=True):
+class OrderView(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An order as a reader sees it."""
 
     order_id: str
@@ -70,7 +74,7 @@ class OrderView(msgspec.Struct, frozen=True, array_like=True):
     """How many refunds are asked for and not yet made."""
 
 
-class OrderAnswer(msgspec.Struct, frozen=True, array_like=True):
+class OrderAnswer(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What came of a request to create or to cancel an order."""
 
     view: OrderView | None
@@ -83,7 +87,7 @@ class OrderAnswer(msgspec.Struct, frozen=True, array_like=True):
     """The same in a sentence."""
 
 
-class OrderSummary(msgspec.Struct, frozen=True, array_like=True):
+class OrderSummary(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An order in one line of a list."""
 
     order_id: str
