@@ -113,7 +113,7 @@ class OrderBook:
         for item in message.items:
             if item.quantity <= 0 or item.unit_price_cents <= 0:
                 return INVALID, f"{item.sku}: quantity and price must be more than zero"
-        if amount_cents(message.items, message.fees_cents) <= 0:
+        if message.fees_cents < 0 and amount_cents(message.items, message.fees_cents) <= 0:
             return INVALID, "the amount of the order is not more than zero"
         if len(self._open) >= self.policy.max_orders:
             return FULL, f"{len(self._open)} orders are open, which is the limit (max_orders)"

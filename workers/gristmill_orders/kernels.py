@@ -93,12 +93,12 @@ def _first_allocation(view: StockView) -> tuple[StockMove, ...]:
     for line, units in zip(view.lines, view.available, strict=True):
         sku, missing = line.sku, line.quantity
         for warehouse, there in enumerate(units):
+            if there >= missing:
+                moves.append(StockMove(sku, warehouse, missing))
+                break
             if there:
-                taken = min(missing, there)
-                moves.append(StockMove(sku, warehouse, taken))
-                missing -= taken
-                if not missing:
-                    break
+                moves.append(StockMove(sku, warehouse, there))
+                missing -= there
     return tuple(moves)
 
 

@@ -61,17 +61,17 @@ class Sending:
         journaled = delivery is _AT_LEAST_ONCE
         if journaled:
             self._delivery.check(to)
+        core, origin = self._core, self.origin
         begun = self.sent.begin()
-        origin = self.origin
         size = -1
         try:
-            codec = self._core.codec
+            codec = core.codec
             body = codec.encode_in_band(message) if journaled else codec.encode(message)
             if origin is not None and origin.durable:
                 if journaled:
                     (origin.effects or origin.own("effects")).append((SEND, to, body))
                 else:
-                    self._core.effects.add(origin, self._tell_late, to, body)
+                    core.effects.add(origin, self._tell_late, to, body)
             elif journaled:
                 self._delivery.send(origin, to, [body])
             else:
