@@ -289,8 +289,10 @@ def create_order(order_id: str, planned: PlannedOrder, seed: int) -> msg.CreateO
     invoice: Invoice = planned.invoice
     key = planned.order_key
     items = tuple(
-        OrderItem(line.sku, line.description, line.quantity, line.unit_price_cents)
-        for line in invoice.lines
+        [
+            OrderItem(line.sku, line.description, line.quantity, line.unit_price_cents)
+            for line in invoice.lines
+        ]
     )
     return msg.CreateOrder(
         order_id,

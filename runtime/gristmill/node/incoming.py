@@ -38,7 +38,7 @@ class Incoming:
         self._pending = pending
         self._outgoing = outgoing
         self._delivery = delivery
-        self.subscriptions: dict[str, list[Callable[[bytes], None]]] = {}
+        self.subscriptions: dict[str, list[Callable[[list[bytes]], None]]] = {}
         """Who takes the events of which channel."""
         self.monitors: dict[int, Monitor] = {}
         """Who wants to know of the ends of actors, by number."""
@@ -108,8 +108,7 @@ class Incoming:
         with self._outgoing.lock:
             self._outgoing.counters[fate] += len(bodies)
         for deliver in listeners:
-            for body in bodies:
-                deliver(body)
+            deliver(bodies)
 
     def _take_arrays(self, envelope: Envelope) -> None:
         """Take in a reply or event whose arrays are in shared memory."""

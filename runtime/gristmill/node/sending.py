@@ -218,7 +218,7 @@ class ClientSending:
                 self.counters[counters.SENT] += 1
                 self.counters[counters.HANDLED] += 1
                 for deliver in self.subscriptions.get(channel, ()):
-                    deliver(body)
+                    deliver([body])
                 self._outgoing.wake_reader()
             for address, keys in homes.items():
                 self._outgoing.put(address, (EVENT, channel, keys, 0), 0, body)

@@ -49,19 +49,21 @@ class Subscription:
         """How many were given and not acknowledged."""
         self._closed = False
 
-    def deliver(self, body: bytes) -> None:
-        """Take in an event; one of a type that was not asked for is passed over."""
-        try:
-            event = self._decode(body)
-        except msgspec.MsgspecError:
-            return
-        except ArrayGoneError:
-            self.dropped += 1
-            return
-        if len(self._events) >= self._capacity:
-            self._events.popleft()
-            self.dropped += 1
-        self._events.append(event)
+    def deliver(self, bodies: list[bytes]) -> None:
+        """Take in events; one of a type that was not asked for is passed over."""
+        decode, events = self._decode, self._events
+        for body in bodies:
+            try:
+                event = decode(body)
+            except msgspec.MsgspecError:
+                continue
+            except ArrayGoneError:
+                self.dropped += 1
+                continue
+            if len(events) >= self._capacity:
+                events.popleft()
+                self.dropped += 1
+            events.append(event)
 
     def take(self, body: bytes, handled: Callable[[], None]) -> None:
         """Take in an event from a broker; called on the broker's thread."""

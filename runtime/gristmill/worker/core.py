@@ -78,7 +78,7 @@ from gristmill.worker.reminding import Reminding
 from gristmill.worker.replying import Replying
 from gristmill.worker.sending import Sending
 from gristmill.worker.shell import Shell
-from gristmill.worker.showing import Showing
+from gristmill.worker.showing import LOOK_AGAIN, Showing
 from gristmill.worker.spawning import Spawns
 from gristmill.worker.stamping import Stamping
 from gristmill.worker.starving import Starving
@@ -413,7 +413,7 @@ class WorkerCore:
 
     def _is_next(self, cell: Cell, entry: Entry, in_hand: int) -> bool:
         """Tell whether an at-least-once message is new; a durable actor knows by its marks."""
-        done = in_hand or (cell.durable and self.effects.handled_to(entry.source))
+        done = in_hand or (cell.durable and self.effects.handled.get(entry.source))
         if not done:
             done = cell.marks.get(self.directory.process_name(entry.source), 0)
         if entry.number <= done:
@@ -428,7 +428,7 @@ class WorkerCore:
             return False
         if cell.attempts and self.failures.quarantines(cell, entry):
             return False
-        self.showing.expect_journaled()
+        self.showing.in_hand = LOOK_AGAIN
         return True
 
     def free_places(self, cell: Cell, source: int, places: int) -> None:

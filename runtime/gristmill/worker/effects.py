@@ -38,8 +38,8 @@ class Effects:
         """Whose effects are held; None if none are."""
         self._held: list[tuple[Any, ...]] = []
         """The effects of handlers that have finished."""
-        self._handled: dict[int, int] = {}
-        """The highest at-least-once number that they have handled, by sending process."""
+        self.handled: dict[int, int] = {}
+        """The highest at-least-once number that they have dealt with, by sending process."""
         self._prompt = False
         """Whether the handler in progress wants something that does not wait for others."""
 
@@ -51,10 +51,6 @@ class Effects:
     def has_persisted(self, cell: Cell) -> bool:
         """Tell whether the handler in progress has persisted an event, which waits for its end."""
         return any(what == JOURNAL for what, *_ in cell.effects)
-
-    def handled_to(self, source: int) -> int:
-        """Give the number up to which the burst's actor has dealt with a process's messages."""
-        return self._handled.get(source, 0)
 
     # --- the end of a handler ---
 
@@ -71,7 +67,7 @@ class Effects:
                 self._core.showing.journaled_is_done()
                 if cell.attempts:
                     cell.attempts.pop((entry.source, entry.number), None)
-                self._handled[entry.source] = entry.number
+                self.handled[entry.source] = entry.number
         elif entry.kind == RECORD:
             self._core.records.handled(cell, entry)
         elif entry.kind == REMINDER:
@@ -108,8 +104,8 @@ class Effects:
         cell = self._cell
         if cell is None:
             return
-        held, handled = self._held, self._handled
-        self._cell, self._held, self._handled, self._prompt = None, [], {}, False
+        held, handled = self._held, self.handled
+        self._cell, self._held, self.handled, self._prompt = None, [], {}, False
         events: list[tuple[str, bytes]] = []
         told: dict[str, tuple[Address, list[bytes]]] = {}
         published: dict[str, list[bytes]] = {}

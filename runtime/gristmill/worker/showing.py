@@ -24,8 +24,9 @@ from gristmill.worker.cell import Cell, Entry
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
 
-_LOOK_AGAIN = object()
-"""What is no handler, so that the activity is shown anew with the next message."""
+LOOK_AGAIN = object()
+"""What is no handler, so that the activity is shown anew with the next message: one of
+at-least-once delivery, of which it says which it is, or one behind such a message."""
 
 
 class Showing:
@@ -76,11 +77,7 @@ class Showing:
         else:
             return
         cells[SOURCE], cells[NUMBER], cells[RETRIED] = entry.source, entry.number, kind
-        self.in_hand = _LOOK_AGAIN
-
-    def expect_journaled(self) -> None:
-        """The next message is one of at-least-once delivery: the activity is to say which."""
-        self.in_hand = _LOOK_AGAIN
+        self.in_hand = LOOK_AGAIN
 
     def journaled_is_done(self) -> None:
         """A message of at-least-once delivery has been dealt with: what may kill now is not it."""
