@@ -209,7 +209,8 @@ def _collections(rows: Iterable[WorkerRow]) -> Iterable[tuple[float, Advice]]:
         lost = sum(row.classes["gc_user"] for row in hit)
         text = (
             f"garbage collection is {lost / sum(row.wall_ns for row in hit):.0%} of "
-            f"{listed(hit)}: call gc.freeze() once the state is loaded, or raise the threshold."
+            f"{listed(hit)}: call gc.freeze() once the state is loaded, declare kept values "
+            "that can't be part of a cycle with gc=False, or raise the threshold."
         )
         yield lost, Advice(GC, text)
 
