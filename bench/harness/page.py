@@ -82,8 +82,13 @@ def _rows(results: Sequence[Result]) -> list[list[str]]:
 
 def _pairs(results: Sequence[Result]) -> list[Panel]:
     units: dict[str, list[Bar]] = {}
+    names = {result.name for result in results}
     for result in results:
         bars = units.setdefault(result.unit, [])
+        ours, _, peer = result.name.partition(", ")
+        if peer and ours in names:  # another library's, behind ours with the same floor
+            bars.append(Bar(peer, result.median, number(result.median), "other"))
+            continue
         bars.append(Bar(result.name, result.median, number(result.median), "ours"))
         if result.floor is not None:
             bars.append(Bar("floor", result.floor, number(result.floor), "floor"))
