@@ -146,9 +146,10 @@ class Driver:
             wait = min(wait, max(self._due - self._now(), 0.0))
         first = self._events.get(timeout=wait)
         if first is not None:
-            self._on_event(first)
-            for event in self._events.drain():
-                self._on_event(event)
+            with self._service.node.together():  # what follows from them is journaled at once
+                self._on_event(first)
+                for event in self._events.drain():
+                    self._on_event(event)
         now = self._now()
         if now >= self._look_at:
             self._look_at = now + _LOOK_EVERY
