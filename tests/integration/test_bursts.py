@@ -16,6 +16,7 @@ from support.bursts import (
     Adder,
     AskPeer,
     FlushAndWait,
+    Nap,
     Notes,
     Numbers,
     Peer,
@@ -96,6 +97,17 @@ def test_a_flush_in_a_burst_lets_leave_what_was_finished(
         gate.touch()
         assert seen.get(5.0).number == 3
     assert adder.ask(Numbers()) == [1, 2, 3]
+
+
+def test_a_flush_takes_nothing_of_the_handler_in_progress(
+    node: Node, peer: Ref[Peer], adder: Ref[Adder]
+) -> None:
+    with in_one_go(node, adder):
+        adder.tell(Add(1))
+        adder.tell(Nap())
+        adder.tell(Add(2))  # comes at once, so the nap's timeout is over
+    eventually(lambda: 99 in peer.ask(Notes()), "the timer")
+    assert adder.ask(Numbers()) == [1, 2, 99]
 
 
 def test_an_ask_is_behind_what_earlier_handlers_of_the_burst_have_told(

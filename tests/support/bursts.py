@@ -44,6 +44,10 @@ class FlushAndWait(Command):
     path: str
 
 
+class Nap(Command):
+    """Add 0 if no other message comes within 0.05 s, and 99 after 0.3 s; flush."""
+
+
 class AskPeer(Request[list[int]]):
     """Ask the peer for its notes."""
 
@@ -101,6 +105,12 @@ class Adder(Actor):
         ctx.flush()
         while not Path(msg.path).exists():
             pass
+
+    @handles
+    def nap(self, msg: Nap, ctx: Context) -> None:
+        ctx.send_after(0.3, Add(99))
+        ctx.idle_timeout(0.05, Add(0))
+        ctx.flush()
 
     @handles
     async def ask_peer(self, msg: AskPeer, ctx: Context) -> list[int]:

@@ -41,7 +41,7 @@ class Effects:
         self.handled: dict[int, int] = {}
         """The highest at-least-once number that they have dealt with, by sending process."""
         self._prompt = False
-        """Whether the handler in progress wants something that does not wait for others."""
+        """Whether a handler that has not finished wants something that waits for no others."""
 
     def add(self, cell: Cell, act: Callable[..., object], *arguments: Any) -> None:  # noqa: ANN401 - what it is called with
         """Have something called as soon as the handler in progress has finished."""
@@ -74,6 +74,7 @@ class Effects:
             self.settle()
             self._core.reminding.handled(cell, entry)
         if self._prompt:
+            self._prompt = False
             self.settle()
 
     def release(self, cell: Cell, entry: Entry) -> None:
@@ -105,7 +106,7 @@ class Effects:
         if cell is None:
             return
         held, handled = self._held, self.handled
-        self._cell, self._held, self.handled, self._prompt = None, [], {}, False
+        self._cell, self._held, self.handled = None, [], {}
         events: list[tuple[str, bytes]] = []
         told: dict[str, tuple[Address, list[bytes]]] = {}
         published: dict[str, list[bytes]] = {}
