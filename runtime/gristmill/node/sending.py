@@ -268,7 +268,10 @@ class ClientSending:
         finally:
             batch = self._delivery.gathered()
             if batch:
-                self._send_journaled(batch)
+                self._send_together(batch)
+
+    def _send_together(self, batch: list[tuple[Address, bytes]]) -> None:
+        self._send_journaled(batch)
 
     @property
     def undelivered(self) -> int:

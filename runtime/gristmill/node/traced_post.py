@@ -86,6 +86,10 @@ class TracedPost(ClientPost):
         with self._slice(f"tell {_named(to, type(message))}"):
             super().tell(to, message, delivery)
 
+    def _send_together(self, batch: list[tuple[Address, bytes]]) -> None:
+        with self._slice(f"tell x{len(batch)}"):
+            super()._send_together(batch)
+
     def ask(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and wait for its reply."""
         with self._slice(f"ask {_named(to, type(request))}"):
