@@ -48,6 +48,11 @@ class Effects:
         cell.own("effects").append((act, *arguments))
         self._prompt = True
 
+    @property
+    def holding(self) -> bool:
+        """Whether finished handlers want something that has not happened."""
+        return self._cell is not None
+
     def has_persisted(self, cell: Cell) -> bool:
         """Tell whether the handler in progress has persisted an event, which waits for its end."""
         return any(what == JOURNAL for what, *_ in cell.effects)

@@ -34,6 +34,7 @@ _DESER = int(TimeClass.DESER)
 _DISPATCH = int(TimeClass.DISPATCH)
 _COMPUTE = int(TimeClass.COMPUTE)
 _SER = int(TimeClass.SER)
+_SEND = int(TimeClass.SEND)
 _GC_USER = int(TimeClass.GC_USER)
 _HANDLED = counters.HANDLED
 _IN_HAND = counters.IN_HAND
@@ -206,13 +207,26 @@ class Handling:
                 if cell.busy or cell.state < _RUNNING or clock() > due:
                     break
         finally:
-            effects.end_burst(cell)
+            if cell.durable or effects.holding:
+                self._settle(cell)
             stamping.unstamped = max(0, stamping.unstamped - (taken - last_stamped))
             if alike and handler is not None:
                 self._count(cell, handler.message, alike)
             if freed:
                 core.free_places(cell, source, freed)
         return taken
+
+    def _settle(self, cell: Cell) -> None:
+        """Let happen what the handlers of a burst want; no message's own time."""
+        meter = self._meter
+        if meter.paused:
+            meter.resume(_SEND)
+            self._core.effects.end_burst(cell)
+            meter.pause()
+        else:
+            previous = meter.enter(_SEND)
+            self._core.effects.end_burst(cell)
+            meter.enter(previous)
 
     def _handler_of(self, cell: Cell, entry: Entry, message: Message) -> Handler | None:
         """Give the handler of a message, which is in hand from now on; None if there is none."""
