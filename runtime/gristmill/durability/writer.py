@@ -24,12 +24,12 @@ from gristmill.durability.store import Durability, JournalError, Record, hold
 _COMMITS = 1000
 """Commits after which a thread moves the WAL into the file."""
 _LAST_SEQUENCE = """
-SELECT max(last) FROM event WHERE actor = ?1
-UNION ALL SELECT seq FROM snapshot WHERE actor = ?1
+SELECT max(last) FROM event WHERE actor = ?
+UNION ALL SELECT seq FROM snapshot WHERE actor = ?
 """
 _PENDING = """
 SELECT target, acknowledged, first, last, batch FROM outbox JOIN outbox_last USING (target)
-WHERE ?1 IS NULL OR target = ?1 ORDER BY target, last
+WHERE ? IS NULL OR target = ? ORDER BY target, last
 """
 
 
@@ -136,7 +136,7 @@ class SqliteStore(JournalReader):
 
     def pending(self, target: str | None = None) -> Iterator[tuple[str, int, bytes]]:
         """Give this slot's unacknowledged messages, (target, number, payload), in order."""
-        for name, acknowledged, *stored in self._rows(self.path, _PENDING, (target,)):
+        for name, acknowledged, *stored in self._rows(self.path, _PENDING, (target, target)):
             try:
                 messages = decode_messages(*stored)
             except ValueError as error:
@@ -227,7 +227,8 @@ class SqliteStore(JournalReader):
         """Give the last number of a name: what is known, else what the files hold, else 0."""
         last = known.get(name)
         if last is None:
-            rows = (self._rows(path, sql, (name,)) for path in paths or self._files())
+            names = (name,) * sql.count("?")
+            rows = (self._rows(path, sql, names) for path in paths or self._files())
             last = max((n for (n,) in chain.from_iterable(rows) if n is not None), default=0)
             known[name] = last
         return last
@@ -275,8 +276,8 @@ def _write(buffer: Buffer, database: sqlite3.Connection) -> None:
         _write_messages(buffer, database)
     if buffer.acknowledged:
         database.executemany(
-            "UPDATE outbox_last SET acknowledged = max(acknowledged, ?2) WHERE target = ?1",
-            buffer.acknowledged.items(),
+            "UPDATE outbox_last SET acknowledged = max(acknowledged, ?) WHERE target = ?",
+            [(number, target) for target, number in buffer.acknowledged.items()],
         )
         sql = "DELETE FROM outbox WHERE target = ? AND last <= ?"
         database.executemany(sql, buffer.acknowledged.items())
