@@ -77,7 +77,7 @@ def node():
 
 @pytest.fixture
 def work(node):
-    return lambda count: spin(node, 500_000, count)
+    return lambda count: spin(node, 5_000_000, count)
 
 def test_before(work):
     work(50)
