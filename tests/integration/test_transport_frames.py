@@ -50,6 +50,8 @@ def frame(*envelopes: object, header: object = None) -> bytes:
 
 KEY = object()
 """Stands for the target's key."""
+KEYS = [KEY]
+"""Stands for a list of it."""
 BODY = msgspec.msgpack.encode(Note(1))
 HOSTILE: dict[str, list[object] | bytes] = {
     "empty": b"",
@@ -103,6 +105,9 @@ HOSTILE: dict[str, list[object] | bytes] = {
     "an acknowledgement of junk": [ACK, 5, "x"],
     "an event for a number": [EVENT, "c", 5, 0, 0, [BODY]],
     "an event for text": [EVENT, "c", ["x", []], 0, 0, [BODY]],
+    "an event without its bodies": [EVENT, "c", KEYS, 0, BODY],
+    "events that are nil": [EVENT, "c", KEYS, 0, 0, None],
+    "events that are numbers": [EVENT, "c", KEYS, 0, 0, [7, None]],
     "a notice of junk": [8, b"\xff\xff"],
     "a notice of nothing": [8, None],
 }
@@ -114,7 +119,10 @@ def test_hostile_bytes_harm_nobody(node: Node, target: Ref[Worker], wire: Way, n
     before = len(target.ask(Notes()))
     hostile = HOSTILE[name]
     if isinstance(hostile, list):
-        hostile = frame([target.address.key if part is KEY else part for part in hostile])
+        key = target.address.key
+        hostile = frame(
+            [key if part is KEY else [key] if part is KEYS else part for part in hostile]
+        )
     send(wire, hostile)
     send(wire, frame([TELL, target.address.key, 0, 0, [msgspec.msgpack.encode(Note(1))]]))
     assert list(target.ask_many([Add(i, 1) for i in range(50)])) == list(range(1, 51))

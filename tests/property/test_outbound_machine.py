@@ -8,10 +8,19 @@ import msgspec
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from gristmill.transport.envelope import ACK, ASK, REPLY, RUNS, TELL, pack
+from gristmill.transport.envelope import ACK, ASK, EVENT, REPLY, RUNS, TELL, pack
 from gristmill.transport.outbound import LONGEST_RUN, Head, Outbound
 
-heads = st.sampled_from([(REPLY,), (TELL, 1, 0), (TELL, 2, 0), (ASK, 1, 0, 0.0), (ASK, 1, 0, 5.0)])
+heads = st.sampled_from(
+    [
+        (REPLY,),
+        (TELL, 1, 0),
+        (TELL, 2, 0),
+        (ASK, 1, 0, 0.0),
+        (ASK, 1, 0, 5.0),
+        (EVENT, "a channel", [1, 2], 0),
+    ]
+)
 bodies = st.one_of(st.binary(max_size=4), st.just(bytes(1025)))
 Sent = tuple[list[Any], int, bytes]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from gristmill.channels.contract import Capabilities, ChannelBackend, FanOut, Listen
@@ -22,8 +21,10 @@ class InMemoryBackend:
 
     def __init__(self, process: FanOut) -> None:
         self._process = process
-        self.publish: Callable[[str, Event], None] = process.fan_out
-        """Sends an event to a channel's subscribers; all of one publisher keep their order."""
+
+    def publish(self, channel: str, event: Event) -> None:
+        """Send an event to a channel's subscribers; all of one publisher keep their order."""
+        self._process.fan_out(channel, event)
 
     def subscribe(self, listen: Listen, subscriber: int, *, wanted: bool) -> None:
         """Begin or end a subscription of this process."""

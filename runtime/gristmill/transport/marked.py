@@ -53,7 +53,7 @@ class MarkedOutbound(Outbound):
 
     def put_run(self, head: Head, first: int, bodies: list[bytes]) -> None:
         """Put many bodies behind what waits."""
-        if head[0] == TELL:
+        if head[0] in (TELL, EVENT):
             for number, body in enumerate(bodies, first):
                 self.put(head, number if first else 0, body)
         else:

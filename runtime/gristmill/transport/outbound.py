@@ -86,7 +86,7 @@ class Outbound:
 
     def put_run(self, head: Head, first: int, bodies: list[bytes]) -> None:
         """Put many bodies behind what waits; numbered from ``first`` on, or not if that is 0."""
-        if max(map(len, bodies)) > SHORT:
+        if len(bodies) == 1 or max(map(len, bodies)) > SHORT:  # it may continue the open run
             for number, body in enumerate(bodies, first):
                 self.put(head, number if first else 0, body)
             return
