@@ -11,6 +11,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from statistics import median
 
 import psutil
@@ -24,13 +25,18 @@ from gristmill.ref import Ref
 from support.reports import during
 from support.truths import (
     SLOW_NS,
+    Archive,
     Chatter,
     Check,
     Checked,
+    Clerk,
     Collect,
+    Copies,
     Count,
     Doze,
     Fail,
+    File,
+    Filing,
     Hinder,
     Known,
     Note,
@@ -80,6 +86,26 @@ def test_truth_02_cpu_time_of_compute_is_known_on_a_crowded_machine() -> None:
             return abs(row.compute_cpu_ns / sum(taken) - 1)
 
         eventually(lambda: wrong() < 0.1, "CPU time is that of the calls", within=20)
+
+
+def test_truth_02_what_a_burst_journals_and_sends_is_no_compute(tmp_path: Path) -> None:
+    with Node(workers=2, journal=tmp_path / "journal") as node:
+        archive = node.spawn(Archive, name="archive", placement="w2")
+        clerk = node.spawn(Clerk, args=(archive,), name="clerk", placement="w1")
+
+        def file() -> None:
+            copies = archive.ask(Copies()) + 2000 * 10
+            for _ in range(2000):
+                clerk.tell(File(10))
+            eventually(lambda: archive.ask(Copies()) == copies, "all copies", within=20)
+
+        def wrong() -> float:
+            before = clerk.ask(Filing())
+            (row,) = [row for row in rows(during(node, file)) if row.id == "w1"]
+            own = row.classes["compute"] + row.classes["ser"]
+            return abs(own / (clerk.ask(Filing()) - before) - 1)
+
+        eventually(lambda: wrong() < 0.15, "the calls of the handler alone", within=20)
 
 
 # --- 3: known coordination ---

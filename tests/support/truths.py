@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from gristmill import Actor, Command, Context, Ref, Request, handles
+from gristmill import Actor, Command, Context, Durable, Event, Ref, Request, handles
 
 SLOW_NS = 200_000
 
@@ -196,3 +196,65 @@ class Known(Actor):
             codes.add(frame.f_code.co_name)
             frame = frame.f_back
         self._seen["compute" if codes & {"count", "chatter"} else "other"] += 1
+
+
+class Filed(Event):
+    """Something was filed."""
+
+
+class File(Command):
+    """Journal an event, and send it to the archive so many times, at least once."""
+
+    copies: int
+
+
+class Filing(Request[int]):
+    """Tell what the calls of the handler of ``File`` took, in ns."""
+
+
+class Copy(Command):
+    """Keep a copy."""
+
+
+class Copies(Request[int]):
+    """Tell how many copies came."""
+
+
+class Archive(Actor):
+    """Counts copies."""
+
+    def __init__(self) -> None:
+        self._copies = 0
+
+    @handles
+    def keep(self, msg: Copy) -> None:
+        self._copies += 1
+
+    @handles
+    def copies(self, msg: Copies) -> int:
+        return self._copies
+
+
+class Clerk(Actor):
+    """Knows what its handler takes; what is journaled and sent behind it is not in that."""
+
+    facets = (Durable(),)
+
+    def __init__(self, archive: Ref[Archive]) -> None:
+        self._archive = archive
+        self._ns = 0
+
+    def apply(self, event: Filed) -> None:
+        pass
+
+    @handles
+    def file(self, msg: File, ctx: Context) -> None:
+        began = time.perf_counter_ns()
+        ctx.persist(Filed())
+        for _ in range(msg.copies):
+            self._archive.tell(Copy(), delivery="at_least_once")
+        self._ns += time.perf_counter_ns() - began
+
+    @handles
+    def filing(self, msg: Filing) -> int:
+        return self._ns
