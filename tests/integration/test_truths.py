@@ -77,13 +77,13 @@ def test_truth_02_cpu_time_of_compute_is_known_on_a_crowded_machine() -> None:
         pool = node.pool(Known, 4, routing="round_robin")
         taken: list[int] = []
 
-        def wrong() -> float:  # of all calls so far: few are timed, and some of them interrupted
+        def wrong() -> float:  # of all calls so far, of which not all are timed
             taken.extend(pool.ask_many([TimeCount(3000)] * 1200, window=16))
             row = row_of(node.granularity(), "TimeCount")
             assert row.compute_cpu_ns is not None
             return abs(row.compute_cpu_ns / sum(taken) - 1)
 
-        eventually(lambda: wrong() < 0.1, "CPU time is that of the calls", within=20)
+        eventually(lambda: wrong() < 0.05, "CPU time is that of the calls", within=30)
 
 
 def test_truth_02_what_a_burst_journals_and_sends_is_no_compute(tmp_path: Path) -> None:

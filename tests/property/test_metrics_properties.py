@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +27,7 @@ from gristmill.metrics import (
 )
 from gristmill.metrics.attribution import fitted, shared
 from gristmill.metrics.classes import COUNT
+from gristmill.metrics.cpu_time import CpuTime
 from gristmill.metrics.meter import move_probes
 
 durations = st.integers(0, 2**50)
@@ -91,6 +93,37 @@ def test_the_hot_path_agrees_with_the_histogram(calls: list[tuple[int, ...]]) ->
     for column, counted in ((0, found.compute_hist), (5, found.wait_hist)):
         single = ({histogram.bucket(call[column]): 1} for call in calls)
         assert counted == histogram.merged(single)
+
+
+shares_of_octaves = st.lists(st.integers(1, 16), min_size=13, max_size=13)
+"""Sixteenths of each octave from 4 us to 16 ms that handlers are on a CPU."""
+
+
+@given(st.lists(st.integers(4_096, 2**24), min_size=1), shares_of_octaves, st.data())
+def test_cpu_time_is_known_from_one_handler_of_each_octave(
+    times: list[int], shares: list[int], data: st.DataObject
+) -> None:
+    counts, cpu_time, exact = histogram.empty(), CpuTime(), 0.0
+    measured: set[int] = set()
+    for wall in data.draw(st.permutations(times)):
+        cpu = wall * shares[wall.bit_length() - 13] // 16
+        counts[histogram.bucket(wall)] += 1
+        exact += cpu
+        if wall.bit_length() not in measured or data.draw(st.booleans()):
+            measured.add(wall.bit_length())
+            cpu_time.add(cpu, wall)
+    assert cpu_time.of_all(sum(times), counts) == pytest.approx(exact, rel=0.13)
+
+
+@given(st.lists(st.integers(1, 2**50), min_size=1), st.data())
+def test_who_never_waits_is_on_a_cpu_all_the_time(times: list[int], data: st.DataObject) -> None:
+    counts, cpu_time = histogram.empty(), CpuTime()
+    for wall in times:
+        counts[histogram.bucket(wall)] += 1
+    assert cpu_time.of_all(sum(times), counts) == 0
+    for wall in data.draw(st.lists(st.sampled_from(times), min_size=1)):
+        cpu_time.add(wall, wall)
+    assert cpu_time.of_all(sum(times), counts) == pytest.approx(sum(times))
 
 
 sent_rows = st.builds(

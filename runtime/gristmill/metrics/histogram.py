@@ -34,6 +34,16 @@ def lower(index: int) -> int:
     return (index - (shift << 3)) << shift
 
 
+def middle(index: int) -> int:
+    """Give the middle of the durations, in ns, that fall into the bucket ``index``."""
+    return (lower(index) + lower(index + 1) - 1) // 2
+
+
+def octave(index: int) -> int:
+    """Give the octave of the bucket ``index``; those of less than 16 ns are in the first two."""
+    return index >> 3
+
+
 def sparse(counts: Sequence[int]) -> dict[int, int]:
     """Give the buckets that hold something."""
     return {index: count for index, count in enumerate(counts) if count}
@@ -63,5 +73,5 @@ def percentile(histogram: Mapping[int, int], percent: float) -> int | None:
     for index, count in sorted(histogram.items()):
         seen += count
         if seen >= rank:
-            return (lower(index) + lower(index + 1) - 1) // 2
+            return middle(index)
     return None

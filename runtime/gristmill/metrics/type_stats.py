@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gristmill.metrics import histogram
+from gristmill.metrics.cpu_time import CpuTime
 from gristmill.metrics.governor import Governor
 from gristmill.metrics.snapshot import Coordination, TypeSnapshot
 
@@ -21,7 +22,7 @@ class TypeStats:
     """
 
     __slots__ = ("actor", "answered", "ask_wait_ns", "batches", "bytes_in", "bytes_out",
-                 "compute_hist", "compute_ns", "cpu_ns", "cpu_wall_ns", "deser_ns", "dispatch_ns",
+                 "compute_hist", "compute_ns", "cpu_time", "deser_ns", "dispatch_ns",
                  "extra_items", "gc_ns", "governor", "message", "messages", "peer_ns", "recv_ns",
                  "send_ns", "ser_ns", "stamped", "wait_hist")  # fmt: skip
 
@@ -42,8 +43,7 @@ class TypeStats:
         """Calls that took a list of messages."""
         self.governor: Governor | None = None
         """Who says how many messages these are."""
-        self.cpu_ns = self.cpu_wall_ns = 0
-        """CPU time, and time by the clock, of those handlers of which both were measured."""
+        self.cpu_time = CpuTime()
         self.compute_hist = histogram.empty()
         self.wait_hist = histogram.empty()
 
@@ -131,7 +131,7 @@ class TypeStats:
             messages=self.messages,
             items=self.messages + self.extra_items,
             compute_ns=of_all(self.compute_ns),
-            compute_cpu_ns=of_all(self.compute_ns * self.cpu_ns // (self.cpu_wall_ns or 1)),
+            compute_cpu_ns=of_all(self.cpu_time.of_all(self.compute_ns, self.compute_hist)),
             coord_ns=Coordination(
                 deser=of_all(self.deser_ns),
                 dispatch=of_all(self.dispatch_ns),

@@ -91,7 +91,7 @@ class Stamp:
         classes = self._end()
         self._deser = classes[_DESER] - self._deser
         self._compute = classes[_COMPUTE]
-        self._cpu = thread_time_ns() if self._stamping.takes_cpu_time else 0
+        self._cpu = thread_time_ns() if self._stamping.takes_cpu_time() else 0
         self._begin(_COMPUTE)
 
     def returned(self, *, asked: bool) -> None:
@@ -130,8 +130,7 @@ class Stamp:
         stats.record(compute, deser, dispatch, self._ser, len(entry.body), wait)
         stats.bytes_out += self._size
         if self._cpu and compute == self._elapsed:  # else it did not only compute
-            stats.cpu_ns += self._cpu
-            stats.cpu_wall_ns += compute
+            stats.cpu_time.add(self._cpu, compute)
         collected = classes[_GC_USER] - self._collected
         stats.gc_ns += collected
         self._meter.transitions += _STEPS

@@ -24,8 +24,10 @@ _COMPUTE = int(TimeClass.COMPUTE)
 _SER = int(TimeClass.SER)
 _GC_USER = int(TimeClass.GC_USER)
 _PROBE = int(TimeClass.PROBE)
-_CPU_TIME_EVERY = 64
-"""Of one in so many messages the CPU time is measured too."""
+_CPU_TIME_EVERY = 600_000
+"""Once in so many ns of compute CPU time is measured too: two readings of its clock, 1.2 us."""
+_CPU_TIME_AT_LEAST = 64
+"""Of so many messages, stamped or not, it is measured in one, however short they are."""
 _AT_LEAST = 8
 """Messages of each type that are stamped, so that a report knows what is rare."""
 _ADAPT_EVERY = 128
@@ -45,13 +47,17 @@ class Stamping:
         """How many messages go by before the next one that is stamped."""
         self._cost = 0
         """What the accounting had cost when the call in hand began, in ns."""
+        self._until_cpu_time = 0
+        """Compute that goes by before CPU time is measured again, in ns."""
         self._until_adapted = _ADAPT_EVERY
         self._adapted_at = meter.last
 
-    @property
     def takes_cpu_time(self) -> bool:
-        """Whether the CPU time of the next stamped message is measured too."""
-        return not self._until_adapted % max(1, _CPU_TIME_EVERY // self.sampling.n)
+        """Tell whether the CPU time of the message in hand is measured too; once is enough."""
+        if self._until_cpu_time > 0:
+            return False
+        self._until_cpu_time = _CPU_TIME_EVERY
+        return True
 
     def knows(self, cell: Cell, message: type[Message]) -> bool:
         """Tell whether enough messages of a type have been stamped to say what it costs."""
@@ -86,6 +92,8 @@ class Stamping:
 
     def share(self, compute: int, deser: int, dispatch: int, ser: int, collected: int) -> None:
         """Let a stamped call, in ns, speak for those that are not stamped."""
+        counts_as = _CPU_TIME_EVERY // _CPU_TIME_AT_LEAST * self.sampling.n
+        self._until_cpu_time -= max(counts_as, compute)
         if self.sampling.n > 1:
             shares = self._meter.shares
             shares[_COMPUTE] += compute
