@@ -28,6 +28,8 @@ _CPU_TIME_EVERY = 600_000
 """Once in so many ns of compute CPU time is measured too: two readings of its clock, 1.2 us."""
 _CPU_TIME_AT_LEAST = 64
 """Of so many messages, stamped or not, it is measured in one, however short they are."""
+_CPU_TIME_AT_MOST = 4
+"""Of so many messages it is measured in one, however long they are."""
 _AT_LEAST = 8
 """Messages of each type that are stamped, so that a report knows what is rare."""
 _ADAPT_EVERY = 128
@@ -92,8 +94,8 @@ class Stamping:
 
     def share(self, compute: int, deser: int, dispatch: int, ser: int, collected: int) -> None:
         """Let a stamped call, in ns, speak for those that are not stamped."""
-        counts_as = _CPU_TIME_EVERY // _CPU_TIME_AT_LEAST * self.sampling.n
-        self._until_cpu_time -= max(counts_as, compute)
+        least = _CPU_TIME_EVERY // _CPU_TIME_AT_LEAST * self.sampling.n
+        self._until_cpu_time -= max(least, min(compute, _CPU_TIME_EVERY // _CPU_TIME_AT_MOST))
         if self.sampling.n > 1:
             shares = self._meter.shares
             shares[_COMPUTE] += compute
