@@ -98,6 +98,8 @@ class Protocol:
         wire = tuple(kind for kind in handlers if not kind.__internal__)
         self.messages: Any = Union[wire] if wire else None  # noqa: UP007 - a tuple
         """What may come from others, as a type to decode."""
+        self.takes_batches = any(handler.batch is not None for handler in handlers.values())
+        """Whether a handler takes several messages at once, so that it matters what waits."""
 
     @classmethod
     def of(cls, owner: type) -> Protocol:

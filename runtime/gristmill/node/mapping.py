@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import cycle
 from typing import Any, TypeVar
 
 from gristmill.errors import ActorCrashed, UsageError
 from gristmill.importing import import_path
 from gristmill.node.post import ClientPost
+from gristmill.node.spreading import Spread
+from gristmill.placement.balancing import Loads
 from gristmill.ref import Address
-from gristmill.worker.functions import RunBatch, types_of
+from gristmill.worker.functions import BatchResult, RunBatch, types_of
 
 T = TypeVar("T")
 U = TypeVar("U")
 
 _BATCHES_PER_WORKER = 4
-_OPEN_PER_WORKER = 2
+_AHEAD_PER_WORKER = 16
+"""Batches whose results are kept until those before them are there."""
 
 
 def map_batches(
@@ -39,9 +41,9 @@ def map_batches(
         raise UsageError(f"batch is {batch}; it is how many items go in one message: 1 or more")
     size = batch
     requests = (RunBatch(path, calls[at : at + size]) for at in range(0, len(calls), size))
-    turns = cycle(runners)
-    window = _OPEN_PER_WORKER * len(runners)
-    for outcome in post.ask_each(lambda _: next(turns), requests, window, timeout):
+    ahead = _AHEAD_PER_WORKER * len(runners)
+    spread = Spread[BatchResult](post, runners, Loads(), window=None, ahead=ahead, timeout=timeout)
+    for outcome in spread.replies(requests):
         for body in outcome.bodies():
             yield decode(body)
         if outcome.error is not None:

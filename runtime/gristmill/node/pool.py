@@ -6,14 +6,21 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
-from gristmill.errors import UsageError
+from gristmill.behaviours.actor import Actor
+from gristmill.errors import ActorTypeError, UsageError
+from gristmill.importing import resolve
 from gristmill.messages import Command, Event, Request
 from gristmill.node.post import ClientPost
-from gristmill.placement.balancing import Balancer, Routing
+from gristmill.node.spreading import Spread
+from gristmill.node.streams import check_window, in_turn
+from gristmill.placement.balancing import Balancer, Loads, Routing
 from gristmill.ref import DEFAULT_TIMEOUT, POOLED, Address, DeliveryGuarantee, Ref
 
 A = TypeVar("A")
 R = TypeVar("R")
+
+_WINDOW = 1024
+"""Requests of a stream that were sent and whose replies were not given yet, by default."""
 
 
 class Pool(Generic[A]):
@@ -27,7 +34,7 @@ class Pool(Generic[A]):
         self.routing = routing
         self._balancer = Balancer(name, routing)
         self._balancer.change(members)
-        self._open: dict[int, int] = {member.key: 0 for member in members}
+        self._loads = Loads()
         self._lock = threading.Lock()
 
     @property
@@ -45,7 +52,7 @@ class Pool(Generic[A]):
 
     def _choose(self, key: str | None) -> Address:
         with self._lock:
-            return self._balancer.choose(key, lambda member: self._open[member.key])
+            return self._balancer.choose(key, self._loads.of)
 
     def tell(
         self,
@@ -66,11 +73,11 @@ class Pool(Generic[A]):
     ) -> R:
         """Ask one member; see :meth:`Ref.ask`."""
         chosen = self._choose(key)
-        self._opened(chosen, 1)
+        self._loads.add(chosen, 1)
         try:
             return self._post.ask(chosen, request, timeout)
         finally:
-            self._opened(chosen, -1)
+            self._loads.add(chosen, -1)
 
     async def ask_async(
         self,
@@ -81,38 +88,61 @@ class Pool(Generic[A]):
     ) -> R:
         """Ask one member without blocking the event loop."""
         chosen = self._choose(key)
-        self._opened(chosen, 1)
+        self._loads.add(chosen, 1)
         try:
             return await self._post.ask_async(chosen, request, timeout)
         finally:
-            self._opened(chosen, -1)
+            self._loads.add(chosen, -1)
 
     def ask_many(
         self,
         requests: Iterable[Request[R]],
         *,
-        window: int = 1024,
+        window: int | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
     ) -> Iterator[R]:
-        """Spread requests over the members, ``window`` open at once; replies in order.
+        """Spread requests over the members; replies in order.
+
+        A pool that routes by load gives the next request to whoever has the fewest open ones.
+
+        Args:
+            requests: questions of any types.
+            window: how many are open at once, and as many replies may have come before their turn.
+                By default as many as keep the members busy: one each where they take long, or
+                up to 1,024 in all where members take batches and where the pool routes in turn.
+            timeout: seconds that each may take.
 
         Raises:
-            UsageError: the pool routes by consistent hash, which needs a key for each request.
+            UsageError: the pool routes by consistent hash, which needs a key for each request; or
+                the window is less than 1.
         """
         if self.routing is Routing.CONSISTENT_HASH:
             raise UsageError(
                 f"pool {self.name!r} routes by consistent hash; ask with key=... one by one"
             )
-        return self._post.ask_each(lambda _: self._next(), requests, window, timeout)
+        if window is not None:
+            check_window(window)
+        return self._replies(requests, window, timeout)
 
-    def _next(self) -> Address:
-        """Give the next member in turn: those of a window are alike."""
-        with self._lock:
-            return self._balancer.choose(None, lambda _: 0)
-
-    def _opened(self, member: Address, more: int) -> None:
-        with self._lock:
-            self._open[member.key] += more
+    def _replies(
+        self, requests: Iterable[Request[R]], window: int | None, timeout: float | None
+    ) -> Iterator[R]:
+        if self.routing is Routing.ROUND_ROBIN:
+            return in_turn(
+                self._post, lambda _: self._choose(None), requests, window or _WINDOW, timeout
+            )
+        members = self._balancer.members
+        if window is None and _take_batches(members[0]):
+            window = _WINDOW
+        spread = Spread[R](
+            self._post,
+            members,
+            self._loads,
+            window=window,
+            ahead=_WINDOW if window is None else 2 * window,
+            timeout=timeout,
+        )
+        return spread.replies(requests)
 
     def __len__(self) -> int:
         return len(self._balancer.members)
@@ -140,8 +170,17 @@ class ElasticPool(Pool[A]):
         address = self._address
         return Address(address.key, POOLED, address.type, name, address.mailbox)
 
-    def _next(self) -> Address:
-        return self._address
+    def _replies(
+        self, requests: Iterable[Request[R]], window: int | None, timeout: float | None
+    ) -> Iterator[R]:
+        # what waits with the members is what makes them more
+        return in_turn(self._post, lambda _: self._address, requests, window or _WINDOW, timeout)
 
-    def _opened(self, member: Address, more: int) -> None:
-        """Do nothing: the post knows what is open."""
+
+def _take_batches(member: Address) -> bool:
+    """Tell whether members of a type take batches, as far as is known here."""
+    try:
+        kind: type[Actor] = resolve(member.type)
+    except ActorTypeError:
+        return True
+    return kind.__protocol__.takes_batches

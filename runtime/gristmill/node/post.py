@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import islice, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from gristmill.errors import ActorNotFoundError, MailboxFullError, UsageError
+from gristmill.errors import ActorNotFoundError, MailboxFullError
 from gristmill.keyed import refuse_keyed
 from gristmill.messages import Request
 from gristmill.node.client_account import SEND, ClientAccount
-from gristmill.node.grouping import Group, group
+from gristmill.node.grouping import Group
 from gristmill.node.monitor import Monitor
 from gristmill.node.pending import PendingReply, check_timeout
 from gristmill.node.plane import Plane, Wake
 from gristmill.node.reading import BLOCKED_WAIT, Reading
-from gristmill.node.requests import (
-    MOST_TOGETHER,
-    OPEN,
-    PLACE_BITS,
-    RequestKind,
-    RequestRun,
-    Waiter,
-)
+from gristmill.node.requests import PLACE_BITS, RequestKind, RequestRun, Waiter
 from gristmill.node.sending import ClientExporter, ClientSending, ControlSide
+from gristmill.node.streams import in_turn
 from gristmill.node.tallies import ClientCounters
 from gristmill.ref import Address, AnyRef, OverflowPolicy
 from gristmill.supervision import ExitReason, NoProc, Shutdown
@@ -40,18 +32,6 @@ if TYPE_CHECKING:
     import asyncio
 
 R = TypeVar("R")
-
-_PARTS = 4
-"""The parts that a window of requests is sent in."""
-
-
-class _Part(NamedTuple):
-    """A part of a window."""
-
-    runs: list[RequestRun]
-    places: Iterable[tuple[RequestRun, int]]
-    """Where the reply to each request is going to be."""
-    size: int
 
 
 class ClientPost(ClientSending):
@@ -77,7 +57,7 @@ class ClientPost(ClientSending):
 
     def ask(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and wait for its reply."""
-        deadline = None if timeout is None else self._now() + timeout
+        deadline = None if timeout is None else self.now() + timeout
         waiter = self.send_request(to, request, deadline)
         try:
             self._reading.until(waiter)
@@ -92,7 +72,7 @@ class ClientPost(ClientSending):
         import asyncio  # only who awaits pays for it: 4 MB, 20 ms
 
         self._check()  # before a loop watches sockets that may be closed
-        deadline = None if timeout is None else self._now() + timeout
+        deadline = None if timeout is None else self.now() + timeout
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
 
@@ -130,7 +110,7 @@ class ClientPost(ClientSending):
             try:
                 return self.send_request(to, request, deadline, wait=False, notify=notify)
             except MailboxFullError:
-                late = deadline is not None and self._now() > deadline
+                late = deadline is not None and self.now() > deadline
                 if late or to.mailbox.overflow is OverflowPolicy.FAIL:
                     raise
             await asyncio.sleep(BLOCKED_WAIT)
@@ -139,78 +119,18 @@ class ClientPost(ClientSending):
         self, to: Address, requests: Iterable[Request[R]], window: int, timeout: float | None
     ) -> Iterator[R]:
         """Send requests to one actor, ``window`` open at once; replies in order."""
-        return self.ask_each(lambda _: to, requests, window, timeout)
+        return in_turn(self, lambda _: to, requests, window, timeout)
 
-    def ask_each(
-        self,
-        choose: Callable[[Request[R]], Address],
-        requests: Iterable[Request[R]],
-        window: int,
-        timeout: float | None,
-    ) -> Iterator[R]:
-        """Send each request where ``choose`` says, ``window`` open at once; replies in order.
+    def send_run(
+        self, requests: Group, deadline: float | None, notify: Callable[[], None] | None = None
+    ) -> RequestRun:
+        """Put requests of one type to one actor into the next frame; give what gets the replies.
 
-        The window is sent in parts, so that the next part is on its way while this one is read.
+        Args:
+            requests: at most :data:`MOST_TOGETHER`.
+            deadline: monotonic seconds after which nobody waits.
+            notify: called when all have an outcome, and when the one that is waited for has.
         """
-        if window < 1:
-            raise UsageError(f"window is {window}; it is how many requests may be open: 1 or more")
-        share = min(max(1, window // _PARTS), MOST_TOGETHER)
-        parts: deque[_Part] = deque()
-        source = iter(requests)
-        room, ends = window, False
-        try:
-            while True:
-                while room >= share and not ends:
-                    batch = list(islice(source, share))
-                    ends = len(batch) < share
-                    if batch:
-                        deadline = None if timeout is None else self._now() + timeout
-                        room -= len(batch)
-                        parts.append(self._send_part(choose, batch, deadline))
-                        begun = self.account.clock()
-                        self.flush()
-                        self.account.add(SEND, begun)
-                if not parts:
-                    return
-                for run, place in parts[0].places:
-                    value = run.values[place]
-                    if value is OPEN:
-                        self._await_reply(run, place, timeout)
-                        value = run.values[place]
-                    yield value
-                room += parts.popleft().size
-        finally:
-            for part in parts:
-                for run in part.runs:
-                    self.abandon(run.number)
-
-    def _await_reply(self, run: RequestRun, place: int, timeout: float | None) -> None:
-        run.expect(place)
-        if not run.done:
-            self._reading.until(run)
-        if not run.done:
-            raise run.kind.timed_out(run.to, timeout)
-        run.raise_error(place)
-
-    def _send_part(
-        self,
-        choose: Callable[[Request[R]], Address],
-        requests: list[Request[R]],
-        deadline: float | None,
-    ) -> _Part:
-        """Send requests, in runs where they can be."""
-        groups = [part for whole in group(choose, requests) for part in _parts(whole)]
-        runs = [self._send_run(each, deadline) for each in groups]
-        if len(runs) == 1:
-            return _Part(runs, zip(repeat(runs[0]), groups[0].positions), len(requests))
-        places = {
-            position: (run, place)
-            for run, each in zip(runs, groups, strict=True)
-            for place, position in enumerate(each.positions)
-        }
-        return _Part(runs, [places[at] for at in range(len(requests))], len(requests))
-
-    def _send_run(self, requests: Group, deadline: float | None) -> RequestRun:
         if self._barred is not None:  # in a forked process the lock may be held for ever
             raise self._barred
         to = requests.to
@@ -220,7 +140,7 @@ class ClientPost(ClientSending):
         bodies = self.codec.encode_many(requests.requests)
         size = sum(map(len, bodies))
         begun = account.asked(to, requests.kind, len(bodies), size, begun)
-        run = RequestRun(to, kind, deadline, len(bodies))
+        run = RequestRun(to, kind, deadline, len(bodies), notify)
         if kind.idempotent:
             run.keep(bodies)
         with self._send_lock:
@@ -360,7 +280,7 @@ class ClientPost(ClientSending):
         cls = type(inspection)
         kind = self._kinds.get(cls) or self._kind(cls)
         body = self.codec.encode(inspection)
-        waiter = Waiter(to, kind, self._now() + timeout, 0)
+        waiter = Waiter(to, kind, self.now() + timeout, 0)
         with self._send_lock:
             waiter.number = self._enter(waiter)
             request = waiter.number << PLACE_BITS
@@ -395,11 +315,3 @@ class ClientPost(ClientSending):
 def _finish(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _parts(whole: Group) -> list[Group]:
-    """Give what may travel as a run; each by itself of what has its place chosen as it is sent."""
-    if whole.to.home >= 0:
-        return [whole]
-    each = zip(whole.requests, whole.positions, strict=True)
-    return [Group(whole.to, whole.kind, [request], [at]) for request, at in each]

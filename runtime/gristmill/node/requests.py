@@ -156,12 +156,20 @@ class RequestRun:
         kind: their type.
         deadline: monotonic seconds after which nobody waits; None for never.
         count: how many.
+        notify: called when all have an outcome, and when the one that is waited for has.
     """
 
-    __slots__ = ("_awaited", "_bodies", "_deaths", "_errors", "_left", "_sent_again", "deadline",
-                 "done", "event", "kind", "number", "to", "values")  # fmt: skip
+    __slots__ = ("_awaited", "_bodies", "_deaths", "_errors", "_left", "_notify", "_sent_again",
+                 "deadline", "done", "event", "kind", "number", "to", "values")  # fmt: skip
 
-    def __init__(self, to: Address, kind: RequestKind, deadline: float | None, count: int) -> None:
+    def __init__(
+        self,
+        to: Address,
+        kind: RequestKind,
+        deadline: float | None,
+        count: int,
+        notify: Callable[[], None] | None = None,
+    ) -> None:
         self.to = to
         self.kind = kind
         self.deadline = deadline
@@ -179,6 +187,12 @@ class RequestRun:
         self._deaths: dict[int, int] = {}
         """By place, the deaths of the callee's worker that a request may be the cause of."""
         self._sent_again = False
+        self._notify = notify
+
+    @property
+    def complete(self) -> bool:
+        """Whether all have an outcome."""
+        return not self._left
 
     @property
     def head(self) -> Head:
@@ -269,10 +283,13 @@ class RequestRun:
         return self.values[place] is not OPEN or place in self._errors
 
     def _tell(self) -> None:
-        if not self.done and self._has(self._awaited):
+        news = not self.done and self._has(self._awaited)
+        if news:
             self.done = True
             if self.event is not None:
                 self.event.set()
+        if self._notify is not None and (news or not self._left):
+            self._notify()
 
 
 OpenRequests = dict[int, Waiter | RequestRun]

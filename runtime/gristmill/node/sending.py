@@ -78,7 +78,7 @@ class ClientSending:
         self.account = account or ClientAccount()
         self.plane = plane
         self.arrays = arrays
-        self._now = plane.now
+        self.now = plane.now
         self._pending: OpenRequests = {}
         self._outgoing = Outgoing(plane, wake, arrays, counted)
         self._delivery = Delivery(self._outgoing)
@@ -144,11 +144,11 @@ class ClientSending:
         with self._send_lock:
             if to.home < 0:
                 self._wait_for_room(
-                    to, self._now() + _SEND_TIMEOUT, lambda: self.keyed.tell(to, body), wait=True
+                    to, self.now() + _SEND_TIMEOUT, lambda: self.keyed.tell(to, body), wait=True
                 )
             else:
                 if not self._credit.take(to):
-                    self._wait_for_credit(to, self._now() + _SEND_TIMEOUT, wait=True)
+                    self._wait_for_credit(to, self.now() + _SEND_TIMEOUT, wait=True)
                     posting = account.add(IDLE, encoded)  # no part of what others cost
                 out.put(to.home, (TELL, to.key, 0), 0, body)
             row = account.row(to, type(message))
@@ -186,11 +186,11 @@ class ClientSending:
                 out.stragglers.wake()
             blocked = self.plane.flush()
         if blocked:
-            self._flush_fully(self._now() + _SEND_TIMEOUT)
+            self._flush_fully(self.now() + _SEND_TIMEOUT)
 
     def send_again(self, to: Address, body: bytes) -> None:
         """Send the encoded message of a dead letter as a tell; waits for room, and to be off."""
-        deadline = self._now() + _SEND_TIMEOUT
+        deadline = self.now() + _SEND_TIMEOUT
         with self._send_lock:
             self._check()
             if not self._credit.take(to):
@@ -224,7 +224,7 @@ class ClientSending:
                 self._outgoing.put(address, (EVENT, channel, keys, 0), 0, body)
             if not self.plane.flush():
                 return
-        self._flush_fully(self._now() + _SEND_TIMEOUT)
+        self._flush_fully(self.now() + _SEND_TIMEOUT)
 
     def answer(self, ticket: Ticket, value: Any) -> None:  # noqa: ANN401 - the reply
         """Answer a request that an actor has deferred, through that actor."""
@@ -237,7 +237,7 @@ class ClientSending:
             self.plane.post(home, pack((ANSWER, key, process, number, body)))
             if not self.plane.flush():
                 return
-        self._flush_fully(self._now() + _SEND_TIMEOUT)
+        self._flush_fully(self.now() + _SEND_TIMEOUT)
 
     # --- at least once ---
 
@@ -298,7 +298,7 @@ class ClientSending:
         self.plane.flush()
         while not take():
             self._check()
-            if deadline is not None and self._now() > deadline:
+            if deadline is not None and self.now() > deadline:
                 raise MailboxFullError(f"the mailbox of {to.label} got no room in time")
             self._send_lock.release()
             try:
@@ -313,16 +313,16 @@ class ClientSending:
                 if not self.plane.flush():
                     return
             self._check()
-            if self._now() > deadline:
+            if self.now() > deadline:
                 raise MailboxFullError("the workers take no messages: the wire is full")
             self._reading.once(BLOCKED_WAIT)
 
     def wait_until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         """Read for all until ``condition`` holds, ``timeout`` seconds at most; give it."""
-        deadline = None if timeout is None else self._now() + timeout
+        deadline = None if timeout is None else self.now() + timeout
         while not condition():
             self._check()
-            remaining = 0.1 if deadline is None else deadline - self._now()
+            remaining = 0.1 if deadline is None else deadline - self.now()
             if remaining <= 0:
                 return False
             self._reading.once(min(remaining, 0.1))

@@ -108,10 +108,13 @@ class TracedPost(ClientPost):
         with self._slice(f"request {_named(to, type(request))}"):
             return super().send_request(to, request, deadline, wait=wait, notify=notify)
 
-    def _send_run(self, requests: Group, deadline: float | None) -> RequestRun:
+    def send_run(
+        self, requests: Group, deadline: float | None, notify: Callable[[], None] | None = None
+    ) -> RequestRun:
+        """Send requests of one type to one actor."""
         what = f"request {_named(requests.to, requests.kind)} x{len(requests.requests)}"
         with self._slice(what):
-            return super()._send_run(requests, deadline)
+            return super().send_run(requests, deadline, notify)
 
     def _enter(self, waiter: Waiter | RequestRun) -> int:
         number = super()._enter(waiter)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 
@@ -18,6 +19,23 @@ class Routing(StrEnum):
     """The member with the fewest open requests of this client."""
     CONSISTENT_HASH = "consistent_hash"
     """One key always goes to the same member, as long as that is one."""
+
+
+class Loads:
+    """How many requests of a client are open, for each member of a pool. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._open: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def of(self, member: Address) -> int:
+        """Give how many are open to a member."""
+        return self._open.get(member.key, 0)
+
+    def add(self, member: Address, more: int) -> None:
+        """So many more are open, or fewer if it is negative."""
+        with self._lock:
+            self._open[member.key] = self._open.get(member.key, 0) + more
 
 
 class Balancer:

@@ -1,0 +1,102 @@
+"""How much an actor of a pool gets at once: what it takes decides."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gristmill.node.requests import RequestKind, RequestRun
+from gristmill.node.spreading import PacedLane
+from gristmill.node.streams import Part
+from gristmill.ref import Address
+from gristmill.transport.codec import Codec
+from support.actors import Pid
+
+MOST = 64
+ACTOR = Address(1, 1, "m:A")
+KIND = RequestKind.of(Codec(None), Pid)
+
+
+class Timed:
+    """A lane whose actor takes ``seconds`` for each request, told with a clock of its own."""
+
+    def __init__(self) -> None:
+        self.lane = PacedLane(ACTOR, MOST)
+        self.now = 100.0
+        self.largest = 0
+        self.waiting: list[RequestRun] = []
+
+    def fill(self) -> int:
+        """Send parts until there is no room; give how many requests are under way."""
+        while self.lane.has_room:
+            run = RequestRun(ACTOR, KIND, None, self.lane.size)
+            self.lane.send(Part([run], [], self.lane.size), self.now)
+            self.largest = max(self.largest, self.lane.size)
+            self.waiting.append(run)
+        return sum(len(run.values) for run in self.waiting)
+
+    def handle(self, seconds: float) -> int:
+        """Handle the oldest part; give how many requests the lane has let go of."""
+        run = self.waiting.pop(0)
+        self.now += seconds * len(run.values)
+        for place in range(len(run.values)):
+            run.fail(place, ValueError())
+        return self.lane.collect(self.now)
+
+
+def sizes(seconds: float, parts: int = 20) -> list[int]:
+    """Give the sizes of the parts of an actor that takes so long for each request."""
+    timed, found = Timed(), []
+    for _ in range(parts):
+        timed.fill()
+        found.append(len(timed.waiting[0].values))
+        timed.handle(seconds)
+    return found
+
+
+def test_long_requests_go_one_by_one() -> None:
+    assert set(sizes(0.5)) == {1}
+
+
+def test_short_requests_soon_go_in_runs() -> None:
+    assert sizes(1e-6)[:8] == [1, 4, 4, 16, 16, 64, 64, 64]
+    assert sizes(1e-6)[-1] == MOST
+
+
+def test_requests_of_a_millisecond_go_in_twos() -> None:
+    assert sizes(1e-3)[1:] == [2] * 19
+
+
+def test_none_waits_behind_a_long_one() -> None:
+    timed = Timed()
+    assert timed.fill() == 1
+    timed.handle(0.001)
+    assert timed.fill() > 1
+    for _ in range(4):
+        timed.fill()
+        timed.handle(0.5)
+    assert timed.fill() == 1
+
+
+def test_who_gets_slower_gets_less() -> None:
+    timed = Timed()
+    for _ in range(10):
+        timed.fill()
+        timed.handle(1e-5)
+    assert timed.lane.size == MOST
+    for _ in range(10):
+        timed.fill()
+        timed.handle(0.02)
+    assert timed.lane.size == 1
+
+
+@given(st.lists(st.sampled_from([0.0, 1e-6, 1e-4, 1e-3, 5e-3, 0.05]), max_size=60))
+def test_what_is_let_go_of_is_what_was_sent(seconds: list[float]) -> None:
+    timed = Timed()
+    for each in seconds:
+        under_way = timed.fill()
+        assert timed.handle(each) == under_way - sum(len(run.values) for run in timed.waiting)
+        assert 1 <= timed.lane.size <= MOST
+    under_way = sum(len(run.values) for run in timed.waiting)
+    assert timed.lane.leave() == under_way
+    assert timed.lane.idle
