@@ -5,113 +5,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from gristmill.messages import Request
 from gristmill.node.reading import Bell
 from gristmill.node.requests import MOST_TOGETHER, OPEN, RequestRun
 from gristmill.node.streams import Asking, Part, abandon, flush, send_part
 from gristmill.placement.balancing import Loads
+from gristmill.placement.pacing import Lane, PacedLane
 from gristmill.ref import Address
 
 R = TypeVar("R")
 
-_AIM = 0.002
-"""Seconds that a part should take: one that takes less is followed by a larger one."""
-_FASTEST = 4.0
-"""How much larger, at most."""
-_LONG = 0.01
-"""Seconds: a part that takes longer is followed by a smaller one, and none waits behind another."""
 _PARTS = 4
 """The parts that the share of an actor is sent in."""
-
-
-class _Sent(NamedTuple):
-    part: Part
-    at: float
-
-
-class Lane:
-    """One of the actors, and what is under way to it.
-
-    Args:
-        to: the actor.
-        size: requests in one part.
-    """
-
-    def __init__(self, to: Address, size: int) -> None:
-        self.to = to
-        self.size = size
-        """Requests in the next part."""
-        self._sent: deque[_Sent] = deque()
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is under way."""
-        return not self._sent
-
-    @property
-    def has_room(self) -> bool:
-        """Whether it may get another part now."""
-        return True
-
-    def send(self, part: Part, now: float) -> None:
-        """Take note of a part that is under way."""
-        self._sent.append(_Sent(part, now))
-
-    def collect(self, now: float) -> int:
-        """Let go of the parts that are complete; give how many requests those were."""
-        complete = []
-        while self._sent and self._sent[0].part.complete:
-            complete.append(self._sent.popleft())
-        if not complete:
-            return 0
-        requests = sum(sent.part.size for sent in complete)
-        self._took(len(complete), requests, complete[0].at, now)
-        return requests
-
-    def _took(self, parts: int, requests: int, sent: float, now: float) -> None:
-        """So many parts have been handled since the first of them was sent, or the one before."""
-
-    def leave(self) -> int:
-        """Let go of all parts; give how many requests those were."""
-        requests = sum(sent.part.size for sent in self._sent)
-        self._sent.clear()
-        return requests
-
-
-class PacedLane(Lane):
-    """One that gets no more at a time than keeps its actor busy until the next arrives.
-
-    How long a request takes is not known before. So it begins with one; if they take long it stays
-    at that, and if they are short there are as many in a part as take :data:`_AIM`.
-
-    Args:
-        to: the actor.
-        most: requests in one part, at most.
-    """
-
-    def __init__(self, to: Address, most: int) -> None:
-        super().__init__(to, 1)
-        self._most = most
-        self._long = True
-        self._free_at = 0.0
-        """When its last part was complete."""
-
-    @property
-    def has_room(self) -> bool:
-        """Whether it may get another part now."""
-        return not self._sent or (len(self._sent) == 1 and not self._long)
-
-    def _took(self, parts: int, requests: int, sent: float, now: float) -> None:
-        seconds = (now - max(sent, self._free_at)) / parts
-        self._free_at = now
-        self._long = seconds > _LONG
-        if self._long:
-            self.size = max(1, self.size // 2)
-        elif seconds < _AIM and requests >= parts * self.size:
-            growth = min(_AIM / seconds, _FASTEST) if seconds else _FASTEST
-            self.size = min(round(self.size * growth), self._most)
 
 
 class Spread(Generic[R]):
@@ -138,7 +45,7 @@ class Spread(Generic[R]):
     ) -> None:
         share = (ahead if window is None else window) // (_PARTS * len(members))
         size = min(max(1, share), MOST_TOGETHER)
-        lane = PacedLane if window is None else Lane
+        lane = PacedLane[Part] if window is None else Lane[Part]
         self._lanes = [lane(member, size) for member in members]
         self._post = post
         self._loads = loads
@@ -213,13 +120,13 @@ class Spread(Generic[R]):
     def _room(self) -> int:
         return self._ahead if self._window is None else min(self._window, self._ahead)
 
-    def _free_lane(self, room: int) -> Lane | None:
+    def _free_lane(self, room: int) -> Lane[Part] | None:
         """Give the one with the least to do of those that may get a part, and a whole one."""
         free = [lane for lane in self._lanes if lane.has_room]
         free = [lane for lane in free if lane.size <= room or lane.idle]
         return min(free, key=lambda lane: self._loads.of(lane.to)) if free else None
 
-    def _send_to(self, lane: Lane, batch: list[Request[R]]) -> None:
+    def _send_to(self, lane: Lane[Part], batch: list[Request[R]]) -> None:
         part = send_part(self._post, lambda _: lane.to, batch, self._timeout, self._bell.ring)
         lane.send(part, self._post.now())
         self._parts.append(part)
@@ -233,7 +140,7 @@ class Spread(Generic[R]):
             if requests:
                 self._open(lane, -requests)
 
-    def _open(self, lane: Lane, more: int) -> None:
+    def _open(self, lane: Lane[Part], more: int) -> None:
         self._loads.add(lane.to, more)
         if self._window is not None:
             self._window -= more

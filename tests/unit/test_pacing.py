@@ -2,45 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gristmill.node.requests import RequestKind, RequestRun
-from gristmill.node.spreading import PacedLane
-from gristmill.node.streams import Part
+from gristmill.placement.pacing import PacedLane
 from gristmill.ref import Address
-from gristmill.transport.codec import Codec
-from support.actors import Pid
 
 MOST = 64
-ACTOR = Address(1, 1, "m:A")
-KIND = RequestKind.of(Codec(None), Pid)
+
+
+@dataclass
+class Sent:
+    """Requests that are under way."""
+
+    size: int
+    complete: bool = False
 
 
 class Timed:
-    """A lane whose actor takes ``seconds`` for each request, told with a clock of its own."""
+    """A lane, and a clock that its actor moves on."""
 
     def __init__(self) -> None:
-        self.lane = PacedLane(ACTOR, MOST)
+        self.lane = PacedLane[Sent](Address(1, 1, "m:A"), MOST)
         self.now = 100.0
-        self.largest = 0
-        self.waiting: list[RequestRun] = []
+        self.waiting: list[Sent] = []
+
+    @property
+    def under_way(self) -> int:
+        """How many requests have been sent and not handled."""
+        return sum(part.size for part in self.waiting)
 
     def fill(self) -> int:
         """Send parts until there is no room; give how many requests are under way."""
         while self.lane.has_room:
-            run = RequestRun(ACTOR, KIND, None, self.lane.size)
-            self.lane.send(Part([run], [], self.lane.size), self.now)
-            self.largest = max(self.largest, self.lane.size)
-            self.waiting.append(run)
-        return sum(len(run.values) for run in self.waiting)
+            part = Sent(self.lane.size)
+            self.lane.send(part, self.now)
+            self.waiting.append(part)
+        return self.under_way
 
     def handle(self, seconds: float) -> int:
         """Handle the oldest part; give how many requests the lane has let go of."""
-        run = self.waiting.pop(0)
-        self.now += seconds * len(run.values)
-        for place in range(len(run.values)):
-            run.fail(place, ValueError())
+        part = self.waiting.pop(0)
+        self.now += seconds * part.size
+        part.complete = True
         return self.lane.collect(self.now)
 
 
@@ -49,7 +55,7 @@ def sizes(seconds: float, parts: int = 20) -> list[int]:
     timed, found = Timed(), []
     for _ in range(parts):
         timed.fill()
-        found.append(len(timed.waiting[0].values))
+        found.append(timed.waiting[0].size)
         timed.handle(seconds)
     return found
 
@@ -95,8 +101,7 @@ def test_what_is_let_go_of_is_what_was_sent(seconds: list[float]) -> None:
     timed = Timed()
     for each in seconds:
         under_way = timed.fill()
-        assert timed.handle(each) == under_way - sum(len(run.values) for run in timed.waiting)
+        assert timed.handle(each) == under_way - timed.under_way
         assert 1 <= timed.lane.size <= MOST
-    under_way = sum(len(run.values) for run in timed.waiting)
-    assert timed.lane.leave() == under_way
+    assert timed.lane.leave() == timed.under_way
     assert timed.lane.idle
