@@ -1,10 +1,11 @@
 """The same jobs on gristmill and on other libraries, in the same run on the same machine.
 
 Every library gets two worker processes and does each job the way its users would, one message for
-each call: lone round trips, pipelined round trips, messages that nobody answers, arrays of 8 and
-64 MB of which a worker reads every page, the start from a fresh Python process to the first reply,
-and the time from a worker's SIGKILL to the next right answer. Each round starts every library
-anew. Nothing is pinned but the floor, two processes with raw pyzmq PUSH/PULL sockets.
+each call: lone round trips, pipelined round trips, calls of 1 and 10 ms in turn on both workers
+(through half of what one process takes), messages that nobody answers, arrays of 8 and 64 MB of
+which a worker reads every page, the start from a fresh Python process to the first reply, and the
+time from a worker's SIGKILL to the next right answer. Each round starts every library anew. Nothing
+is pinned but the floor, two processes with raw pyzmq PUSH/PULL sockets.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _BODY = bytes(20)
 _UNITS = {
     "round_trip": "us",
     "pipelined": "1/s",
+    "uneven": "x",
     "one_way": "1/s",
     "array_8mb": "ms",
     "array_64mb": "ms",

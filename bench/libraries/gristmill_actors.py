@@ -30,6 +30,12 @@ class Touch(Request[float]):
     array: np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
+class Compute(Request[int]):
+    """What does :func:`jobs.compute` give?"""
+
+    steps: int
+
+
 class Pid(Request[int]):
     """Which process are you in?"""
 
@@ -62,6 +68,11 @@ class Echo(Actor):
         return jobs.touch(msg.array)
 
     @handles
+    def compute(self, msg: Compute) -> int:
+        """Answer."""
+        return jobs.compute(msg.steps)
+
+    @handles
     def pid(self, msg: Pid) -> int:  # noqa: ARG002
         """Answer."""
         return jobs.pid(0)
@@ -73,6 +84,7 @@ class GristmillActors:
     def __init__(self) -> None:
         self._node = Node(workers=2).start()
         self._ref = self._node.spawn(Echo)
+        self._pool = self._node.pool(Echo, 2)
 
     def call(self, count: int) -> int:
         """Ask."""
@@ -81,6 +93,10 @@ class GristmillActors:
     def pipeline(self, count: int) -> int:
         """Ask many."""
         return sum(self._ref.ask_many((Follow(i) for i in range(count)), window=jobs.WINDOW))
+
+    def spread(self, steps: list[int]) -> int:
+        """Ask a pool many."""
+        return sum(self._pool.ask_many(map(Compute, steps)))
 
     def tell(self, count: int) -> int | None:
         """Tell."""

@@ -24,6 +24,9 @@ WINDOW = 1024
 """Calls that are open at once when calls are pipelined."""
 _LONE, _MANY = 300, 10_000
 _ARRAYS = 5
+_UNEVEN = [10_000, 100_000] * 30
+"""Steps of calls of about 1 and 10 ms in turn."""
+_ROUNDS = 3
 _GIVE_UP = 10.0
 """Seconds until a recovery counts as none."""
 _LIMIT = 180
@@ -38,6 +41,9 @@ class Peer(Protocol):
 
     def pipeline(self, count: int) -> int:
         """Do the same with :data:`WINDOW` calls open; one message for each call."""
+
+    def spread(self, steps: list[int]) -> int:
+        """Call :func:`compute` with each, on both workers; add the answers up."""
 
     def tell(self, count: int) -> int | None:
         """Send ``count`` messages that nobody answers; give how many were handled.
@@ -68,6 +74,14 @@ def touch(array: Array) -> float:
     return float(array[::512].sum())
 
 
+def compute(steps: int) -> int:
+    """Take so many steps of a linear congruential generator, in pure Python."""
+    state = 1
+    for _ in range(steps):
+        state = (1664525 * state + 1013904223) & 0xFFFFFFFF
+    return state
+
+
 def pid(_: int) -> int:
     """Say which process this is."""
     return os.getpid()
@@ -93,17 +107,29 @@ def _figures(peer: Peer, share: int) -> dict[str, float]:
         "round_trip": 1e6 * _seconds(lambda: peer.call(lone), _sum_to(lone)) / lone,
         "pipelined": many / _seconds(lambda: peer.pipeline(many), _sum_to(many)),
     }
+    found["uneven"] = _uneven(peer)
     if peer.tell(WINDOW) is not None:
         found["one_way"] = many / _seconds(lambda: peer.tell(many), many)
     for megabytes in (8, 64):
         array = np.ones(megabytes * 1_000_000 // 8)
-        right = touch(array)
-        times = [_seconds(lambda a=array: peer.send(a), right) for _ in range(_ARRAYS)]  # type: ignore[misc]  # mypy has no type for a lambda's default
+        read = touch(array)
+        times = [_seconds(lambda a=array: peer.send(a), read) for _ in range(_ARRAYS)]  # type: ignore[misc]  # mypy has no type for a lambda's default
         found[f"array_{megabytes}mb"] = 1e3 * float(np.median(times[1:]))
     recovery = _recovery(peer)
     if recovery is not None:
         found["recovery"] = 1e3 * recovery
     return found
+
+
+def _uneven(peer: Peer) -> float:
+    """Give the time of uneven calls on two workers, through half of what one process takes."""
+    right = sum(map(compute, _UNEVEN))
+    peer.spread(_UNEVEN[:4])
+    ratios = []
+    for _ in range(_ROUNDS):
+        alone = _seconds(lambda: sum(map(compute, _UNEVEN)), right)
+        ratios.append(2 * _seconds(lambda: peer.spread(_UNEVEN), right) / alone)
+    return float(np.median(ratios))
 
 
 def _seconds(job: Callable[[], Any], right: float) -> float:

@@ -22,6 +22,10 @@ class MultiprocessingPool:
         """Map without chunks: one message for each call, all of them open."""
         return sum(self._pool.imap(jobs.follow, range(count), chunksize=1))
 
+    def spread(self, steps: list[int]) -> int:
+        """Map without chunks, as the calls are uneven."""
+        return sum(self._pool.imap(jobs.compute, steps, chunksize=1))
+
     def tell(self, count: int) -> int | None:  # noqa: ARG002
         """Not there."""
         return None

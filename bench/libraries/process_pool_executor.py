@@ -27,6 +27,10 @@ class Executor:
                 total += open_calls.popleft().result()
         return total + sum(call.result() for call in open_calls)
 
+    def spread(self, steps: list[int]) -> int:
+        """Map."""
+        return sum(self._pool.map(jobs.compute, steps))
+
     def tell(self, count: int) -> int | None:  # noqa: ARG002
         """Not there."""
         return None

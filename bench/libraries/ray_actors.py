@@ -6,6 +6,7 @@ import tempfile
 
 import jobs
 import ray  # type: ignore[import-not-found]  # lives in an environment of its own
+from ray.util import ActorPool  # type: ignore[import-not-found]  # the same
 
 
 class Echo:
@@ -26,6 +27,10 @@ class Echo:
         """Give the count and begin anew."""
         notes, self._notes = self._notes, 0
         return notes
+
+    def compute(self, steps: int) -> int:
+        """Answer."""
+        return jobs.compute(steps)
 
     def touch(self, array: jobs.Array) -> float:
         """Answer."""
@@ -49,6 +54,7 @@ class RayActors:
             _temp_dir=self._folder.name,
         )
         self._actor = ray.remote(Echo).options(max_restarts=-1).remote()
+        self._pool = ActorPool([ray.remote(Echo).remote() for _ in range(2)])
 
     def call(self, count: int) -> int:
         """Call and get."""
@@ -61,6 +67,10 @@ class RayActors:
             numbers = range(start, min(count, start + jobs.WINDOW))
             total += sum(ray.get([self._actor.follow.remote(i) for i in numbers]))
         return total
+
+    def spread(self, steps: list[int]) -> int:
+        """Map over a pool of actors."""
+        return sum(self._pool.map(lambda actor, each: actor.compute.remote(each), steps))
 
     def tell(self, count: int) -> int | None:
         """Call, and forget the reference."""

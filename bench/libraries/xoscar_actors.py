@@ -36,6 +36,10 @@ class Echo(xoscar.Actor):  # type: ignore[misc]  # its base has no types here
         notes, self._notes = self._notes, 0
         return notes
 
+    def compute(self, steps: int) -> int:
+        """Answer."""
+        return jobs.compute(steps)
+
     def touch(self, array: jobs.Array) -> float:
         """Answer."""
         return jobs.touch(array)
@@ -61,6 +65,10 @@ class XoscarActors:
         address = self._pool.external_address
         where = ProcessIndex(1)
         self._actor = await xoscar.create_actor(Echo, address=address, allocate_strategy=where)
+        self._both = [
+            await xoscar.create_actor(Echo, address=address, allocate_strategy=ProcessIndex(each))
+            for each in (1, 2)
+        ]
 
     def call(self, count: int) -> int:
         """Call and await."""
@@ -79,6 +87,18 @@ class XoscarActors:
                 numbers = range(start, min(count, start + jobs.WINDOW))
                 total += sum(await asyncio.gather(*map(self._actor.follow, numbers)))
             return total
+
+        return self._run(job())
+
+    def spread(self, steps: list[int]) -> int:
+        """Let whichever of two actors is free take the next: there are no pools."""
+        waiting = iter(steps)
+
+        async def work(actor: xoscar.ActorRefType[Echo]) -> int:
+            return sum([await actor.compute(each) for each in waiting])
+
+        async def job() -> int:
+            return sum(await asyncio.gather(*map(work, self._both)))
 
         return self._run(job())
 
