@@ -17,6 +17,16 @@ SEEDS = 8
 """Calls differ by their seed, which goes round; so what is right is known beforehand."""
 
 
+def _aligned(count: int) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+    """Give an array that begins with a cache line: elsewhere the kernel takes 6 % longer."""
+    memory = np.empty(4 * count + 64, np.uint8)
+    begin = -memory.ctypes.data % 64
+    return memory[begin : begin + 4 * count].view(np.uint32)
+
+
+_STATES = _aligned(4096)
+
+
 def python_kernel(seed: int, size: int) -> int:
     """Take ``size`` steps of a linear congruential generator, in pure Python."""
     state = seed
@@ -27,7 +37,8 @@ def python_kernel(seed: int, size: int) -> int:
 
 def numpy_kernel(seed: int, size: int) -> int:
     """Take ``size`` steps of 4,096 generators at once, which fit into the first cache."""
-    states = np.arange(seed, seed + 4096, dtype=np.uint32)
+    states = _STATES
+    states[:] = np.arange(seed, seed + 4096, dtype=np.uint32)
     for _ in range(size):
         states *= np.uint32(1664525)
         states += np.uint32(1013904223)
