@@ -12,6 +12,7 @@ import pytest
 from gristmill import ActorCrashed, ActorDied, AskTimeoutError, Node, Request
 from gristmill.errors import UsageError
 from gristmill.node.pool import Pool
+from gristmill.testing import Simulation
 from support.actors import Add, Compute, Fail, Pid, Worker
 from support.batches import Sizes, Square, Squares
 from support.functions import passed
@@ -54,6 +55,18 @@ def test_replies_come_in_the_order_of_the_requests(pool: Pool[Worker], window: i
         assert reply in pids if number % 5 == 0 else reply == number + 11
     assert list(pool.ask_many([], window=window)) == []
     assert is_even(pool)
+
+
+@pytest.mark.parametrize("kind", ["traced", "in_process", "simulated"])
+def test_nodes_of_all_kinds_spread(kind: str) -> None:
+    node = Simulation(0, workers=2) if kind == "simulated" else Node(
+        workers=2, in_process=kind == "in_process", trace=kind == "traced"
+    )  # fmt: skip
+    with node:
+        pool = node.pool(Worker, 2)
+        for window in (None, 1, 7, 1024):
+            replies = pool.ask_many((Add(number, 1) for number in range(300)), window=window)
+            assert list(replies) == list(range(1, 301))
 
 
 def test_whoever_is_free_gets_the_next(pool: Pool[Worker], gate: Path) -> None:

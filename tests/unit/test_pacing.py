@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gristmill.placement.pacing import PacedLane
+from gristmill.placement.pacing import Lane, PacedLane
 from gristmill.ref import Address
 
 MOST = 64
@@ -58,6 +58,21 @@ def sizes(seconds: float, parts: int = 20) -> list[int]:
         found.append(timed.waiting[0].size)
         timed.handle(seconds)
     return found
+
+
+def test_parts_are_let_go_of_in_any_order() -> None:
+    lane = Lane[Sent](Address(1, 1, "m:A"), 3)
+    parts = [Sent(size) for size in (1, 2, 3)]
+    for part in parts:
+        assert lane.has_room
+        lane.send(part, 0.0)
+    parts[1].complete = True
+    assert lane.collect(1.0) == 2
+    assert lane.collect(1.0) == 0
+    parts[0].complete = parts[2].complete = True
+    assert lane.collect(2.0) == 4
+    assert lane.idle
+    assert lane.size == 3
 
 
 def test_long_requests_go_one_by_one() -> None:

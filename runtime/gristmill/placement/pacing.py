@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final, Generic, Protocol, TypeVar
 
 from gristmill.ref import Address
@@ -42,7 +41,7 @@ class Lane(Generic[S]):
         self.to = to
         self.size = size
         """Requests in the next part."""
-        self._sent: deque[tuple[S, float]] = deque()
+        self._sent: list[tuple[S, float]] = []
 
     @property
     def idle(self) -> bool:
@@ -60,11 +59,10 @@ class Lane(Generic[S]):
 
     def collect(self, now: float) -> int:
         """Let go of the parts that are complete; give how many requests those were."""
-        complete = []
-        while self._sent and self._sent[0][0].complete:
-            complete.append(self._sent.popleft())
+        complete = [sent for sent in self._sent if sent[0].complete]  # in whatever order
         if not complete:
             return 0
+        self._sent = [sent for sent in self._sent if not sent[0].complete]
         requests = sum(part.size for part, _ in complete)
         self._took(len(complete), requests, complete[0][1], now)
         return requests
