@@ -21,8 +21,6 @@ from harness.compute import KERNELS, SEEDS, calibrated, digest, expected
 from harness.processes import HERE, Program
 
 GRAIN = 1e-3
-_WINDOW = 8
-"""Open messages for each worker."""
 
 
 class Work(Request[int]):
@@ -75,7 +73,7 @@ class Scale:
     def _ours(self, workers: int, calls: int) -> float:
         messages = (Work(self._kernel, self._size, i % SEEDS) for i in range(calls))
         begin = time.perf_counter()
-        answers = digest(self._pools[workers].ask_many(messages, window=_WINDOW * workers))
+        answers = digest(self._pools[workers].ask_many(messages))
         seconds = time.perf_counter() - begin
         self._check(answers, calls)
         return seconds
