@@ -130,7 +130,6 @@ class Alignment:
     def start(self, node: Node, workers: int) -> Alignment:
         """Start a pool."""
         self._pool = node.pool(Aligner, workers, args=(self._reference,))
-        self._window = 4 * workers
         return self
 
     @property
@@ -142,7 +141,7 @@ class Alignment:
         """Align on all workers."""
         starts = range(0, len(self._reads), _BATCH)
         requests = (Align(self._reads[at : at + _BATCH]) for at in starts)
-        found = self._pool.ask_many(requests, window=self._window)
+        found = self._pool.ask_many(requests)
         return [score for batch in found for score in batch]
 
     def check(self, outcome: list[int]) -> None:

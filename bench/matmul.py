@@ -54,7 +54,7 @@ class Matmul:
 
     def start(self, node: Node, workers: int) -> Matmul:
         """Start a pool; put the factors where they are sent from."""
-        self._pool = node.pool(Multiplier, workers, routing="round_robin")
+        self._pool = node.pool(Multiplier, workers)
         self._blocks = np.array_split(self._a, _BLOCKS * workers)
         self._shared = node.empty(self._b.shape)
         self._shared[:] = self._b
@@ -68,7 +68,7 @@ class Matmul:
     def run(self) -> Matrix:
         """Multiply by blocks."""
         requests = (Multiply(rows, self._shared) for rows in self._blocks)
-        return np.concatenate(list(self._pool.ask_many(requests, window=len(self._blocks))))
+        return np.concatenate(list(self._pool.ask_many(requests)))
 
     def check(self, outcome: Matrix) -> None:
         """Hold it against numpy's product."""

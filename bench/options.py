@@ -96,7 +96,6 @@ class Options:
     def start(self, node: Node, workers: int) -> Options:
         """Start a pool."""
         self._pool = node.pool(Simulator, workers)
-        self._window = 4 * workers
         return self
 
     @property
@@ -107,7 +106,7 @@ class Options:
     def run(self) -> Sums:
         """Simulate on all workers."""
         requests = (Simulate(batch, self._paths) for batch in range(self._batches))
-        return sum(self._pool.ask_many(requests, window=self._window), Sums(0, 0.0, 0.0))
+        return sum(self._pool.ask_many(requests), Sums(0, 0.0, 0.0))
 
     def check(self, outcome: Sums) -> None:
         """Hold it against the formula."""

@@ -108,8 +108,8 @@ class Pool(Generic[A]):
         Args:
             requests: questions of any types.
             window: how many are open at once, and as many replies may have come before their turn.
-                By default as many as keep the members busy: one each where they take long, or
-                up to 1,024 in all where members take batches and where the pool routes in turn.
+                By default as many as keep the members busy: one or two each where they take long;
+                1,024 where members take batches, or the pool routes in turn or is elastic.
             timeout: seconds that each may take.
 
         Raises:
