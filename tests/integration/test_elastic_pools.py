@@ -116,6 +116,11 @@ def test_a_key_keeps_its_member_as_long_as_that_is_one(node: Node) -> None:
         pool.ask(WhoHas())
 
 
+def test_who_joins_gets_of_what_is_asked_already(node: Node) -> None:
+    pool = node.pool(Waiting, 2, name="joined", elastic=RULE)
+    assert len(set(pool.ask_many([Wait(0.01)] * 600, timeout=30.0))) > 2
+
+
 def test_many_at_once_and_from_a_loop(node: Node) -> None:
     pool = node.pool(Waiting, 2, name="many", elastic=RULE)
     assert len(list(pool.ask_many([Wait(0.005)] * 200, window=30, timeout=30.0))) == 200

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from gristmill.errors import ActorCrashed, UsageError
 from gristmill.importing import import_path
 from gristmill.node.post import ClientPost
-from gristmill.node.spreading import Spread
+from gristmill.node.spreading import Spread, lanes
 from gristmill.placement.balancing import Loads
 from gristmill.ref import Address
 from gristmill.worker.functions import BatchResult, RunBatch, types_of
@@ -42,7 +42,8 @@ def map_batches(
     size = batch
     requests = (RunBatch(path, calls[at : at + size]) for at in range(0, len(calls), size))
     ahead = _AHEAD_PER_WORKER * len(runners)
-    spread = Spread[BatchResult](post, runners, Loads(), window=None, ahead=ahead, timeout=timeout)
+    ways = lanes(runners, None, ahead)
+    spread = Spread[BatchResult](post, ways, Loads(), window=None, ahead=ahead, timeout=timeout)
     for outcome in spread.replies(requests):
         for body in outcome.bodies():
             yield decode(body)

@@ -11,9 +11,10 @@ from gristmill.errors import ActorTypeError, UsageError
 from gristmill.importing import resolve
 from gristmill.messages import Command, Event, Request
 from gristmill.node.post import ClientPost
-from gristmill.node.spreading import Spread
-from gristmill.node.streams import check_window, in_turn
+from gristmill.node.spreading import Spread, lanes
+from gristmill.node.streams import Part, check_window, in_turn
 from gristmill.placement.balancing import Balancer, Loads, Routing
+from gristmill.placement.pacing import SharedLane
 from gristmill.ref import DEFAULT_TIMEOUT, POOLED, Address, DeliveryGuarantee, Ref
 
 A = TypeVar("A")
@@ -109,7 +110,7 @@ class Pool(Generic[A]):
             requests: questions of any types.
             window: how many are open at once, and as many replies may have come before their turn.
                 By default as many as keep the members busy: one or two each where they take long;
-                1,024 where members take batches, or the pool routes in turn or is elastic.
+                1,024 where members take batches, or the pool routes in turn.
             timeout: seconds that each may take.
 
         Raises:
@@ -134,15 +135,11 @@ class Pool(Generic[A]):
         members = self._balancer.members
         if window is None and _take_batches(members[0]):
             window = _WINDOW
-        spread = Spread[R](
-            self._post,
-            members,
-            self._loads,
-            window=window,
-            ahead=_WINDOW if window is None else 2 * window,
-            timeout=timeout,
-        )
-        return spread.replies(requests)
+        ahead = _WINDOW if window is None else 2 * window
+        ways = lanes(members, window, ahead)
+        return Spread[R](
+            self._post, ways, self._loads, window=window, ahead=ahead, timeout=timeout
+        ).replies(requests)
 
     def __len__(self) -> int:
         return len(self._balancer.members)
@@ -173,8 +170,14 @@ class ElasticPool(Pool[A]):
     def _replies(
         self, requests: Iterable[Request[R]], window: int | None, timeout: float | None
     ) -> Iterator[R]:
-        # what waits with the members is what makes them more
-        return in_turn(self._post, lambda _: self._address, requests, window or _WINDOW, timeout)
+        to = self._address
+        if window is None and not _take_batches(to):
+            # what was sent before a member came stays with those that were there
+            way = SharedLane[Part](to, lambda: len(self._balancer.members))
+            return Spread[R](
+                self._post, [way], self._loads, window=None, ahead=_WINDOW, timeout=timeout
+            ).replies(requests)
+        return in_turn(self._post, lambda _: to, requests, window or _WINDOW, timeout)
 
 
 def _take_batches(member: Address) -> bool:

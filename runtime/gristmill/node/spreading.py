@@ -21,14 +21,22 @@ _PARTS = 4
 """The parts that the share of an actor is sent in."""
 
 
+def lanes(members: Sequence[Address], window: int | None, ahead: int) -> list[Lane[Part]]:
+    """Make a lane for each member; without a window none gets more than keeps it busy."""
+    share = (ahead if window is None else window) // (_PARTS * len(members))
+    size = min(max(1, share), MOST_TOGETHER)
+    lane = PacedLane[Part] if window is None else Lane[Part]
+    return [lane(member, size) for member in members]
+
+
 class Spread(Generic[R]):
     """Sends each request to the actor with the fewest open ones that has room for it.
 
     Args:
         post: sends the requests.
-        members: the actors.
+        lanes: the ways to the actors.
         loads: how many requests are open to them; kept up to date.
-        window: open requests, at most; None: no more than keep the actors busy.
+        window: open requests, at most; None: as many as the lanes have room for.
         ahead: requests that were sent and whose replies were not given yet, at most.
         timeout: seconds that each request may take.
     """
@@ -36,17 +44,14 @@ class Spread(Generic[R]):
     def __init__(
         self,
         post: Asking,
-        members: Sequence[Address],
+        lanes: Sequence[Lane[Part]],
         loads: Loads,
         *,
         window: int | None,
         ahead: int,
         timeout: float | None,
     ) -> None:
-        share = (ahead if window is None else window) // (_PARTS * len(members))
-        size = min(max(1, share), MOST_TOGETHER)
-        lane = PacedLane[Part] if window is None else Lane[Part]
-        self._lanes = [lane(member, size) for member in members]
+        self._lanes = lanes
         self._post = post
         self._loads = loads
         self._timeout = timeout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Generic, Protocol, TypeVar
 
 from gristmill.ref import Address
@@ -12,6 +13,8 @@ _FASTEST: Final = 4.0
 """How much larger, at most."""
 _SLOW: Final = 0.01
 """Seconds: a part that takes longer is followed by a smaller one."""
+_EACH: Final = 2
+"""Requests that are open for each of those who share a lane: one in hand, and the next."""
 _LONG: Final = 0.05
 """Seconds: behind a part that takes longer no other waits; sending one meanwhile saves 2 ms."""
 
@@ -111,3 +114,21 @@ class PacedLane(Lane[S]):
         elif seconds < _AIM and requests >= parts * self.size:
             growth = min(_AIM / seconds, _FASTEST) if seconds else _FASTEST
             self.size = min(round(self.size * growth), self._most)
+
+
+class SharedLane(Lane[S]):
+    """The way to actors that come and go: each request finds its own when it is sent.
+
+    Args:
+        to: stands for all of them.
+        actors: gives how many there are now.
+    """
+
+    def __init__(self, to: Address, actors: Callable[[], int]) -> None:
+        super().__init__(to, 1)
+        self._actors = actors
+
+    @property
+    def has_room(self) -> bool:
+        """Whether one of them may get another request now."""
+        return not self._sent or len(self._sent) < _EACH * self._actors()
