@@ -16,7 +16,8 @@ from gristmill.testing import Simulation
 from support.actors import Add, Compute, Fail, Pid, Worker
 from support.batches import Sizes, Square, Squares
 from support.functions import passed
-from support.processes import kill
+from support.poison import Scale, Weigh
+from support.processes import kill, worker_pids
 from support.waiting import eventually
 
 
@@ -136,6 +137,22 @@ def test_the_death_of_a_worker_is_told(pool: Pool[Worker], gate: Path) -> None:
         list(pool.ask_many(requests(), timeout=15.0))
     gate.touch()
     eventually(lambda: pool.members[0].ask(Pid()) != victim, "it is back")
+
+
+def test_idempotent_requests_outlive_the_deaths_of_workers(
+    node: Node, pool: Pool[Worker], tmp_path: Path
+) -> None:
+    scales = node.pool(Scale, 2, args=(str(tmp_path / "log"),), max_restarts=1000)
+    numbers = [number for number in range(2000) if number != 13]
+
+    def requests() -> Iterator[Weigh]:
+        for number in numbers:
+            if number in {500, 1000, 1500}:
+                kill(eventually(lambda: worker_pids(node).get("w1"), "there is a worker"))
+            yield Weigh(number)
+
+    assert list(scales.ask_many(requests(), timeout=30.0)) == numbers
+    assert is_even(pool)
 
 
 def test_members_that_take_batches_find_enough_in_their_mailboxes(node: Node) -> None:
