@@ -64,6 +64,21 @@ def test_time_is_virtual() -> None:
     assert time.monotonic() - began < 10.0
 
 
+def test_what_is_fetched_later_waits_in_virtual_time() -> None:
+    with Simulation(0) as node:
+        refs = [node.spawn(s.Curious) for _ in range(2)]
+        for wait in (0.0, 1e6):  # whatever the machine's own clock says
+            node.advance(wait)
+            before = node.now()
+            pending = refs[0].request(s.SleepFor(60.0))
+            assert not pending.wait(3.0)
+            assert node.now() == pytest.approx(before + 3.0, abs=0.1)
+            assert pending.result(120.0) == pytest.approx(60.0, abs=0.1)
+            before = node.now()
+            assert len(node.multi_ask(refs, s.SleepFor(60.0), timeout=7.0).failed) == 2
+            assert node.now() == pytest.approx(before + 7.0, abs=0.1)
+
+
 def test_timers_fire_in_the_order_of_their_times() -> None:
     with Simulation(3) as node:
         ref = node.spawn(Clock)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Generic, Protocol, TypeVar
 
 from gristmill.errors import AskTimeoutError, UsageError
@@ -19,6 +18,9 @@ class Requesting(Protocol):
     @property
     def reading(self) -> Reading:
         """Brings what comes."""
+
+    def now(self) -> float:
+        """Give monotonic time in seconds."""
 
     def abandon(self, number: int) -> None:
         """Drop the reply of a request when it comes."""
@@ -49,7 +51,7 @@ class PendingReply(Generic[R]):
         if not waiter.done and self._error is None:
             self._post.reading.once(0.0)
         if not waiter.done and self._error is None and timeout != 0:
-            waiter.deadline = None if timeout is None else time.monotonic() + timeout
+            waiter.deadline = None if timeout is None else self._post.now() + timeout
             self._post.reading.until(waiter)
         return waiter.done
 

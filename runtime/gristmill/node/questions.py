@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -51,7 +50,7 @@ class Questions(ABC):
 
         check_timeout(timeout)
         post = self._connected().post
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else post.now() + timeout
         asked: list[tuple[AnyRef, PendingReply[R] | GristmillError]] = []
         for ref in refs:
             try:
@@ -64,7 +63,7 @@ class Questions(ABC):
             try:
                 if isinstance(pending, GristmillError):
                     raise pending
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                left = None if deadline is None else max(0.0, deadline - post.now())
                 outcome.replies.append((ref, pending.result(left)))
             except GristmillError as error:
                 outcome.failed.append((ref, error))
