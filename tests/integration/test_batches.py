@@ -15,7 +15,7 @@ from gristmill.errors import ActorError, DecodeError, GristmillError
 from gristmill.testing import Simulation
 from support import batches as b
 from support.mailboxes import in_one_go
-from support.processes import all_delivered, kill, worker_pids
+from support.processes import all_delivered, kill, next_pid, worker_pids
 from support.waiting import eventually
 
 
@@ -273,14 +273,12 @@ def test_the_report_counts_messages_and_batches(node: Node) -> None:
 def test_batches_across_kills_of_the_worker(tmp_path: Path) -> None:
     with Node(workers=2, journal=tmp_path, max_restarts=100) as node:
         keeper = node.spawn(b.Keeper, name="keeper", placement="w1")
-        killed: set[int] = set()
+        killed: list[int] = []
         for number in range(20, 320):
             keeper.tell(b.Put(number), delivery="at_least_once")
             if number % 100 == 70:
-                pid = eventually(lambda: worker_pids(node).get("w1", 0), "w1 is up")
-                if pid not in killed:
-                    killed.add(pid)
-                    kill(pid)
+                killed.append(next_pid(node, "w1", killed))
+                kill(killed[-1])
         all_delivered(keeper)
         assert eventually(lambda: _kept_through_restarts(keeper), "it is up") == [*range(20, 320)]
         assert node.status().worker_restarts >= 1

@@ -25,7 +25,7 @@ from support.actors import (
     Worker,
     read_lines,
 )
-from support.processes import all_delivered, kill, worker_pids
+from support.processes import all_delivered, kill, next_pid, worker_pids
 from support.transports import transport  # noqa: F401 - a fixture, used by all tests
 from support.waiting import eventually
 
@@ -152,7 +152,7 @@ def test_a_durable_actor_counts_each_message_once_across_kills(tmp_path: Path) -
         for number in sent:
             ref.tell(Note(number), delivery="at_least_once")
             if number % 100 == 50:
-                dead.append(eventually(lambda: _other_than(dead, node), "w1 is up again"))
+                dead.append(next_pid(node, "w1", dead))
                 kill(dead[-1])
         all_delivered(ref)
         assert _patiently(lambda: ref.ask(Notes())) == sent
@@ -160,11 +160,6 @@ def test_a_durable_actor_counts_each_message_once_across_kills(tmp_path: Path) -
     with Node(workers=2, journal=journal) as node:
         again = node.spawn(Ledger, name="ledger", placement="w2")
         assert again.ask(Notes()) == sent
-
-
-def _other_than(dead: list[int], node: Node) -> int | None:
-    pid = worker_pids(node).get("w1")
-    return pid if pid not in dead else None
 
 
 def test_a_volatile_actor_gets_each_message_at_least_once_across_kills(tmp_path: Path) -> None:

@@ -22,8 +22,7 @@ from support.accounts import (
     Plain,
     Replayed,
 )
-from support.processes import all_delivered, kill, worker_pids
-from support.waiting import eventually
+from support.processes import all_delivered, kill, next_pid
 
 
 @pytest.fixture
@@ -78,25 +77,15 @@ def test_state_is_back_after_kills_and_after_a_restart_of_the_whole_node(journal
     for _ in range(2):
         with Node(workers=2, journal=journal, max_restarts=1000) as node:
             ref = node.spawn(Account, name="account", placement=chance.choice(["w1", "w2"]))
-            killed = 0
+            killed: list[int] = []
             for _ in range(2):
                 for _ in range(15):
                     ref.tell(Deposit(1), delivery="at_least_once")
                     told += 1
-                killed = _another(node, f"w{ref.address.home}", killed)
-                kill(killed)
+                killed.append(next_pid(node, f"w{ref.address.home}", killed))
+                kill(killed[-1])
             all_delivered(ref)
             assert ref.ask(Balance()) == told
-
-
-def _another(node: Node, worker: str, before: int) -> int:
-    """Give the pid of a worker, once it is another one than before."""
-
-    def pid() -> int:
-        now = worker_pids(node).get(worker, 0)
-        return now if now != before else 0
-
-    return eventually(pid, f"{worker} has been started again")
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -5,8 +5,7 @@ import pytest
 from gristmill import Durable, Mailbox, Node, Strategy, SupervisorSpec
 from gristmill.errors import ActorNotFoundError, AlreadyStartedError, StartFailedError, UsageError
 from support.functions import Numbered, SlowStarter, Where
-from support.processes import kill, worker_pids
-from support.waiting import eventually
+from support.processes import kill, next_pid, worker_pids
 
 
 def test_all_have_started_in_order_on_all_workers(node: Node) -> None:
@@ -75,7 +74,7 @@ def test_they_come_back_when_their_worker_dies() -> None:
         refs = node.spawn_many(Numbered, [(n,) for n in range(20, 220)])
         before = worker_pids(node)
         kill(before["w1"])
-        eventually(lambda: worker_pids(node).get("w1") not in (None, before["w1"]), "it is back")
+        next_pid(node, "w1", [before["w1"]])
         answers = [ref.ask(Where(), timeout=10) for ref in refs]
         assert [number for number, _ in answers] == list(range(20, 220))
         assert {pid for _, pid in answers} == set(worker_pids(node).values())

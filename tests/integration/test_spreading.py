@@ -17,7 +17,7 @@ from support.actors import Add, Compute, Fail, Pid, Worker
 from support.batches import Sizes, Square, Squares
 from support.functions import passed
 from support.poison import Scale, Weigh
-from support.processes import kill, worker_pids
+from support.processes import kill, next_pid
 from support.waiting import eventually
 
 
@@ -144,11 +144,13 @@ def test_idempotent_requests_outlive_the_deaths_of_workers(
 ) -> None:
     scales = node.pool(Scale, 2, args=(str(tmp_path / "log"),), max_restarts=1000)
     numbers = [number for number in range(2000) if number != 13]
+    killed: list[int] = []
 
     def requests() -> Iterator[Weigh]:
         for number in numbers:
             if number in {500, 1000, 1500}:
-                kill(eventually(lambda: worker_pids(node).get("w1"), "there is a worker"))
+                killed.append(next_pid(node, "w1", killed))
+                kill(killed[-1])
             yield Weigh(number)
 
     assert list(scales.ask_many(requests(), timeout=30.0)) == numbers

@@ -24,7 +24,7 @@ from gristmill.transport.codec import Codec
 from gristmill.worker.specs import actor_spec, child_spec
 from support.actors import Compute, Crash, Leave, Note, Pid, Witness, Worker, read_lines
 from support.policies import Break, Breed, Breeder
-from support.processes import kill, supervisor_pid, worker_pids
+from support.processes import kill, next_pid, supervisor_pid, worker_pids
 from support.traces import assert_nothing_left
 from support.waiting import eventually
 
@@ -205,7 +205,7 @@ def test_sigterm_to_a_worker_stops_its_actors_in_order_and_counts_once(tmp_path:
         )
         first = worker_pids(node)["w1"]
         kill(first, signal.SIGTERM)
-        eventually(lambda: worker_pids(node).get("w1") not in (first, None), "another worker")
+        next_pid(node, "w1", [first])
         eventually(lambda: node.lookup("p4").ask(Pid()) != first, "its actors are back")
         lines = read_lines(seen)
         ends = [x for x in lines if x.startswith("terminate")]

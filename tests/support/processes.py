@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Container
 
 import psutil
 
@@ -11,6 +12,7 @@ from gristmill import Node
 from gristmill.node.post import ClientPost
 from gristmill.node.rundir import find_node
 from gristmill.ref import AnyRef
+from support.waiting import eventually
 
 
 def supervisor_pid(node: Node) -> int:
@@ -27,6 +29,16 @@ def fork_server_pid(node: Node) -> int:
 def worker_pids(node: Node) -> dict[str, int]:
     """Give the ids of the living workers by name."""
     return {worker.name: worker.pid for worker in node.status().workers if worker.pid}
+
+
+def next_pid(node: Node, worker: str, dead: Container[int]) -> int:
+    """Give the id of a worker, once it lives in a process that is none of the ``dead``."""
+
+    def living() -> int:
+        pid = worker_pids(node).get(worker, 0)
+        return 0 if pid in dead else pid
+
+    return eventually(living, f"{worker} has been started again")
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
