@@ -18,6 +18,7 @@ from gristmill import Actor, Command, Node, Ref, Request, handles
 from harness import Bench, Pairs, RawPair, add_transport, named, options, two_cores
 
 WINDOW = 1024
+_BULK = 16 * 1024
 
 
 class Add(Request[int]):
@@ -25,6 +26,12 @@ class Add(Request[int]):
 
     a: int
     b: int
+
+
+class Measure(Request[int]):
+    """Tell how many bytes this holds."""
+
+    body: bytes
 
 
 class Note(Command):
@@ -50,6 +57,11 @@ class Counter(Actor):
         return msg.a + msg.b
 
     @handles
+    def measure(self, msg: Measure) -> int:
+        """Answer."""
+        return len(msg.body)
+
+    @handles
     def note(self, msg: Note) -> None:  # noqa: ARG002
         """Count."""
         self._notes += 1
@@ -69,11 +81,11 @@ def ask_pipelined(ref: Ref[Counter], count: int) -> float:
     return count / seconds
 
 
-def ask_latency(ref: Ref[Counter], count: int) -> float:
+def ask_latency(ref: Ref[Counter], request: Request[int], count: int) -> float:
     times = []
-    for i in range(count):
+    for _ in range(count):
         begin = time.perf_counter()
-        ref.ask(Add(i, 1))
+        ref.ask(request)
         times.append(time.perf_counter() - begin)
     return median(times) * 1e6
 
@@ -122,7 +134,16 @@ def main() -> None:
                 lambda: raw.pipelined(asks, WINDOW),
             ),
             Pairs(
-                "ask_latency_p50", "us", lambda: ask_latency(ref, lone), lambda: raw.latency(lone)
+                "ask_latency_p50",
+                "us",
+                lambda: ask_latency(ref, Add(1000, 1), lone),
+                lambda: raw.latency(lone),
+            ),
+            Pairs(
+                "ask_latency_16kb_p50",
+                "us",
+                lambda: ask_latency(ref, Measure(bytes(_BULK)), lone // 4),
+                lambda: raw.bulk(_BULK, lone // 4) * 1e3,
             ),
             Pairs("tell", "1/s", lambda: tell(ref, tells), lambda: raw.one_way(tells)),
         ]

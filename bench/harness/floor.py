@@ -63,9 +63,14 @@ class RawPair:
         """Give messages a second that arrive, without an answer."""
         return count / self._ask_driver(f"one_way {count}")
 
-    def bulk(self, size: int) -> float:
-        """Give the ms until ``size`` bytes in one message have arrived and were answered."""
-        return self._ask_driver(f"bulk {size}") * 1e3
+    def bulk(self, size: int, count: int = 1) -> float:
+        """Give the ms until ``size`` bytes in one message have arrived and were answered.
+
+        Args:
+            size: bytes.
+            count: how often; the median counts.
+        """
+        return self._ask_driver(f"bulk {size} {count}") * 1e3
 
     @property
     def pids(self) -> list[int]:
@@ -118,7 +123,8 @@ def _drive(wire: _Wire) -> None:
         elif order == "latency":
             seconds = _latency(wire, body, int(arguments[0]))
         elif order == "bulk":
-            seconds = _one_way(wire, bytes(int(arguments[0])), 1)
+            bulk = bytes(int(arguments[0]))
+            seconds = median(_one_way(wire, bulk, 1) for _ in range(int(arguments[1])))
         else:
             seconds = _one_way(wire, body, int(arguments[0]))
         print(seconds, flush=True)

@@ -55,9 +55,8 @@ class Arrival:
 
     # --- frames ---
 
-    def on_frame(self, frame: bytes) -> None:
+    def take_in(self, envelopes: list[Envelope]) -> None:
         """Take in a frame, or hold it until it is its turn."""
-        envelopes = self._core.read(frame)
         if not envelopes:
             return
         source = envelopes[0][1]
@@ -70,9 +69,9 @@ class Arrival:
         else:
             self._held[source].append(envelopes)
 
-    def on_lone_frame(self, frame: bytes) -> None:
+    def take_in_alone(self, envelopes: list[Envelope]) -> None:
         """Take in a frame and have a turn."""
-        self.on_frame(frame)
+        self.take_in(envelopes)
         self._core.turn()
 
     def _may_pass(self, source: int) -> bool:

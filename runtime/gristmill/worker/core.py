@@ -164,13 +164,16 @@ class WorkerCore:
         """Take in one frame of the data plane, or a notice of this process's control thread."""
         self._deliver_all(self.read(frame))
 
-    def on_lone_frame(self, frame: bytes) -> None:
+    def take_in(self, envelopes: list[Envelope]) -> None:
+        """Take in a frame that has been read already, its header first."""
+        self._deliver_all(envelopes)
+
+    def take_in_alone(self, envelopes: list[Envelope]) -> None:
         """Take in a frame and have a turn; a lone ask of an idle actor is answered at once.
 
-        It comes to the same as :meth:`on_frame` and :meth:`turn`, with less to do before the reply
+        It comes to the same as :meth:`take_in` and :meth:`turn`, with less to do before the reply
         leaves, for who asks one thing after another.
         """
-        envelopes = self.read(frame)
         alone = (
             len(envelopes) == 2
             and envelopes[0][6] == 1  # a run has more messages in one envelope
@@ -199,10 +202,6 @@ class WorkerCore:
                 self.malformed(None, error, is_message=False)
                 return []
         return envelopes
-
-    def take_in(self, envelopes: list[Envelope]) -> None:
-        """Take in a frame that has been read already, its header first."""
-        self._deliver_all(envelopes)
 
     def _deliver_all(self, envelopes: list[Envelope]) -> None:
         source = envelopes[0][1] if envelopes else 0

@@ -32,6 +32,7 @@ from gristmill.transport.envelope import (
     RUNS,
     SWITCH,
     TELL,
+    Envelope,
     pack,
 )
 from gristmill.worker.arrival import END, FENCED, PEERS
@@ -192,9 +193,8 @@ class Departure:
 
     # --- 3: what comes afterwards ---
 
-    def on_frame(self, frame: bytes) -> None:
+    def take_in(self, envelopes: list[Envelope]) -> None:
         """Pass on what a frame brings."""
-        envelopes = self._core.read(frame)
         if not envelopes:
             return
         header = envelopes[0]
@@ -215,9 +215,9 @@ class Departure:
             else:
                 self._pass_on(source, tuple(envelope))
 
-    def on_lone_frame(self, frame: bytes) -> None:
+    def take_in_alone(self, envelopes: list[Envelope]) -> None:
         """Pass on what a frame brings, and have a turn."""
-        self.on_frame(frame)
+        self.take_in(envelopes)
         self._core.turn()
 
     def _pass_on(self, source: int, envelope: tuple[Any, ...], *, paid: bool = False) -> None:

@@ -32,7 +32,7 @@ from gristmill.transport.control import (
 )
 from gristmill.transport.control_link import ControlLink
 from gristmill.transport.data import DataPlane, NoticeSender
-from gristmill.transport.envelope import NOTICE, SWITCH, pack
+from gristmill.transport.envelope import ASK, NOTICE, SWITCH, Envelope, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.sockets import open_sockets
 from gristmill.worker import counters
@@ -174,7 +174,7 @@ class WorkerProcess:
         room = _FRAMES_A_TURN
         while frame is not None:
             meter.switch(_DISPATCH)
-            self.inlet.on_frame(frame)
+            self.inlet.take_in(self.core.read(frame))
             room -= 1
             if not room:
                 self.loop.call_soon(self._drain)  # the descriptor is edge-triggered
@@ -184,16 +184,21 @@ class WorkerProcess:
         self._turn()
 
     def _converse(self, frame: bytes | None) -> bytes | None:
-        """Handle lone small frames as they come; give the first one that is something else.
+        """Handle small frames and lone asks as they come; give the first that is something else.
 
         Who asks one thing after another is answered sooner from here than by way of the loop,
         which has nothing to do meanwhile, and is kept waiting a few milliseconds at most.
         """
         meter, core = self.meter, self.core
         until = meter.last + _CONVERSE_NS
-        while frame is not None and len(frame) <= _SMALL_FRAME and meter.last < until:
+        while frame is not None and meter.last < until:
             meter.switch(_DISPATCH)
-            self.inlet.on_lone_frame(frame)
+            envelopes = core.read(frame)
+            if len(frame) > _SMALL_FRAME and not _is_lone_ask(envelopes):
+                self.inlet.take_in(envelopes)
+                meter.switch(_RECV)
+                return self.plane.receive()
+            self.inlet.take_in_alone(envelopes)
             elsewhere = core.waiting.count or core.parking.parked
             if elsewhere or self._turn_requested or self._exiting:
                 meter.switch(_RECV)
@@ -285,7 +290,7 @@ class WorkerProcess:
             frame = self.plane.receive()
             if frame is None:
                 break
-            self.inlet.on_frame(frame)
+            self.inlet.take_in(self.core.read(frame))
         then()
 
     def create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -406,6 +411,13 @@ class WorkerProcess:
 def page_path(config: WorkerConfig) -> Path:
     """Give where a worker's counter page is."""
     return Path(config.run_dir) / f"{config.name}.{config.incarnation}.page"
+
+
+def _is_lone_ask(envelopes: list[Envelope]) -> bool:
+    """Tell whether a frame brings one message, for whose answer somebody waits."""
+    if not envelopes or envelopes[0][6] != 1:
+        return False
+    return any(envelope[:1] == [ASK] for envelope in envelopes)
 
 
 def _open_store(config: WorkerConfig) -> JournalStore:

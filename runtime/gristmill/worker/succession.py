@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from gristmill.durability import JournalStore
 from gristmill.errors import ErrorData, GristmillError
 from gristmill.transport import control as c
+from gristmill.transport.envelope import Envelope
 from gristmill.worker.arrival import Arrival
 from gristmill.worker.departure import Departure
 
@@ -20,11 +21,11 @@ _log = logging.getLogger("gristmill.worker")
 class Inlet(Protocol):
     """What a worker's frames go to: its core, or who stands before that during a hand-over."""
 
-    def on_frame(self, frame: bytes) -> None:
-        """Take in a frame."""
+    def take_in(self, envelopes: list[Envelope]) -> None:
+        """Take in a frame that has been read, its header first; nothing if it is empty."""
 
-    def on_lone_frame(self, frame: bytes) -> None:
-        """Take in a frame and have a turn."""
+    def take_in_alone(self, envelopes: list[Envelope]) -> None:
+        """Do the same, and have a turn."""
 
 
 class Wires(Protocol):
