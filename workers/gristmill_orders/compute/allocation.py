@@ -105,7 +105,7 @@ def allocate(
     cheapest_first = np.argsort(unit_cents, kind="stable").tolist()
     costs, filled = _set_costs(ordered, stock, unit_cents, cheapest_first)
     costs += _MEMBERS @ shipment_cents + (_MEMBERS.sum(axis=1) - 1) * split_cents
-    best = int(np.where(filled, costs, np.iinfo(np.int64).max).argmin())
+    best = int(np.argmin(np.where(filled, costs, np.iinfo(np.int64).max)))
     chosen = [warehouse for warehouse in cheapest_first if _MEMBERS[best, warehouse]]
     return Allocation(_fill(ordered, stock, chosen), int(costs[best]))
 

@@ -133,7 +133,7 @@ def pack(items: Sequence[Item]) -> Packing:
         carton, packed = _next_carton(goods)
         used = packed > 0
         # The pattern is as good a second time, for as long as there are units to repeat it.
-        repeats = int((goods.remaining[used] // packed[used]).min())
+        repeats = int(np.min(goods.remaining[used] // packed[used]))
         cartons.extend([carton] * repeats)
         goods = goods.without(packed * repeats)
     return Packing(tuple(cartons))
