@@ -55,6 +55,13 @@ class SentStats:
         self.messages = self.stamped = self.bytes = self.ser_ns = 0
         self.replies = self.decoded = self.deser_ns = 0
 
+    def encoded(self, messages: int, size: int, ns: int) -> None:
+        """Count messages that were encoded together and timed."""
+        self.messages += messages
+        self.stamped += messages
+        self.bytes += size
+        self.ser_ns += ns
+
     def snapshot(self) -> SentSnapshot:
         """Give what was counted so far."""
         all_, known = self.messages, self.stamped or 1

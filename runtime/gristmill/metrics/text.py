@@ -182,7 +182,8 @@ def _types(report: Report, width: int) -> list[str]:
     rest = report.types[_MAX_TYPES:]
     if rest:
         coord = sum(row.coord_ns.total() for row in rest)
-        lines.append(f"  ({len(rest)} more types, coord {duration(coord)} in all; see the JSON)")
+        types = "1 more type" if len(rest) == 1 else f"{len(rest)} more types"
+        lines.append(f"  ({types}, coord {duration(coord)} in all; see the JSON)")
     unattributed = report.checks.unattributed_pct
     if unattributed is not None:
         lines.append(f"  (unattributed)  {unattributed:.1f}% of busy")

@@ -26,6 +26,7 @@ from gristmill.messages import Event
 from gristmill.metrics.tracing import Recorder
 from gristmill.metrics.wires import Wires
 from gristmill.node import tallies
+from gristmill.node.client_account import IDLE
 from gristmill.node.latch import Latch
 from gristmill.node.post import ClientPost
 from gristmill.node.traced_post import TracedPost
@@ -283,6 +284,14 @@ class Connection:
         self._close_wires()
 
     def _wait(self, event: Latch, timeout: float | None) -> bool:
+        account = self.post.account
+        begun = account.clock()
+        try:
+            return self._wait_for(event, timeout)
+        finally:
+            account.add(IDLE, begun)
+
+    def _wait_for(self, event: Latch, timeout: float | None) -> bool:
         return event.wait(timeout)
 
     def _close_wires(self) -> None:

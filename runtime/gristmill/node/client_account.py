@@ -36,9 +36,10 @@ class ClientAccount:
         self._start = self.clock()
         self._cpu_start = time.process_time_ns()
         self.classes = [0] * COUNT
-        """The times by class, in ns; that of encoding is with what was sent."""
+        """The times by class, in ns; that of encoding a message is with what was sent."""
         self._tells_timed = 0
         self._tells_sending = 0
+        self._journaled = 0
         self._sent = SentTable(CLIENT)
 
     def asked(self, to: Address, kind: type, requests: int, size: int, begun: int) -> int:
@@ -53,11 +54,15 @@ class ClientAccount:
         """
         now = self.clock()
         row = self._sent.row("", to.type, kind)
-        row.messages += requests
-        row.stamped += requests
+        row.encoded(requests, size, now - begun)
         row.replies += requests
-        row.bytes += size
-        row.ser_ns += now - begun
+        return now
+
+    def journaled(self, to: Address, kind: type, size: int, begun: int) -> int:
+        """A message that is told at least once has been encoded; give the time."""
+        now = self.clock()
+        self._sent.row("", to.type, kind).encoded(1, size, now - begun)
+        self._journaled += 1
         return now
 
     def add(self, place: int, begun: int) -> int:
@@ -92,8 +97,8 @@ class ClientAccount:
         """Give the account until now; what is outside of our calls is ``other``."""
         sent = self._sent.snapshot()
         classes = self.classes.copy()
-        classes[SER] = sum(row.ser_ns for row in sent)
-        tells = sum(row.messages - row.replies for row in sent)
+        classes[SER] += sum(row.ser_ns for row in sent)
+        tells = sum(row.messages - row.replies for row in sent) - self._journaled
         classes[SEND] += self._tells_sending * tells // (self._tells_timed or 1)
         decoding = shared([row.replies for row in sent], classes[DESER])
         wall = self.clock() - self._start

@@ -144,7 +144,7 @@ class LocalConnection(Connection):
         world.to_client = self._on_control
         self._join(world.new_post(plane, self), _LocalLink(world), owner=True)
 
-    def _wait(self, event: Latch, timeout: float | None) -> bool:
+    def _wait_for(self, event: Latch, timeout: float | None) -> bool:
         return self.world.run(event.is_set, timeout)
 
     def _close_wires(self) -> None:

@@ -147,14 +147,15 @@ class ClientPost(ClientSending):
             run.number = self._enter(run)
             first = run.number << PLACE_BITS
             if to.home < 0:
-                self._ask_keyed(run, first, bodies[0], wait=True)
+                begun = self._ask_keyed(run, first, bodies[0], wait=True) or begun
+                account.add(SEND, begun)
                 return run
             sent = 0
             while sent < len(bodies):
                 self._check_target(to)
                 room = self._credit.take_some(to, len(bodies) - sent)
                 if not room:
-                    self._wait_for_credit(to, deadline, wait=True)
+                    begun = self._wait_for_credit(to, deadline, wait=True) or begun
                     room = 1
                 self._outgoing.put_run(to.home, run.head, first + sent, bodies[sent : sent + room])
                 sent += room
@@ -209,10 +210,12 @@ class ClientPost(ClientSending):
                 raise self._barred
             if to.home < 0:
                 waiter.number = self._enter(waiter)
-                self._ask_keyed(waiter, waiter.number << PLACE_BITS, body, wait=wait)
+                number = waiter.number << PLACE_BITS
+                begun = self._ask_keyed(waiter, number, body, wait=wait) or begun
+                account.add(SEND, begun)
                 return waiter
             if not self._credit.take(to):
-                self._wait_for_credit(to, deadline, wait=wait)
+                begun = self._wait_for_credit(to, deadline, wait=wait) or begun
             waiter.number = self._enter(waiter)
             items = (ASK, to.key, 0, deadline or 0.0, waiter.number << PLACE_BITS)
             if type(body) is bytes:
@@ -226,16 +229,20 @@ class ClientPost(ClientSending):
 
     def _ask_keyed(
         self, entry: Waiter | RequestRun, number: int, body: bytes, *, wait: bool
-    ) -> None:
-        """Send a request to where its actor is now, or let it wait until that is known."""
+    ) -> int:
+        """Send a request to where its actor is now, or let it wait until that is known.
+
+        Gives when that wait ended, perf_counter ns, and 0 if there was none.
+        """
         send = partial(self.keyed.ask, entry, number, body)
         try:
-            self._wait_for_room(entry.to, entry.deadline, send, wait=wait)
+            waited = self._wait_for_room(entry.to, entry.deadline, send, wait=wait)
         except BaseException:
             self._pending.pop(entry.number, None)
             raise
         if self.plane.flush():
             self._outgoing.wake_reader()
+        return waited
 
     def _kind(self, request: type[Request[Any]]) -> RequestKind:
         kind = self._kinds[request] = RequestKind.of(self.codec, request)

@@ -139,7 +139,10 @@ class Reading:
         if not self._leader.acquire(timeout=seconds):
             return
         try:
-            self._take_all(self._plane.receive_within(seconds))
+            begun = self._account.clock()
+            frame = self._plane.receive_within(seconds)
+            self._account.add(IDLE, begun)
+            self._take_all(frame)
         finally:
             self._leader.release()
             self._hand_over()
@@ -160,8 +163,11 @@ class Reading:
                 loop.call_soon_threadsafe(loop.call_later, BLOCKED_WAIT, self.available)
 
     def _take_all(self, frame: bytes | None) -> None:
+        """Take a frame in, and what is there behind it."""
+        begun = self._account.clock()
         while frame is not None:
             self._take(frame)
+            begun = self._account.add(DESER, begun)
             frame = self._plane.receive()
 
     def _hand_over(self) -> None:

@@ -18,7 +18,7 @@ from gristmill.deferred import Ticket
 from gristmill.durability import JournalStore
 from gristmill.errors import GristmillError, MailboxFullError, NodeStoppedError, UsageError
 from gristmill.messages import Command, Event
-from gristmill.node.client_account import IDLE, SEND, ClientAccount
+from gristmill.node.client_account import SEND, SER, ClientAccount
 from gristmill.node.delivery import Delivery
 from gristmill.node.incoming import Incoming
 from gristmill.node.keyed_sending import KeyedSending
@@ -132,7 +132,7 @@ class ClientSending:
         """Tell at least once, or a keyed actor, or something large, or where there is no room."""
         self._check()
         if delivery is not AT_MOST_ONCE:
-            self._tell_journaled(to, self.codec.encode_in_band(message))
+            self._tell_journaled(to, message)
             return
         account, out = self.account, self._outgoing
         began = account.clock()
@@ -143,22 +143,22 @@ class ClientSending:
             return
         with self._send_lock:
             if to.home < 0:
-                self._wait_for_room(
+                waited = self._wait_for_room(
                     to, self.now() + _SEND_TIMEOUT, lambda: self.keyed.tell(to, body), wait=True
                 )
+                posting = waited or posting
             else:
                 if not self._credit.take(to):
-                    self._wait_for_credit(to, self.now() + _SEND_TIMEOUT, wait=True)
-                    posting = account.add(IDLE, encoded)  # no part of what others cost
+                    deadline = self.now() + _SEND_TIMEOUT
+                    posting = self._wait_for_credit(to, deadline, wait=True) or posting
                 out.put(to.home, (TELL, to.key, 0), 0, body)
             row = account.row(to, type(message))
             row.messages += 1
-            now = account.stamp(row, len(body), began, encoded, posting)
+            account.stamp(row, len(body), began, encoded, posting)
             out.left += 1
             due = out.left >= TOGETHER or not out.stragglers.awake
         if due:
             self._flush_tells()
-            account.add(SEND, now)
 
     def _way_to(self, to: Address, kind: type) -> Telling | None:
         """Give the short way of tells of a type to an actor, at hand from now on; None: no such."""
@@ -179,12 +179,13 @@ class ClientSending:
 
     def _flush_tells(self) -> None:
         """Send the tells that wait; those of the next moment go together."""
-        out = self._outgoing
+        out, begun = self._outgoing, self.account.clock()
         with self._send_lock:
             out.left = 0
             if not out.stragglers.awake:
                 out.stragglers.wake()
             blocked = self.plane.flush()
+        self.account.add(SEND, begun)
         if blocked:
             self._flush_fully(self.now() + _SEND_TIMEOUT)
 
@@ -211,7 +212,9 @@ class ClientSending:
     ) -> None:
         """Publish an event to subscribers, given as keys by process, and to this process's own."""
         self._check()
+        begun = self.account.clock()
         body = self.codec.encode(event)
+        begun = self.account.add(SER, begun)
         with self._send_lock:
             self.counters[counters.PUBLISHED] += 1
             if heard_here:
@@ -222,22 +225,26 @@ class ClientSending:
                 self._outgoing.wake_reader()
             for address, keys in homes.items():
                 self._outgoing.put(address, (EVENT, channel, keys, 0), 0, body)
-            if not self.plane.flush():
-                return
-        self._flush_fully(self.now() + _SEND_TIMEOUT)
+            blocked = self.plane.flush()
+        self.account.add(SEND, begun)
+        if blocked:
+            self._flush_fully(self.now() + _SEND_TIMEOUT)
 
     def answer(self, ticket: Ticket, value: Any) -> None:  # noqa: ANN401 - the reply
         """Answer a request that an actor has deferred, through that actor."""
         self._check()
+        begun = self.account.clock()
         body = self.codec.encode(value)
+        begun = self.account.add(SER, begun)
         key, home, process, number = msgspec.structs.astuple(ticket)
         if home in self._gone:
             return  # its asker was told when the actor ended
         with self._send_lock:
             self.plane.post(home, pack((ANSWER, key, process, number, body)))
-            if not self.plane.flush():
-                return
-        self._flush_fully(self.now() + _SEND_TIMEOUT)
+            blocked = self.plane.flush()
+        self.account.add(SEND, begun)
+        if blocked:
+            self._flush_fully(self.now() + _SEND_TIMEOUT)
 
     # --- at least once ---
 
@@ -245,8 +252,12 @@ class ClientSending:
         """Journal at-least-once messages from now on, and send what an earlier run left."""
         self._delivery.open_journal(store)
 
-    def _tell_journaled(self, to: Address, body: bytes) -> None:
+    def _tell_journaled(self, to: Address, message: Command | Event) -> None:
+        """Tell at least once: now, or with what else this thread tells together."""
         self._delivery.check(to)
+        begun = self.account.clock()
+        body = self.codec.encode_in_band(message)
+        self.account.journaled(to, type(message), len(body), begun)
         if not self._delivery.hold(to, body):
             self._send_journaled([(to, body)])
         if to.home == KEYED:
@@ -254,7 +265,9 @@ class ClientSending:
                 self.keyed.want(to.name)
 
     def _send_journaled(self, batch: list[tuple[Address, bytes]]) -> None:
+        begun = self.account.clock()
         self._delivery.send(batch)
+        self.account.add(SEND, begun)
         self.read_available()  # who only tells has nobody else to read the acknowledgements
 
     @contextlib.contextmanager
@@ -280,22 +293,28 @@ class ClientSending:
 
     # --- wait ---
 
-    def _wait_for_credit(self, to: Address, deadline: float | None, *, wait: bool) -> None:
-        """Wait for a place in a mailbox, without the lock that the caller holds."""
-        self._wait_for_room(to, deadline, lambda: self._credit.take(to), wait=wait)
+    def _wait_for_credit(self, to: Address, deadline: float | None, *, wait: bool) -> int:
+        """Wait for a place in a mailbox as :meth:`_wait_for_room` does."""
+        return self._wait_for_room(to, deadline, lambda: self._credit.take(to), wait=wait)
 
     def _wait_for_room(
         self, to: Address, deadline: float | None, take: Callable[[], bool], *, wait: bool
-    ) -> None:
-        """Wait until ``take`` finds room with an actor, without the lock that the caller holds."""
+    ) -> int:
+        """Wait until ``take`` finds room with an actor, without the lock that the caller holds.
+
+        Gives when that wait ended, perf_counter ns, and 0 if there was none: it is no sending.
+        """
         if take():
-            return
+            return 0
+        clock = self.account.clock
         if to.mailbox.overflow is OverflowPolicy.FAIL or not wait:
             self.read_available()  # room may have been given back already
+            ended = clock()
             if take():
-                return
+                return ended
             raise MailboxFullError(f"the mailbox of {to.label} has no room")
         self.plane.flush()
+        ended = 0
         while not take():
             self._check()
             if deadline is not None and self.now() > deadline:
@@ -305,6 +324,8 @@ class ClientSending:
                 self._reading.once(0.01)
             finally:
                 self._send_lock.acquire()
+            ended = clock()
+        return ended
 
     def _flush_fully(self, deadline: float) -> None:
         """Flush until nothing is blocked: who tells and never waits has nobody to flush later."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from gristmill.messages import Command, Event
-from gristmill.node.client_account import SEND, ClientAccount
+from gristmill.node.client_account import ClientAccount
 from gristmill.node.outgoing import Outgoing
 from gristmill.ref import Address, OverflowPolicy
 from gristmill.transport.codec import Codec, LargeArray
@@ -102,9 +102,7 @@ class Telling:
         if stamped:
             due |= self._stamp(len(body), began, encoded)
         if due:
-            began = self._clock()
             self._flush()
-            self._account.add(SEND, began)
         return True
 
     def _stamp(self, size: int, began: int, encoded: int) -> bool:

@@ -41,6 +41,12 @@ class TracedAccount(ClientAccount):
         self._record(begun, now, SER)
         return now
 
+    def journaled(self, to: Address, kind: type, size: int, begun: int) -> int:
+        """A message that is told at least once has been encoded; give the time."""
+        now = super().journaled(to, kind, size, begun)
+        self._record(begun, now, SER)
+        return now
+
     def add(self, place: int, begun: int) -> int:
         """Add the time since ``begun`` to a class; give the time."""
         now = super().add(place, begun)

@@ -1,0 +1,114 @@
+"""What a client's row of the report says, against what the client has done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Timer
+
+import pytest
+
+from gristmill import Durable, Mailbox, Node
+from gristmill.metrics.schema import TypeRow, WorkerRow
+from support.actors import Compute, Ledger, Note, Noted, Worker
+from support.processes import all_delivered
+from support.waiting import eventually
+
+SECONDS = 0.4
+
+
+@pytest.fixture(scope="module")
+def node(
+    own_temporary_directory: Path, nothing_is_left: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Node]:
+    with Node(workers=1, journal=tmp_path_factory.mktemp("journal")) as node:
+        yield node
+
+
+def client(node: Node) -> WorkerRow:
+    (row,) = [row for row in node.granularity().workers if row.kind == "client"]
+    return row
+
+
+def spent(node: Node, act: Callable[[], object]) -> dict[str, float]:
+    """Give the client's seconds by class while it does something, and how long that took."""
+    outside = time.perf_counter()
+    before = client(node).classes
+    inside = time.perf_counter()
+    act()
+    shortest = time.perf_counter() - inside
+    after = client(node).classes
+    times = {name: (after[name] - before[name]) / 1e9 for name in after}
+    assert sum(times.values()) <= 1.001 * (time.perf_counter() - outside), "no time counts twice"
+    return {"wall": shortest} | times
+
+
+def test_a_client_that_waits_for_an_event_is_idle(node: Node) -> None:
+    with node.subscribe("news", Noted) as events:
+        times = spent(node, lambda: events.get(timeout=SECONDS))
+    assert times["wall"] >= SECONDS
+    assert times["idle"] >= 0.95 * times["wall"]
+
+
+def test_a_client_that_waits_for_the_supervisor_is_idle(node: Node) -> None:
+    times = spent(node, lambda: node.wait(SECONDS))
+    assert times["wall"] >= SECONDS
+    assert times["idle"] >= 0.95 * times["wall"]
+
+
+@pytest.mark.parametrize("way", ["tell", "ask"])
+def test_a_client_that_waits_for_room_is_idle_and_does_not_send(
+    node: Node, tmp_path: Path, way: str
+) -> None:
+    gate = tmp_path / "gate"
+    ref = node.spawn(Worker, mailbox=Mailbox(capacity=2))
+
+    def fill() -> None:
+        held = [ref.request(Compute(str(gate)))]
+        Timer(SECONDS, gate.touch).start()
+        for number in range(4):
+            if way == "tell":
+                ref.tell(Note(number))
+            else:
+                held.append(ref.request(Compute(str(gate))))
+        for each in held:
+            each.result()
+
+    times = spent(node, fill)
+    assert times["wall"] >= SECONDS
+    assert times["idle"] >= 0.9 * SECONDS
+    assert times["send"] <= 0.2 * SECONDS
+    ref.stop()
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_what_is_told_at_least_once_is_accounted_for(node: Node, together: bool) -> None:
+    name = f"ledger-{together}"
+    ledger = node.spawn(Ledger, name=name, facets=[Durable()])
+
+    def tell() -> None:
+        for number in range(500):
+            ledger.tell(Note(number), delivery="at_least_once")
+
+    def tell_all() -> None:
+        if together:
+            with node.together():
+                tell()
+        else:
+            tell()
+
+    before = _note_row(node)
+    times = spent(node, tell_all)
+    all_delivered(ledger)
+    assert times["ser"] > 0.0
+    assert times["send"] >= 0.2 * times["wall"]
+    after = eventually(lambda: _note_row(node, 500 + (before.messages if before else 0)), "all")
+    peer_before = before.coord_ns.peer if before else 0
+    assert after.coord_ns.peer - peer_before >= 0.8e9 * (times["send"] + times["ser"])
+
+
+def _note_row(node: Node, messages: int = 0) -> TypeRow | None:
+    rows = [row for row in node.granularity().types if row.message == "Note"]
+    rows = [row for row in rows if row.actor == "Ledger" and row.messages >= messages]
+    return rows[0] if rows else None
