@@ -78,8 +78,9 @@ def test_incarnations_of_a_worker_become_one_row() -> None:
         stats = TypeStats("a", "m")
         stats.record(10, 1, 1, 1, 1, 1)
         return WorkerSnapshot(
-            "w0", pid, "worker", 100, 50, (1,) * 15, 6, 12, 3, complete, (stats.snapshot(),)
-        )
+            "w0", pid, "worker", 100, 50, (1,) * 15, 6, 12, 3, complete, (stats.snapshot(),),
+            stood_still_ns=1,
+        )  # fmt: skip
 
     other = WorkerSnapshot("w0", 3, "client", 1, 1, (0,) * 15)
     rows = merge([incarnation(1, complete=False), other, incarnation(2, complete=True)])
@@ -87,6 +88,7 @@ def test_incarnations_of_a_worker_become_one_row() -> None:
     row = rows[0]
     assert (row.pid, row.wall_ns, row.cpu_ns, row.messages) == (2, 200, 100, 6)
     assert (row.classes, row.transitions, row.probe_ns) == ((2,) * 15, 12, 24)
+    assert row.stood_still_ns == 2
     assert not row.complete
     assert [(kind.messages, kind.compute_ns) for kind in row.types] == [(2, 20)]
 
@@ -150,11 +152,12 @@ def test_a_page_outlives_a_kill_in_the_middle_of_a_write(path: Path) -> None:
 
 def test_a_killed_worker_is_described_by_its_page(path: Path) -> None:
     with CounterPage.create(path, ["sent"]) as page:
-        page.write([*range(15), 9, 600, 100, 33, 330, 450, 12])
+        page.write([*range(15), 9, 600, 100, 33, 330, 5, 450, 12])
         found = WorkerSnapshot.of_page("w0", 77, "worker", page.read())
     assert found == WorkerSnapshot(
-        "w0", 77, "worker", 500, 450, tuple(range(15)), 33, 330, 12, complete=False
-    )
+        "w0", 77, "worker", 500, 450, tuple(range(15)), 33, 330, 12, complete=False,
+        stood_still_ns=5,
+    )  # fmt: skip
 
 
 def test_a_page_is_for_its_user_only_and_never_overwritten(path: Path) -> None:

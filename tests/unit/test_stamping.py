@@ -6,6 +6,8 @@ from random import Random
 from types import SimpleNamespace
 from typing import cast
 
+import pytest
+
 from gristmill.messages import Request
 from gristmill.metrics import Meter, TimeClass
 from gristmill.metrics.meter import INTERRUPTION
@@ -17,7 +19,8 @@ from gristmill.worker.stamp import Stamp
 from gristmill.worker.stamping import Stamping
 
 PROBE_NS, PROBED_NS = 100, 2_000
-PROBE, SEND, SER = (c.value for c in (TimeClass.PROBE, TimeClass.SEND, TimeClass.SER))
+CLASSES = (TimeClass.COMPUTE, TimeClass.OTHER, TimeClass.PROBE, TimeClass.SEND, TimeClass.SER)
+COMPUTE, OTHER, PROBE, SEND, SER = (time_class.value for time_class in CLASSES)
 
 
 class Ping(Request[None]):
@@ -91,4 +94,33 @@ def test_a_stamped_message_has_its_steps_and_what_they_cost_is_probe() -> None:
     assert snapshot.coord_ns.ser == 400 + 2 * 10
     assert snapshot.bytes_out == 77
     assert meter.classes[SEND] == 5_000 + 10
-    assert meter.classes[PROBE] == 6 * 10 + 10  # six steps, and the end of the call
+    assert meter.classes[PROBE] == (6 + 2 + 1) * 10  # steps, CPU time, and the end of the call
+
+
+def test_a_thread_that_stands_still_while_cpu_time_is_read_accounts_for_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 0
+
+    def later(ns: int = 10) -> int:
+        nonlocal now
+        now += ns
+        return now
+
+    monkeypatch.setattr("gristmill.worker.stamp.thread_time_ns", lambda: later(4_000_000))
+    meter = Meter(later, probe_ns=PROBE_NS)
+    core = SimpleNamespace(shell=SimpleNamespace(random=Random(1)), counters=[0])
+    stamping = Stamping(cast("WorkerCore", core), meter)
+    cell = cast("Cell", SimpleNamespace(stats={}, type_name="Actor", own=lambda _: {}))
+    entry = cast("Entry", SimpleNamespace(body=b"12345", arrived=0))
+    stamp = Stamp(meter, stamping)
+    stamp.dispatching()
+    stamp.decoding()
+    stamp.computing()
+    later(1_000_000)
+    stamp.returned(asked=False)
+    stamp.record(cell, entry, Ping)
+    assert meter.classes[PROBE] <= 100
+    assert meter.classes[OTHER] == pytest.approx(8_000_000, abs=100)
+    assert meter.classes[COMPUTE] == pytest.approx(1_000_000, abs=100)
+    assert next(iter(stamping.stats.values())).snapshot().compute_ns <= 1_000_100

@@ -190,7 +190,8 @@ def distrust(report: Report, limits: Limits) -> Iterable[str]:
     # what a client does outside of our calls is its own affair
     metered = [row for row in report.workers if row.kind != "client"]
     wall = sum(row.wall_ns for row in metered)
-    other = ratios.quotient(sum(row.classes["other"] for row in metered), wall) or 0
+    unknown = sum(row.classes["other"] - row.stood_still_ns for row in metered)
+    other = ratios.quotient(unknown, wall) or 0
     if other > MAX_OTHER_SHARE:
         yield f"{other:.1%} of the time is in no class (limit {MAX_OTHER_SHARE:.0%})"
     contended = [row for row in report.workers if advice.contended(row)]

@@ -120,7 +120,7 @@ def _worker_less(row: WorkerSnapshot, begin: WorkerRow | None) -> WorkerSnapshot
     # can seem to shrink by a bit.
     classes = tuple(max(0, now - then) for now, then in zip(row.classes, before, strict=True))
     changed = msgspec.structs.replace(row, classes=classes)
-    names = ("wall_ns", "cpu_ns", "transitions", "probe_ns", "messages")
+    names = ("wall_ns", "cpu_ns", "transitions", "probe_ns", "stood_still_ns", "messages")
     return _less(changed, _worker_snapshot(begin) if begin is not None else None, names)
 
 
@@ -179,6 +179,7 @@ def _worker_snapshot(row: WorkerRow) -> WorkerSnapshot:
         classes=unnamed(row.classes),
         transitions=row.transitions,
         probe_ns=row.probe_ns,
+        stood_still_ns=row.stood_still_ns,
         messages=row.messages,
         complete=row.complete,
     )

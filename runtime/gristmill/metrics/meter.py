@@ -32,6 +32,7 @@ _MIXED: Final = COUNT
 _GC_USER: Final = TimeClass.GC_USER.value
 _GC_COORD: Final = TimeClass.GC_COORD.value
 _PROBE: Final = TimeClass.PROBE.value
+_OTHER: Final = TimeClass.OTHER.value
 _ROUNDS: Final = 10
 _PROBES: Final = 200
 _CYCLE: Final = (
@@ -72,7 +73,7 @@ class Meter:
     """
 
     __slots__ = ("_interrupted", "_thread", "classes", "clock", "current", "interruptions",
-                 "last", "paused", "probe_ns", "shares", "start", "switch",
+                 "last", "paused", "probe_ns", "shares", "start", "stood_still", "switch",
                  "transitions")  # fmt: skip
 
     def __init__(
@@ -91,6 +92,8 @@ class Meter:
         """The time of stamped messages by class, while others are not stamped."""
         self.current = _STARTUP
         self.transitions = 0
+        self.stood_still = 0
+        """The part of ``OTHER``, in ns, in which the thread is known to have had no core."""
         self.interruptions = 0
         """Calls of handlers that were stamped while others were not."""
         self.switch: Callable[[int], int] = self.enter
@@ -108,6 +111,13 @@ class Meter:
         self.last = now
         self.transitions += 1
         return previous
+
+    def stands_still_until(self, now: int) -> None:
+        """The thread has had no core since the last stamp: that belongs to nothing it does."""
+        stood_still = now - self.last
+        self.classes[_OTHER] += stood_still
+        self.stood_still += stood_still
+        self.last = now
 
     def pause(self) -> None:
         """From now on nothing is stamped, until :meth:`resume`."""

@@ -145,6 +145,7 @@ def _worker_row(row: WorkerSnapshot) -> WorkerRow:
         contention=row.cpu_ns / working if known else None,
         untracked_cpu_ns=max(0, row.cpu_ns - working),
         complete=row.complete,
+        stood_still_ns=row.stood_still_ns,
     )
 
 

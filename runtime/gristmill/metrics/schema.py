@@ -107,6 +107,8 @@ class WorkerRow(msgspec.Struct, frozen=True):
     """CPU time of threads that are not metered."""
     complete: bool = True
     """False: it was killed, and this is what it last wrote down."""
+    stood_still_ns: Natural = 0
+    """The part of ``other`` in which others are known to have had its core."""
 
     def __post_init__(self) -> None:
         _check_names(self.classes)

@@ -24,13 +24,14 @@ FIELDS: Final = (
     "start",
     "transitions",
     "probe_ns",
+    "stood_still",
     "cpu_ns",
     "messages",
 )
 """What :meth:`CounterPage.write` takes, in this order: the times of the classes, the meter's
-attributes, the cost of all probes, CPU time and messages handled."""
+attributes, the cost of all probes, time without a core, CPU time and messages handled."""
 
-_MAGIC: Final = int.from_bytes(b"GRISTPG1", "little")
+_MAGIC: Final = int.from_bytes(b"GRISTPG2", "little")
 _CELL: Final = 8
 _HEADER: Final = 4  # cells: magic, number of counters, bytes of their names, blocks written
 _SEQUENCE: Final = 3

@@ -91,6 +91,8 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
     """One message in so many is stamped."""
     sent: tuple[SentSnapshot, ...] = ()
     """What it sent to whom."""
+    stood_still_ns: int = 0
+    """The part of ``OTHER`` in which its thread is known to have had no core."""
     lone_hist: dict[int, int] = {}
     """Coordination of turns that handled one message after a sleep, in ns, by bucket."""
 
@@ -124,6 +126,7 @@ class WorkerSnapshot(msgspec.Struct, frozen=True):
             classes=tuple(page[name] for name in NAMES),
             transitions=page["transitions"],
             probe_ns=page["probe_ns"],
+            stood_still_ns=page["stood_still"],
             messages=page["messages"],
             complete=False,
             types=types,
@@ -153,6 +156,7 @@ def _sum(a: WorkerSnapshot, b: WorkerSnapshot) -> WorkerSnapshot:
         classes=tuple(x + y for x, y in zip(a.classes, b.classes, strict=True)),
         transitions=a.transitions + b.transitions,
         probe_ns=a.probe_ns + b.probe_ns,
+        stood_still_ns=a.stood_still_ns + b.stood_still_ns,
         messages=a.messages + b.messages,
         complete=a.complete and b.complete,
         types=tuple(merge_types((*a.types, *b.types))),

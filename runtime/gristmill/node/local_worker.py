@@ -320,9 +320,9 @@ class LocalWorker:
     # --- accounting ---
 
     def busy_ns(self) -> int:
-        """Give the time in which it was not idle, which is its part of the process's CPU time."""
+        """Give the time in which it had work and a core: its part of the process's CPU time."""
         classes = self.meter.read()
-        return sum(classes) - classes[_IDLE]
+        return sum(classes) - classes[_IDLE] - self.meter.stood_still
 
     def report_metrics(self) -> None:
         """Send the accounting so far to the supervisor."""
@@ -344,6 +344,7 @@ class LocalWorker:
             "start": meter.start,
             "transitions": meter.transitions,
             "probe_ns": meter.probes * (self._world.calibration.probe_ns or 0),
+            "stood_still": meter.stood_still,
             "cpu_ns": self.busy_ns(),
             "messages": self.core.counters[counters.HANDLED],
             **self.counted(),

@@ -42,6 +42,7 @@ def account(
         classes=classes,
         transitions=meter.transitions,
         probe_ns=meter.probes * probe_ns,
+        stood_still_ns=meter.stood_still,
         messages=core.counters[counters.HANDLED],
         types=tuple(stats.snapshot() for stats in core.stamping.stats.values()),
         sent=core.sending.sent.snapshot(),
@@ -108,6 +109,7 @@ class Accounting:
                 meter.start,
                 meter.transitions,
                 meter.probes * meter.probe_ns,
+                meter.stood_still,
                 self._cpu_ns(),
                 self._core.counters[counters.HANDLED],
             )

@@ -21,6 +21,9 @@ _COMPUTE = int(TimeClass.COMPUTE)
 _SER = int(TimeClass.SER)
 _GC_USER = int(TimeClass.GC_USER)
 _PROBE = int(TimeClass.PROBE)
+_STOOD_STILL = 20_000
+"""A reading of the clock of CPU time that took more ns had the kernel run somebody else: that is
+when it looks whose turn it is. A reading takes 500."""
 _STEPS = 5
 """Calls of a stamp for each message: what they cost is measured, but for the call itself."""
 
@@ -90,8 +93,8 @@ class Stamp:
         """From now on its handler runs."""
         classes = self._end()
         self._deser = classes[_DESER] - self._deser
+        self._cpu = self._cpu_time() if self._stamping.takes_cpu_time() else 0
         self._compute = classes[_COMPUTE]
-        self._cpu = thread_time_ns() if self._stamping.takes_cpu_time() else 0
         self._begin(_COMPUTE)
 
     def returned(self, *, asked: bool) -> None:
@@ -99,8 +102,8 @@ class Stamp:
         classes = self._end()
         self._compute = classes[_COMPUTE] - self._compute
         if self._cpu:
-            self._cpu = thread_time_ns() - self._cpu
             self._elapsed = self._meter.last - self._since
+            self._cpu = self._cpu_time() - self._cpu
         self._dispatch -= classes[_DISPATCH]
         self._ser = self._size = 0
         if asked:
@@ -136,6 +139,15 @@ class Stamp:
         self._meter.transitions += _STEPS
         stamping.share(compute, deser, dispatch, classes[_SER] - self._encoded, collected)
         stamping.end_call(1)
+
+    def _cpu_time(self) -> int:
+        """Read the clock of CPU time; if the thread stands still meanwhile, that is ``OTHER``."""
+        cpu_time = thread_time_ns()
+        meter = self._meter
+        now = self._clock()
+        if now - meter.last > _STOOD_STILL:
+            meter.stands_still_until(now)
+        return cpu_time
 
     def _end(self) -> list[int]:
         """End what was going on; give the times of the classes up to now."""
