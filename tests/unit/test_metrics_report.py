@@ -13,6 +13,7 @@ from gristmill.metrics import (
     Coordination,
     ReportFormatError,
     TypeSnapshot,
+    attributed,
     build_report,
     decode,
     encode,
@@ -107,6 +108,13 @@ def test_a_type_is_charged_for_both_ends_and_counted_once() -> None:
     assert (row.messages, row.coord_ns.total(), row.ratio) == (1000, 10_000_000, 2)
     assert row.grain_ns == 20_000
     assert found.checks.unattributed_pct == pytest.approx(100 * 2 / 32)
+
+
+def test_types_have_no_more_cpu_time_of_compute_than_their_process_took() -> None:
+    types = (quote(compute_cpu_ns=3 * S), quote(message="m:Other", compute_cpu_ns=S))
+    enough, little = (attributed(process(cpu_s=cpu, types=types)) for cpu in (5, 2))
+    assert [row.compute_cpu_ns for row in enough.types] == [3 * S, S]
+    assert [row.compute_cpu_ns for row in little.types] == [1.5 * S, 0.5 * S]
 
 
 def test_types_are_ordered_by_what_they_cost() -> None:

@@ -32,6 +32,7 @@ def attributed(row: WorkerSnapshot) -> WorkerSnapshot:
                   classes[TimeClass.SEND])  # fmt: skip
     ask_wait = shared([t.ask_wait_ns for t in types], classes[TimeClass.ASK_WAIT])
     gc = fitted([t.gc_ns for t in types], classes[TimeClass.GC_USER])
+    cpu = fitted([t.compute_cpu_ns for t in types], row.cpu_ns)  # it is estimated from a sample
     return msgspec.structs.replace(
         row,
         types=tuple(
@@ -40,6 +41,7 @@ def attributed(row: WorkerSnapshot) -> WorkerSnapshot:
                 coord_ns=Coordination(
                     deser[at], dispatch[at], ser[at], send[at], recv[at], kind.coord_ns.peer
                 ),
+                compute_cpu_ns=cpu[at],
                 ask_wait_ns=ask_wait[at],
                 gc_ns=gc[at],
             )
