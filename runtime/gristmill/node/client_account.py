@@ -40,6 +40,7 @@ class ClientAccount:
         self._tells_timed = 0
         self._tells_sending = 0
         self._journaled = 0
+        self._replies = self._others = 0
         self._sent = SentTable(CLIENT)
 
     def asked(self, to: Address, kind: type, requests: int, size: int, begun: int) -> int:
@@ -71,6 +72,14 @@ class ClientAccount:
         self.classes[place] += now - begun
         return now
 
+    def took_replies(self, begun: int) -> None:
+        """Replies have been taken in since ``begun``, within what is added to ``DESER``."""
+        self._replies += self.clock() - begun
+
+    def took_others(self, begun: int) -> None:
+        """The same for events and acknowledgements, which are no part of what an ask costs."""
+        self._others += self.clock() - begun
+
     def row(self, to: Address, kind: type) -> SentStats:
         """Give what is counted of the messages of a type to actors of a type."""
         return self._sent.row("", to.type, kind)
@@ -100,7 +109,8 @@ class ClientAccount:
         classes[SER] += sum(row.ser_ns for row in sent)
         tells = sum(row.messages - row.replies for row in sent) - self._journaled
         classes[SEND] += self._tells_sending * tells // (self._tells_timed or 1)
-        decoding = shared([row.replies for row in sent], classes[DESER])
+        of_replies = classes[DESER] * self._replies // (self._replies + self._others or 1)
+        decoding = shared([row.replies for row in sent], of_replies)
         wall = self.clock() - self._start
         classes[_OTHER] = max(0, wall - sum(classes))
         row = WorkerSnapshot(

@@ -8,6 +8,7 @@ from itertools import islice
 import msgspec
 
 from gristmill.errors import DecodeError
+from gristmill.node.client_account import ClientAccount
 from gristmill.node.delivery import Delivery
 from gristmill.node.monitor import Monitor
 from gristmill.node.outgoing import Outgoing
@@ -34,7 +35,14 @@ from gristmill.worker import counters
 class Incoming:
     """Brings replies to who waits for them, events to subscriptions, credit and acks home."""
 
-    def __init__(self, pending: OpenRequests, outgoing: Outgoing, delivery: Delivery) -> None:
+    def __init__(
+        self,
+        pending: OpenRequests,
+        outgoing: Outgoing,
+        delivery: Delivery,
+        account: ClientAccount,
+    ) -> None:
+        self._account = account
         self._pending = pending
         self._outgoing = outgoing
         self._delivery = delivery
@@ -58,7 +66,7 @@ class Incoming:
         for envelope in islice(envelopes, 1, None):
             kind = envelope[0]
             if kind == REPLY:
-                self._answer(envelope[1], envelope[2])
+                self._answer(envelope[1], envelope[2], self._account.clock())
             elif kind == ARRAYS:
                 self._take_arrays(envelope)
             elif kind == ERROR:
@@ -78,13 +86,16 @@ class Incoming:
             elif kind == RELEASE:
                 self._outgoing.arrays.take_back(envelopes[0], envelope)
         if acknowledged:
+            begun = self._account.clock()
             self._delivery.acknowledged(acknowledged)
+            self._account.took_others(begun)
 
-    def _answer(self, request: int, bodies: list[bytes]) -> None:
+    def _answer(self, request: int, bodies: list[bytes], begun: int) -> None:
         number = request >> PLACE_BITS
         waiter = self._pending.get(number)
         if waiter is not None and waiter.answer(request & PLACES, bodies):
             self._pending.pop(number, None)
+        self._account.took_replies(begun)
 
     def _fail(self, request: int, body: bytes) -> None:
         number = request >> PLACE_BITS
@@ -102,6 +113,7 @@ class Incoming:
                 monitor.reason = signal.reason
 
     def _publish(self, envelope: Envelope) -> None:
+        begun = self._account.clock()
         _, channel, _, _, _, bodies = envelope
         listeners = self.subscriptions.get(channel, ())
         fate = counters.HANDLED if listeners else counters.UNWANTED
@@ -109,15 +121,17 @@ class Incoming:
             self._outgoing.counters[fate] += len(bodies)
         for deliver in listeners:
             deliver(bodies)
+        self._account.took_others(begun)
 
     def _take_arrays(self, envelope: Envelope) -> None:
         """Take in a reply or event whose arrays are in shared memory."""
+        begun = self._account.clock()
         inner = self._outgoing.arrays.open(envelope)
         self._outgoing.took_arrays()
         if inner[0] == EVENT:
             self._publish(inner)
         else:
-            self._answer(inner[1], inner[2])
+            self._answer(inner[1], inner[2], begun)
 
     def close(self) -> None:
         """Let go of who is told, so that nothing waits for the garbage collector."""

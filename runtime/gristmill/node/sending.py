@@ -82,7 +82,7 @@ class ClientSending:
         self._pending: OpenRequests = {}
         self._outgoing = Outgoing(plane, wake, arrays, counted)
         self._delivery = Delivery(self._outgoing)
-        self._incoming = Incoming(self._pending, self._outgoing, self._delivery)
+        self._incoming = Incoming(self._pending, self._outgoing, self._delivery, self.account)
         self._reading = Reading(self._outgoing, self._incoming.take, self.account)
         self._monitors = self._incoming.monitors
         self.peers = Peers(
