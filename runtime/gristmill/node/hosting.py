@@ -16,7 +16,7 @@ import msgspec
 
 from gristmill.errors import NodeStoppedError
 from gristmill.node.config import NodeConfig
-from gristmill.node.launch import launch
+from gristmill.node.launch import check_open_files, launch
 from gristmill.node.rundir import RunDirectory
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class ProcessHost:
     """A supervisor process, with a fork server and workers below it."""
 
     def __init__(self, config: NodeConfig, blas_threads: int) -> None:
+        check_open_files(config.workers, journaled=bool(config.journal))
         self._run_dir = RunDirectory()
         path: Path = self._run_dir.path
         config = msgspec.structs.replace(config, run_dir=str(path), lock=self._run_dir.lock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 
 import msgspec
 
+from gristmill.errors import NodeStartError
 from gristmill.node.config import NodeConfig
 
 _CODE = (
@@ -21,6 +23,34 @@ _CODE = (
     "from gristmill.node.supervisor_process import main; main(sys.argv[2:])"
 )
 _BLAS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+_FILES = 34
+"""Files that a worker has open for itself, a few of its actors' included."""
+_FILES_OF_A_PEER = 2
+"""Sockets."""
+_FILES_OF_A_JOURNAL = 3
+"""What SQLite opens of each worker's journal: all workers read all."""
+
+
+def check_open_files(workers: int, *, journaled: bool) -> None:
+    """See whether the processes of a node may open as many files as they will.
+
+    Args:
+        workers: how many.
+        journaled: whether the node has a journal.
+
+    Raises:
+        NodeStartError: the limit is too low for so many workers.
+    """
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for_each = _FILES_OF_A_PEER + (_FILES_OF_A_JOURNAL if journaled else 0)
+    needed = _FILES + for_each * workers
+    if allowed != resource.RLIM_INFINITY and allowed < needed:
+        raise NodeStartError(
+            f"Node(workers={workers}) needs {needed} open files in each of its processes, and "
+            f"{allowed} are allowed here; write `ulimit -n {needed}` before, or take fewer workers"
+        )
 
 
 @contextmanager
