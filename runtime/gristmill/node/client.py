@@ -284,6 +284,7 @@ class Connection:
         self._close_wires()
 
     def _wait(self, event: Latch, timeout: float | None) -> bool:
+        """Wait for the node, which is idle time of the client's; give whether it came."""
         account = self.post.account
         begun = account.clock()
         try:

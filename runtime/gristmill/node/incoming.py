@@ -65,12 +65,12 @@ class Incoming:
         acknowledged: dict[str, int] | None = None
         for envelope in islice(envelopes, 1, None):
             kind = envelope[0]
-            if kind == REPLY:
-                self._answer(envelope[1], envelope[2], self._account.clock())
+            if kind in (REPLY, ERROR):
+                begun = self._account.clock()
+                (self._answer if kind == REPLY else self._fail)(envelope[1], envelope[2])
+                self._account.took_replies(begun)
             elif kind == ARRAYS:
                 self._take_arrays(envelope)
-            elif kind == ERROR:
-                self._fail(envelope[1], envelope[2])
             elif kind == EVENT:
                 self._publish(envelope)
             elif kind == CREDIT:
@@ -90,12 +90,11 @@ class Incoming:
             self._delivery.acknowledged(acknowledged)
             self._account.took_others(begun)
 
-    def _answer(self, request: int, bodies: list[bytes], begun: int) -> None:
+    def _answer(self, request: int, bodies: list[bytes]) -> None:
         number = request >> PLACE_BITS
         waiter = self._pending.get(number)
         if waiter is not None and waiter.answer(request & PLACES, bodies):
             self._pending.pop(number, None)
-        self._account.took_replies(begun)
 
     def _fail(self, request: int, body: bytes) -> None:
         number = request >> PLACE_BITS
@@ -131,7 +130,8 @@ class Incoming:
         if inner[0] == EVENT:
             self._publish(inner)
         else:
-            self._answer(inner[1], inner[2], begun)
+            self._answer(inner[1], inner[2])
+            self._account.took_replies(begun)
 
     def close(self) -> None:
         """Let go of who is told, so that nothing waits for the garbage collector."""

@@ -9,22 +9,18 @@ from typing import Generic, TypeVar
 
 from gristmill.messages import Request
 from gristmill.node.reading import Bell
-from gristmill.node.requests import MOST_TOGETHER, OPEN, RequestRun
-from gristmill.node.streams import Asking, Part, abandon, flush, send_part
+from gristmill.node.requests import OPEN, RequestRun
+from gristmill.node.streams import Asking, Part, abandon, flush, part_size, send_part
 from gristmill.placement.balancing import Loads
 from gristmill.placement.pacing import Lane, PacedLane
 from gristmill.ref import Address
 
 R = TypeVar("R")
 
-_PARTS = 4
-"""The parts that the share of an actor is sent in."""
-
 
 def lanes(members: Sequence[Address], window: int | None, ahead: int) -> list[Lane[Part]]:
     """Make a lane for each member; without a window none gets more than keeps it busy."""
-    share = (ahead if window is None else window) // (_PARTS * len(members))
-    size = min(max(1, share), MOST_TOGETHER)
+    size = part_size((ahead if window is None else window) // len(members))
     lane = PacedLane[Part] if window is None else Lane[Part]
     return [lane(member, size) for member in members]
 

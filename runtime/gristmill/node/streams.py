@@ -100,6 +100,11 @@ def _parts(whole: Group) -> list[Group]:
     return [Group(whole.to, whole.kind, [request], [at]) for request, at in each]
 
 
+def part_size(window: int) -> int:
+    """Give how many requests of a window are sent together: the next part is on its way by then."""
+    return min(max(1, window // _PARTS), MOST_TOGETHER)
+
+
 def check_window(window: int) -> None:
     """Refuse a window that is none.
 
@@ -122,7 +127,7 @@ def in_turn(
     The window is sent in parts, so that the next part is on its way while this one is read.
     """
     check_window(window)
-    share = min(max(1, window // _PARTS), MOST_TOGETHER)
+    share = part_size(window)
     parts: deque[Part] = deque()
     source = iter(requests)
     room, ends = window, False

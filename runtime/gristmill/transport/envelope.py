@@ -137,6 +137,13 @@ def read_frame(frame: bytes) -> list[Envelope]:
     return envelopes
 
 
+def is_lone_ask(envelopes: Sequence[Envelope]) -> bool:
+    """Tell whether a frame, as it was read, brings one message, for whose answer somebody waits."""
+    if not envelopes or envelopes[0][6] != 1:  # a run has more messages in one envelope
+        return False
+    return any(envelope[:1] == [ASK] for envelope in envelopes)
+
+
 class ErrorReply(msgspec.Struct, frozen=True, array_like=True):
     """Why an ask has no reply, as data."""
 

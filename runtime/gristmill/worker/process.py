@@ -32,7 +32,7 @@ from gristmill.transport.control import (
 )
 from gristmill.transport.control_link import ControlLink
 from gristmill.transport.data import DataPlane, NoticeSender
-from gristmill.transport.envelope import ASK, NOTICE, SWITCH, Envelope, pack
+from gristmill.transport.envelope import NOTICE, SWITCH, is_lone_ask, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.sockets import open_sockets
 from gristmill.worker import counters
@@ -194,7 +194,7 @@ class WorkerProcess:
         while frame is not None and meter.last < until:
             meter.switch(_DISPATCH)
             envelopes = core.read(frame)
-            if len(frame) > _SMALL_FRAME and not _is_lone_ask(envelopes):
+            if len(frame) > _SMALL_FRAME and not is_lone_ask(envelopes):
                 self.inlet.take_in(envelopes)
                 meter.switch(_RECV)
                 return self.plane.receive()
@@ -411,13 +411,6 @@ class WorkerProcess:
 def page_path(config: WorkerConfig) -> Path:
     """Give where a worker's counter page is."""
     return Path(config.run_dir) / f"{config.name}.{config.incarnation}.page"
-
-
-def _is_lone_ask(envelopes: list[Envelope]) -> bool:
-    """Tell whether a frame brings one message, for whose answer somebody waits."""
-    if not envelopes or envelopes[0][6] != 1:
-        return False
-    return any(envelope[:1] == [ASK] for envelope in envelopes)
 
 
 def _open_store(config: WorkerConfig) -> JournalStore:
