@@ -117,7 +117,7 @@ def main() -> None:
         parser.error(f"--channels: {', '.join(sorted(wrong))} is none of redis, kafka")
     # An order whose payment fails again and again ends half a second after all others: a run has
     # to be far longer than that to say how many there are in a second.
-    rounds, repeat = (2, 12) if chosen.quick else (5, 20 if names else 80)
+    rounds, repeat = (2, 12) if chosen.quick else (5, 20 if names else 160)
     driver_core, echo_core = two_cores()
     runs, halves, floors, hops = [], [], [], []
     with servers(names) as channels, RawPair(driver_core, echo_core, BODY) as raw:

@@ -55,3 +55,14 @@ def node(
     """Give a node with two workers, shared by the tests of a module."""
     with Node(workers=2, max_restarts=1000, within=1.0) as started:
         yield started
+
+
+@pytest.fixture(scope="module", params=["processes", "in_process"])
+def either(
+    request: pytest.FixtureRequest, own_temporary_directory: Path, nothing_is_left: None
+) -> Iterator[Node]:
+    """Give a node with two worker processes, and one in this process."""
+    with Node(
+        workers=2, max_restarts=1000, within=1.0, in_process=request.param == "in_process"
+    ) as started:
+        yield started

@@ -25,17 +25,6 @@ from support import managers as m
 from support.waiting import eventually
 
 
-@pytest.fixture(scope="module", params=["processes", "in_process"])
-def either(
-    request: pytest.FixtureRequest, own_temporary_directory: object, nothing_is_left: None
-) -> Iterator[Node]:
-    """Give a node of each kind."""
-    with Node(
-        workers=2, max_restarts=1000, within=1.0, in_process=request.param == "in_process"
-    ) as started:
-        yield started
-
-
 @pytest.fixture
 def manager(either: Node) -> Iterator[Ref[m.Manager]]:
     """Give a manager on the first worker."""

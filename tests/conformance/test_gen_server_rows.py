@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,17 +33,6 @@ from support import servers as s
 from support.actors import Add, Die, Worker
 from support.mailboxes import in_one_go
 from support.waiting import eventually
-
-
-@pytest.fixture(scope="module", params=["processes", "in_process"])
-def either(
-    request: pytest.FixtureRequest, own_temporary_directory: object, nothing_is_left: None
-) -> Iterator[Node]:
-    """Give a node of each kind."""
-    with Node(
-        workers=2, max_restarts=1000, within=1.0, in_process=request.param == "in_process"
-    ) as started:
-        yield started
 
 
 def logged(ref: Ref[Any], text: str) -> list[str]:

@@ -35,17 +35,6 @@ BEGUN = ["started", "a>a", "first in a"]
 """The log of a machine that has begun."""
 
 
-@pytest.fixture(scope="module", params=["processes", "in_process"])
-def either(
-    request: pytest.FixtureRequest, own_temporary_directory: object, nothing_is_left: None
-) -> Iterator[Node]:
-    """Give a node of each kind."""
-    with Node(
-        workers=2, max_restarts=1000, within=1.0, in_process=request.param == "in_process"
-    ) as started:
-        yield started
-
-
 @pytest.fixture
 def machine(either: Node) -> Iterator[Ref[m.Machine]]:
     ref = either.spawn(m.Machine)

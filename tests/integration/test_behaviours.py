@@ -23,15 +23,10 @@ from support import behaviours as b
 from support.waiting import eventually
 
 
-@pytest.fixture(scope="module", params=["processes", "in_process"])
-def node(
-    request: pytest.FixtureRequest, own_temporary_directory: object, nothing_is_left: None
-) -> Iterator[Node]:
+@pytest.fixture(scope="module")
+def node(either: Node) -> Node:
     """Give a node of both kinds."""
-    with Node(
-        workers=2, max_restarts=1000, within=1.0, in_process=request.param == "in_process"
-    ) as started:
-        yield started
+    return either
 
 
 # --- GenServer ---
