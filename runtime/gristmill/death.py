@@ -8,6 +8,8 @@ import msgspec
 
 Likelihood = Literal["yes", "no", "perhaps"]
 
+LAST_WORDS_SECONDS = 0.005
+"""What a process has sent before it died is in the pipe by then."""
 POISON_LIMIT = 3
 """Ends of its actor that a message may be in hand at before it is not tried again."""
 

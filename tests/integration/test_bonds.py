@@ -13,6 +13,7 @@ from support.bonds import (
     Chooser,
     Finish,
     Link,
+    Observe,
     Ping,
     SayAndEnd,
     SendExit,
@@ -103,3 +104,26 @@ def test_everything_in_one_process(log: Path) -> None:
         ended = monitored(node, trapper)
         other.ask(SendExit(trapper, "kill"))
         assert ended.wait(5.0) == Killed(9)
+
+
+@pytest.mark.parametrize("place", ["w1", "w2"])
+def test_an_end_can_come_as_an_event_of_ones_own(node: Node, log: Path, place: str) -> None:
+    watcher = peer(node, log, f"observer-{place}", "w1")
+    target = peer(node, log, f"observed-{place}", place)
+    watcher.ask(Observe(target))
+    watcher.ask(Observe(target, broken=True))
+    target.stop()
+    watcher.ask(Observe(target))
+    ends = ["observed shutdown", "observed no such actor"]
+    eventually(lambda: heard(log, f"observer-{place}") == ends, "both events")
+    assert watcher.ask(Ping()), "an event that could not be made has harmed nobody"
+    watcher.stop()
+
+
+def test_the_death_of_a_worker_comes_as_an_event_too(node: Node, log: Path) -> None:
+    watcher, target = peer(node, log, "observer", "w1"), peer(node, log, "observed", "w2")
+    watcher.ask(Observe(target))
+    kill(worker_pids(node)["w2"])
+    eventually(lambda: heard(log, "observer") == ["observed killed by SIGKILL"], "the event")
+    watcher.stop()
+    target.stop()

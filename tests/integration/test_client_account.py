@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 
 from gristmill import Durable, Mailbox, Node
 from gristmill.metrics.schema import TypeRow, WorkerRow
-from support.actors import Compute, Ledger, Note, Noted, Worker
+from gristmill.node.reading import BLOCKED_WAIT
+from support.actors import Compute, GetQuote, Ledger, Note, Noted, Worker
 from support.processes import all_delivered
 from support.waiting import eventually
 
@@ -112,3 +114,31 @@ def _note_row(node: Node, messages: int = 0) -> TypeRow | None:
     rows = [row for row in node.granularity().types if row.message == "Note"]
     rows = [row for row in rows if row.actor == "Ledger" and row.messages >= messages]
     return rows[0] if rows else None
+
+
+def test_an_async_ask_that_waits_for_room_is_one_message(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = tmp_path / "gate"
+    ref = node.spawn(Worker, mailbox=Mailbox(capacity=1))
+    post = node._connected().post
+    look, looked = post.read_available, []
+
+    def look_for_room() -> None:
+        looked.append(True)
+        look()
+
+    async def ask() -> int:
+        held = ref.request(Compute(str(gate)))
+        monkeypatch.setattr(post, "read_available", look_for_room)
+        asking = asyncio.create_task(ref.ask_async(GetQuote("sku", 3), timeout=10.0))
+        while len(looked) < 3:
+            await asyncio.sleep(BLOCKED_WAIT)
+        gate.touch()
+        held.result()
+        return (await asking).cents
+
+    assert asyncio.run(ask()) == 300
+    (row,) = [row for row in post.account.snapshot().sent if row.message == "GetQuote"]
+    assert (row.messages, row.replies) == (1, 1)
+    ref.stop()

@@ -172,3 +172,12 @@ def test_bad_arguments_get_one_clear_error(node: Node) -> None:
         node.monitor(pool.member())
     with pytest.raises(UsageError, match="can't travel"):
         node.spawn(Waiting, args=(pool.member(),))
+
+
+@pytest.mark.parametrize("routing", ["round_robin", "least_loaded"])
+def test_a_client_keeps_nothing_of_what_was_answered(node: Node, routing: str) -> None:
+    pool = node.pool(Waiting, 2, name=f"forgets-{routing}", routing=routing, elastic=RULE)
+    for _ in range(20):
+        pool.ask(Wait(0.0))
+    kept = node._connected().post.keyed._open
+    assert sum(map(len, kept.values())) <= 2  # of each member the last one

@@ -9,7 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from gristmill import ActorDied, ActorNotFoundError, Mailbox, Node, OverflowPolicy
+from gristmill import (
+    ActorDied,
+    ActorNotFoundError,
+    AskTimeoutError,
+    Mailbox,
+    Node,
+    OverflowPolicy,
+)
 from gristmill.errors import AlreadyStartedError, MailboxFullError, UsageError
 from gristmill.testing import Simulation
 from support.actors import read_lines
@@ -17,6 +24,7 @@ from support.keyed import (
     Account,
     Boom,
     GetAll,
+    Late,
     Leave,
     Put,
     Relay,
@@ -275,3 +283,15 @@ def test_it_holds_in_every_order_of_a_simulation(seed: int, tmp_path: Path) -> N
             for place in range(3):
                 own = [number for number in heard if number // 1000 == place]
                 assert own == list(range(1000 * place, 1000 * place + 12))
+
+
+def test_who_gives_up_before_an_actor_has_started_takes_no_room(node: Node, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    group = node.keyed(Late, "late", args=(str(gate),))
+    for _ in range(2):
+        with pytest.raises(AskTimeoutError):
+            group.ask("key", GetAll(), timeout=0.05)
+    gate.touch()
+    eventually(lambda: actors_of(node, "late") == 1, "it has started")
+    for _ in range(3):
+        assert group.ask("key", GetAll()) == []

@@ -28,6 +28,7 @@ from gristmill.errors import (
     UsageError,
 )
 from gristmill.transport.codec import MAX_BODY
+from gristmill.worker import counters
 from support.actors import (
     Add,
     AskSelf,
@@ -40,6 +41,7 @@ from support.actors import (
     Forward,
     GetQuote,
     Hold,
+    HoldAgain,
     Incarnation,
     Leave,
     Lie,
@@ -58,6 +60,7 @@ from support.actors import (
     invert,
     square,
 )
+from support.processes import kill
 from support.transports import transport  # noqa: F401 - a fixture, used by all tests
 from support.waiting import eventually
 
@@ -469,3 +472,68 @@ def refuses(ref: Ref[Worker]) -> bool:
     except AskTimeoutError:
         return False
     return False
+
+
+def passes(seconds: float) -> None:
+    """Let time pass, in which this thread reads nothing."""
+    end = time.monotonic() + seconds
+    eventually(lambda: time.monotonic() > end, "the time is over", seconds + 5.0)
+
+
+@pytest.mark.parametrize("to", ["actor", "pool"])
+def test_replies_that_a_slow_reader_finds_late_came_in_time(node: Node, to: str) -> None:
+    target = node.spawn(Worker) if to == "actor" else node.pool(Worker, 2)
+    replies = target.ask_many([Add(n, 0) for n in range(200)], window=200, timeout=0.2)
+    found = [next(replies)]
+    passes(0.3)
+    assert found + list(replies) == list(range(200))
+
+
+def test_a_loop_that_is_busy_finds_a_reply_that_came_in_time(worker: Ref[Worker]) -> None:
+    async def ask() -> int:
+        asking = asyncio.create_task(worker.ask_async(Add(1, 2), timeout=0.2))
+        await asyncio.sleep(0)  # it is sent
+        passes(0.3)
+        return await asking
+
+    assert asyncio.run(ask()) == 13
+
+
+def test_requests_that_can_not_be_sent_leave_nothing(node: Node) -> None:
+    gone = node.spawn(Worker, placement="dedicated")
+    gone.stop()
+    eventually(lambda: len(node.status().workers) == 2, "its worker has gone")
+    post = node._connected().post
+    assert post.wait_until(lambda: gone.address.home in post.peers.gone, 5.0)
+    for _ in range(3):
+        with pytest.raises(ActorNotFoundError):
+            list(gone.ask_many([Add(1, 1)]))
+    assert not post._pending
+
+
+def test_requests_that_wait_for_room_fail_with_those_that_were_sent(tmp_path: Path) -> None:
+    gate = str(tmp_path / "gate")
+    with Node(workers=1, max_restarts=100) as node, ThreadPoolExecutor(1) as threads:
+        ref = node.spawn(Narrow)
+        pid = ref.ask(Pid())
+        asked = threads.submit(list, ref.ask_many([Compute(gate)] * 16, window=64))
+        post = node._connected().post
+        eventually(lambda: post._credit.places(1).get(ref.address.key) == 4, "there is no room")
+        kill(pid)
+        with pytest.raises(ActorDied):
+            asked.result(10.0)
+        assert ref.ask(Add(1, 1), timeout=10.0) == 2  # and computes nothing of it meanwhile
+
+
+def test_how_long_somebody_waits_is_no_deadline_of_the_request(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    with Node(workers=1, max_restarts=100) as node:
+        ref = node.spawn(Worker)
+        pid = ref.ask(Pid())
+        asked = ref.request(HoldAgain(str(gate)))
+        assert not asked.wait(0.05)
+        kill(pid)
+        counted = node._connected().post.counters
+        eventually(lambda: counted[counters.RESENT], "it was sent again")
+        gate.touch()
+        assert asked.result(10.0) != pid

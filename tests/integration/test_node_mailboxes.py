@@ -11,8 +11,20 @@ from typing import Any
 import pytest
 
 from gristmill import Node, Ref
-from gristmill.errors import MailboxFullError
-from support.actors import Add, Compute, Forgetful, Ledger, Narrow, Note, Notes, Pump, Strict
+from gristmill.errors import ActorNotFoundError, MailboxFullError
+from support.actors import (
+    Add,
+    Compute,
+    Forgetful,
+    ForwardWithin,
+    Ledger,
+    Narrow,
+    Note,
+    Notes,
+    Pump,
+    Strict,
+    Worker,
+)
 from support.transports import transport  # noqa: F401 - a fixture, used by all tests
 from support.waiting import eventually
 
@@ -94,3 +106,38 @@ def test_what_a_durable_actor_told_in_vain_is_a_dead_letter(tmp_path: Path) -> N
         eventually(lambda: len(_notes(strict)) + len(node.dead_letters()) == 20, "each is counted")
         assert len(node.dead_letters()) >= 15
         assert all("is full" in letter.reason for letter in node.dead_letters())
+
+
+@pytest.mark.parametrize("placement", ["w1", "w2", "dedicated"])
+def test_who_tells_one_that_has_stopped_goes_on(node: Node, placement: str) -> None:
+    gone, teller = node.spawn(Narrow, placement=placement), node.spawn(Worker, placement="w2")
+    gone.stop()
+    for _ in range(5):
+        teller.tell(Pump(gone, 10))
+    assert teller.ask(Add(1, 1)) == 2
+    for number in range(20):
+        gone.tell(Note(number))
+    with pytest.raises(ActorNotFoundError):
+        gone.ask(Add(1, 1))
+
+
+def test_places_in_a_mailbox_are_given_back_when_its_actor_stops(node: Node) -> None:
+    ref = node.spawn(Worker, placement="w1")
+    for _ in range(3):
+        ref.ask(Add(1, 1))
+    ref.stop()
+    post = node._connected().post
+    assert post.wait_until(lambda: ref.address.key not in post._credit.places(1), 5.0)
+
+
+def test_the_time_limit_of_an_actors_ask_holds_where_there_is_no_room(
+    node: Node, tmp_path: Path
+) -> None:
+    ref = node.spawn(Narrow, placement="w1")
+    asker = node.spawn(Worker, placement="w2")
+    with held(ref, tmp_path / "gate"):
+        asker.tell(Pump(ref, 4))
+        answer = asker.ask(ForwardWithin(ref, 0.1), timeout=10.0)
+        assert answer.startswith("MailboxFullError: "), answer
+        assert "got no room in time" in answer
+    assert asker.ask(ForwardWithin(ref, 5.0)) == "answered"

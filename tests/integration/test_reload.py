@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
@@ -322,6 +323,38 @@ def test_a_worker_that_dies_in_a_reload_is_restarted(victim: str) -> None:
                 assert mover.ask(Where()) == old
                 kill(old)
         assert eventually(lambda: answer(node), "it is there again", 10.0) != old
+
+
+def test_a_worker_that_has_left_its_place_to_one_that_died_is_started_again(
+    tmp_path: Path,
+) -> None:
+    with Node(workers=1, journal=tmp_path, max_restarts=0) as node, ThreadPoolExecutor(1) as pool:
+        node.spawn(Mover, name="mover")
+        napping = node.spawn(Mover).request(Nap(0.5))  # it can't be replaced before
+        (old,) = worker_pids(node).values()
+        reload = pool.submit(node.reload)
+        eventually(lambda: state(node) == "handing over", "a new worker is up", 10.0)
+        (new,) = set(children_of_servers(node)) - {old}
+        supervisor = supervisor_pid(node)
+        kill(supervisor, signal.SIGSTOP)
+        napping.result(10.0)
+        eventually(lambda: is_free(tmp_path / "w1.lock"), "the old one has handed over", 10.0)
+        kill(new)
+        eventually(lambda: not psutil.pid_exists(new), "the new one is dead")
+        kill(supervisor, signal.SIGCONT)
+        with pytest.raises(ReloadError, match="killed by SIGKILL"):
+            reload.result(20.0)
+        assert eventually(lambda: answer(node), "it is there again", 10.0) not in {old, new}
+
+
+def is_free(lock: Path) -> bool:
+    """Tell whether no process holds a lock file."""
+    with lock.open("r+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
 
 
 def state(node: Node) -> str:

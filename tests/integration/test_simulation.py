@@ -192,6 +192,18 @@ def test_a_paused_worker_does_everything_later() -> None:
         assert ref.ask(Notes(), timeout=5.0) == [1, 2]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_start_that_fails_when_it_is_late_costs_the_next_one_nothing(seed: int) -> None:
+    s.LateStart.starts.clear()
+    with Simulation(seed, workers=1, max_restarts=2, within=60.0) as node:
+        ref = node.spawn(s.LateStart, start_timeout=1.0)
+        node.crash(ref)
+        with pytest.raises(ActorCrashed):
+            ref.ask(s.Ping())
+        node.advance(10.0)
+        assert ref.ask(s.Ping()) == 3
+
+
 def test_frames_can_be_delayed_and_keep_their_order() -> None:
     with Simulation(6) as node:
         far = node.spawn(Worker, placement="w2")

@@ -77,6 +77,13 @@ class OutboxMachine(RuleBasedStateMachine):
         self._locate()
 
     @rule()
+    def target_leaves(self) -> None:
+        self.outbox.unlocated("target")
+        assert bool(self.outbox._lanes) == self.outbox.has_open("target"), "nothing else is kept"
+        self.wire.clear()
+        self._locate()
+
+    @rule()
     def sender_dies(self) -> None:
         self.store.close()
         self.wire.clear()

@@ -84,6 +84,12 @@ class Hold(Request[int]):
     gate: str
 
 
+class HoldAgain(Request[int], idempotent=True):
+    """Answer when the file is there; another incarnation may do that too."""
+
+    gate: str
+
+
 class Compute(Request[int]):
     """Answer when the file is there, holding the worker's core."""
 
@@ -182,6 +188,13 @@ class Forward(Request[int]):
     b: int
 
 
+class ForwardWithin(Request[str]):
+    """Ask somebody else for a sum, for so many seconds, and say which error came."""
+
+    to: Ref[Any]
+    seconds: float
+
+
 class ForwardHold(Request[str]):
     """Ask somebody else to die, and say which error came."""
 
@@ -252,6 +265,10 @@ class Worker(Actor):
         while not Path(msg.gate).exists():
             await ctx.sleep(0.002)
         return os.getpid()
+
+    @handles
+    async def hold_again(self, msg: HoldAgain, ctx: Context) -> int:
+        return await self.hold(Hold(msg.gate), ctx)
 
     @handles
     def compute(self, msg: Compute) -> int:
@@ -329,6 +346,14 @@ class Worker(Actor):
     @handles
     async def forward(self, msg: Forward, ctx: Context) -> int:
         return await ctx.ask(msg.to, Add(msg.a, msg.b))
+
+    @handles
+    async def forward_within(self, msg: ForwardWithin, ctx: Context) -> str:
+        try:
+            await ctx.ask(msg.to, Add(1, 2), timeout=msg.seconds)
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+        return "answered"
 
     @handles
     async def forward_hold(self, msg: ForwardHold, ctx: Context) -> str:

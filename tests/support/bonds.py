@@ -14,6 +14,7 @@ from gristmill import (
     Command,
     Context,
     Down,
+    Event,
     Exited,
     Ignore,
     MonitorRef,
@@ -30,6 +31,19 @@ class Watch(Request[MonitorRef]):
     """Monitor it."""
 
     ref: Ref[Any]
+
+
+class Observe(Request[None]):
+    """Have the end of its incarnation as an event of your own; ``broken``: of none that works."""
+
+    ref: Ref[Any]
+    broken: bool = False
+
+
+class Observed(Event):
+    """What was observed has ended."""
+
+    how: str
 
 
 class Forget(Request[None]):
@@ -186,6 +200,21 @@ class Peer(Actor):
         with contextlib.suppress(GristmillError):  # whoever is answered here is watched by now
             await ctx.ask(msg.ref, Ping(), timeout=0.2)
         return monitor
+
+    @handles
+    async def observe(self, msg: Observe, ctx: Context) -> None:
+        def ended(reason: ExitReason) -> Observed:
+            if msg.broken:
+                raise LookupError("no words for it")
+            return Observed(describe(reason))
+
+        ctx.watch(msg.ref, ended)
+        with contextlib.suppress(GristmillError):  # whoever is answered here is watched by now
+            await ctx.ask(msg.ref, Ping(), timeout=0.2)
+
+    @handles
+    def observed(self, msg: Observed, ctx: Context) -> None:
+        append_line(self.log, f"{ctx.name} observed {msg.how}")
 
     @handles
     def forget(self, msg: Forget, ctx: Context) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from gristmill import Actor, Command, Context, Durable, Request, handles
+from gristmill import Actor, Command, Context, Durable, Mailbox, Request, handles
 from gristmill.keyed import KeyedGroup
 from gristmill.supervision import ExitReason
 from support.actors import append_line
@@ -55,6 +55,23 @@ class Boom(Command):
 
 class Leave(Command):
     """End by yourself."""
+
+
+class Late(Actor):
+    """Has started when the file is there."""
+
+    mailbox = Mailbox(capacity=2)
+
+    def __init__(self, gate: str) -> None:
+        self.gate = gate
+
+    async def on_start(self, ctx: Context) -> None:
+        while not Path(self.gate).exists():
+            await ctx.sleep(0.002)
+
+    @handles
+    def all(self, msg: GetAll) -> list[int]:
+        return []
 
 
 class Account(Actor):

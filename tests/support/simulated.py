@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -53,6 +53,10 @@ class UseThread(Request[str]):
 
 class LogIt(Request[int]):
     """Log something, which reads a clock of its own."""
+
+
+class Ping(Request[int]):
+    """How many starts were there?"""
 
 
 class Facts(Request[tuple[float, float, str, float]]):
@@ -173,3 +177,19 @@ class Book(Actor):
     @handles
     def words(self, msg: Words) -> list[str]:
         return self._words
+
+
+class LateStart(Actor):
+    """Its second start fails so late that its limit is over when that is heard of."""
+
+    starts: ClassVar[list[float]] = []
+
+    async def on_start(self, ctx: Context) -> None:
+        self.starts.append(ctx.now())
+        if len(self.starts) == 2:
+            await ctx.sleep(0.9995)
+            raise ValueError("late and failed")
+
+    @handles
+    def ping(self, msg: Ping) -> int:
+        return len(self.starts)

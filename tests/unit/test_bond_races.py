@@ -15,7 +15,7 @@ from gristmill.transport.envelope import SIGNAL, pack, pack_frame
 from gristmill.transport.signals import Ended, Exit, Join, Signal, Watch, signal_envelope
 from gristmill.worker.core import WorkerCore
 from support.bonding import heard, peer
-from support.bonds import Finish, Link, Ping, Trapper
+from support.bonds import Finish, Link, Observe, Ping, Trapper
 from support.bonds import Watch as AskToWatch
 
 
@@ -106,3 +106,14 @@ def test_a_malformed_signal_is_a_dead_letter(node: Node, log: Path) -> None:
     one.ask(Ping())
     (letter,) = node.dead_letters()
     assert letter.reason.startswith("malformed envelope")
+
+
+def test_watchers_that_have_ended_leave_nothing(node: Node, log: Path) -> None:
+    target = peer(node, log, "target", "w1", Trapper)
+    for number, place in enumerate(["w1", "w2"] * 3):
+        watcher = peer(node, log, f"watcher-{number}", place)
+        watcher.ask(Observe(target))
+        watcher.ask(AskToWatch(target))
+        watcher.stop()
+    target.ask(Ping())
+    assert [len(core_of(node, worker).bonds._monitors) for worker in (1, 2)] == [0, 0]

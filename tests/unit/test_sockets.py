@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import socket
 import struct
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from gristmill.config import Transport
 from gristmill.errors import GristmillError, UsageError
 from gristmill.transport import sockets as both
 from gristmill.transport.sockets import Sockets, Way, open_sockets
+from gristmill.transport.sockets.unix import UnixSockets
 from support.transports import TRANSPORTS
 from support.waiting import eventually
 
@@ -211,3 +214,31 @@ def test_a_forked_process_keeps_its_hands_off(
     assert sockets.receive() == b"behind"
     way.close(0.0)
     sockets.close()
+
+
+def test_who_can_not_be_let_in_for_now_holds_nobody_up(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver = UnixSockets(str(folder / "r"))
+    peer = socket.socket(socket.AF_UNIX)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken: list[int] = []
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (peer.fileno() + 16, before[1]))
+        with suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        peer.connect(str(folder / "r"))
+        assert receiver.receive() is None
+        assert receiver.receive() is None
+        assert caplog.messages == [
+            f"nobody can connect to {receiver.endpoint}: Too many open files"
+        ]
+    finally:
+        for descriptor in taken:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    peer.sendall(struct.pack("=Q", 2) + b"hi")
+    assert eventually(receiver.receive, "a frame") == b"hi"
+    peer.close()
+    receiver.close()

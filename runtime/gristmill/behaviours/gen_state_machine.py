@@ -23,7 +23,6 @@ from gristmill.messages import Command, Event, Message, Request
 
 __all__ = ["GenStateMachine", "UnhandledMessageError", "on"]
 
-_UNSET: Any = object()
 _STATE = "the state's timeout"
 _EVENT = "the event's timeout"
 

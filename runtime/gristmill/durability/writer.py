@@ -21,6 +21,8 @@ from gristmill.durability.reader import JournalReader
 from gristmill.durability.sqlite import damaged, explained, open_for_writing
 from gristmill.durability.store import Durability, JournalError, Record, hold
 
+_KNOWN = 10_000
+"""Names of which the last number is at hand, at most."""
 _COMMITS = 1000
 """Commits after which a thread moves the WAL into the file."""
 _LAST_SEQUENCE = """
@@ -187,6 +189,9 @@ class SqliteStore(JournalReader):
         self.commits += 1
         self.rows += len(buffer)
         self._buffer = Buffer()
+        for known in (self._sequences, self._stamps, self._numbers):
+            if len(known) > _KNOWN:
+                known.clear()  # they are looked up again
         if self._checkpointer is not None and self.commits % _COMMITS == 0:
             self._checkpointer.ask()
 
@@ -204,7 +209,7 @@ class SqliteStore(JournalReader):
         if self._checkpointer is not None:
             self._checkpointer.close()
         try:
-            with explained(self.path):
+            with suppress(sqlite3.Error):  # on a full disk it stays in the WAL, and is read there
                 self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")
         finally:
             self._database.close()

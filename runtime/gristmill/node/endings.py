@@ -154,7 +154,7 @@ class Endings:
     ) -> None:
         """An incarnation could not start, or chose not to run."""
         self._roster.ended(key, incarnation)
-        self._limits.started(key)
+        self._limits.ended(key, reason)  # even if it was late, its own error says more
 
         def tell() -> None:
             failed = self._tree.start_failed(

@@ -233,7 +233,7 @@ class NodeExecutor(Executor):
             bell = self._bell = Bell()
             ended = self._take_ended()
             if not ended:
-                self._post.wait_for(bell)
+                self._post.wait_for(bell, None)
             for one in ended:
                 one.call.settle(one.outcome)
 

@@ -11,7 +11,7 @@ from gristmill.keyed import actor_number
 from gristmill.node.delivery import Delivery
 from gristmill.node.outgoing import Outgoing
 from gristmill.node.requests import OpenRequests, RequestRun, Waiter
-from gristmill.placement.balancing import Balancer
+from gristmill.placement.balancing import Balancer, Routing
 from gristmill.placement.places import Places
 from gristmill.ref import KEYED, POOLED, Address
 from gristmill.transport import control as c
@@ -19,7 +19,8 @@ from gristmill.transport.envelope import ASK, FENCE, TELL, pack
 
 
 class _Held(NamedTuple):
-    send: Callable[[Address], None]
+    send: Callable[[Address], bool]
+    """Sends it; False if nobody wants that any more."""
     refuse: Callable[[GristmillError], None]
 
 
@@ -75,14 +76,14 @@ class KeyedSending:
     def _send(
         self,
         to: Address,
-        send: Callable[[Address], None],
+        send: Callable[[Address], bool],
         refuse: Callable[[GristmillError], None],
     ) -> bool:
         place = self._places.find(to.name) if to.home == KEYED else self._choose(to)
         if place is not None:
-            if not self._outgoing.credit.take(place):
+            if not self._outgoing.credit.has_room(place):
                 return False
-            send(place)
+            self._send_there(place, send)
             return True
         if not self._places.has_room(to):
             return False
@@ -92,6 +93,10 @@ class KeyedSending:
             dropped.refuse(MailboxFullError(text))
         self.want(to.name)
         return True
+
+    def _send_there(self, place: Address, send: Callable[[Address], bool]) -> None:
+        if send(place):
+            self._outgoing.credit.take(place)
 
     def join_pool(self, pool: Balancer) -> Balancer:
         """Have an elastic pool chosen from here; give the one that is known already, if any."""
@@ -109,17 +114,21 @@ class KeyedSending:
         entries[:] = [each for each in entries if each.number in self._pending]
         return len(entries)
 
-    def _send_tell(self, body: bytes, place: Address) -> None:
+    def _send_tell(self, body: bytes, place: Address) -> bool:
         self._outgoing.put(place.home, (TELL, place.key, 0), 0, body)
+        return True
 
     def _send_ask(
         self, entry: Waiter | RequestRun, number: int, body: bytes, place: Address
-    ) -> None:
-        if entry.number in self._pending:  # else nobody waits for the reply any more
-            if entry.to.home == POOLED:
-                self._open.setdefault(place.key, []).append(entry)
-            entry.to = place
-            self._outgoing.put(place.home, (ASK, place.key, 0, entry.deadline or 0.0), number, body)
+    ) -> bool:
+        if entry.number not in self._pending:  # nobody waits for the reply any more
+            return False
+        to = entry.to
+        if to.home == POOLED and self._pools[to.key].routing is Routing.LEAST_LOADED:
+            self._open.setdefault(place.key, []).append(entry)
+        entry.to = place
+        self._outgoing.put(place.home, (ASK, place.key, 0, entry.deadline or 0.0), number, body)
+        return True
 
     def want(self, name: str) -> None:
         """Ask where an actor is, unless that is known or asked for."""
@@ -143,8 +152,7 @@ class KeyedSending:
         self._delivery.located(address)
         with self._outgoing.lock:
             for held in self._places.placed(address):
-                self._outgoing.credit.take(address)
-                held.send(address)
+                self._send_there(address, held.send)
         self._outgoing.flush()
         self._outgoing.stragglers.wake()
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from gristmill.errors import AskTimeoutError, UsageError
 from gristmill.messages import Request
@@ -36,18 +35,10 @@ class LocalPost(ClientPost):
         self._outgoing.stragglers = _NoStragglers()
         self._local_plane = plane
 
-    def send_request(
-        self,
-        to: Address,
-        request: Request[Any],
-        deadline: float | None,
-        *,
-        wait: bool = True,
-        notify: Callable[[], None] | None = None,
-    ) -> Waiter:
+    def _post_request(self, waiter: Waiter, body: bytes, *, wait: bool) -> None:
         """Send a request, and what is given back of others' arrays: nobody else would."""
         self._outgoing.give_back()
-        return super().send_request(to, request, deadline, wait=wait, notify=notify)
+        super()._post_request(waiter, body, wait=wait)
 
     def _enter(self, waiter: Waiter | RequestRun) -> int:
         """Put open requests into the table, unless a handler asks, which nobody could answer."""
@@ -79,7 +70,7 @@ class LocalPost(ClientPost):
                 self.abandon(each.number)
             raise
         try:
-            await asyncio.to_thread(self.wait_for, waiter)
+            await asyncio.to_thread(self.wait_for, waiter, deadline)
         except asyncio.CancelledError:
             self.abandon(waiter.number)
             waiter.settle(None, AskTimeoutError("it was abandoned"))  # so that its thread ends

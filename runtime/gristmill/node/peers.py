@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from gristmill.death import Death
+from gristmill.death import LAST_WORDS_SECONDS, Death
 from gristmill.errors import ActorDied, ActorNotFoundError, QuarantinedError
 from gristmill.node.delivery import Delivery
 from gristmill.node.monitor import Monitor
@@ -18,8 +18,6 @@ from gristmill.transport.segment_directory import Process
 from gristmill.worker import counters
 
 _SWITCH = pack((SWITCH,))
-_GRACE = 0.005
-"""Seconds for replies of a dead process that are still in the pipe."""
 
 
 class Peers:
@@ -122,9 +120,7 @@ class Peers:
         watching = [number for number, one in monitors if one.ref.address.home == address]
         if not asked and not watching:
             return
-        self._outgoing.plane.linger(
-            _GRACE
-        )  # replies that it sent before it died are still in the pipe
+        self._outgoing.plane.linger(LAST_WORDS_SECONDS)
         self._reading.available()
         for number in watching:
             monitor = self._monitors.pop(number, None)

@@ -51,8 +51,8 @@ class PendingReply(Generic[R]):
         if not waiter.done and self._error is None:
             self._post.reading.once(0.0)
         if not waiter.done and self._error is None and timeout != 0:
-            waiter.deadline = None if timeout is None else self._post.now() + timeout
-            self._post.reading.until(waiter)
+            deadline = None if timeout is None else self._post.now() + timeout
+            self._post.reading.until(waiter, deadline)
         return waiter.done
 
     def result(self, timeout: float | None = DEFAULT_TIMEOUT) -> R:

@@ -60,7 +60,7 @@ class ClientPost(ClientSending):
         deadline = None if timeout is None else self.now() + timeout
         waiter = self.send_request(to, request, deadline)
         try:
-            self._reading.until(waiter)
+            self._reading.until(waiter, deadline)
         finally:
             self._pending.pop(waiter.number, None)
         if not waiter.done:
@@ -80,38 +80,34 @@ class ClientPost(ClientSending):
             with contextlib.suppress(RuntimeError):  # the loop was closed, so nobody waits
                 loop.call_soon_threadsafe(_finish, future)
 
+        waiter, body = self._encode(to, request, deadline, notify)
         self._reading.join_loop(loop)
-        number = 0
         try:
-            waiter = await self._send_when_room(to, request, deadline, notify)
-            number = waiter.number
-            async with asyncio.timeout(timeout):
+            await self._post_when_room(waiter, body)
+            left = None if deadline is None else deadline - self.now()
+            async with asyncio.timeout(left):
                 await future
         except TimeoutError:
-            raise waiter.timed_out(timeout) from None
+            if not waiter.done:  # the loop may have been too busy to bring it
+                raise waiter.timed_out(timeout) from None
         except asyncio.CancelledError:
-            self.abandon(number)
+            self.abandon(waiter.number)
             raise
         finally:
-            self._pending.pop(number, None)
+            self._pending.pop(waiter.number, None)
             self._reading.leave_loop(loop)
         return waiter.result()  # type: ignore[no-any-return]  # decoded as the reply type
 
-    async def _send_when_room(
-        self,
-        to: Address,
-        request: Request[Any],
-        deadline: float | None,
-        notify: Callable[[], None],
-    ) -> Waiter:
+    async def _post_when_room(self, waiter: Waiter, body: bytes) -> None:
         import asyncio
 
         while True:
             try:
-                return self.send_request(to, request, deadline, wait=False, notify=notify)
+                self._post_request(waiter, body, wait=False)
+                return
             except MailboxFullError:
-                late = deadline is not None and self.now() > deadline
-                if late or to.mailbox.overflow is OverflowPolicy.FAIL:
+                late = waiter.deadline is not None and self.now() > waiter.deadline
+                if late or waiter.to.mailbox.overflow is OverflowPolicy.FAIL:
                     raise
             await asyncio.sleep(BLOCKED_WAIT)
 
@@ -150,17 +146,29 @@ class ClientPost(ClientSending):
                 begun = self._ask_keyed(run, first, bodies[0], wait=True) or begun
                 account.add(SEND, begun)
                 return run
-            sent = 0
-            while sent < len(bodies):
-                self._check_target(to)
-                room = self._credit.take_some(to, len(bodies) - sent)
-                if not room:
-                    begun = self._wait_for_credit(to, deadline, wait=True) or begun
-                    room = 1
-                self._outgoing.put_run(to.home, run.head, first + sent, bodies[sent : sent + room])
-                sent += room
+        try:
+            begun = self._post_run(run, first, bodies) or begun
+        except BaseException:
+            self.abandon(run.number)
+            raise
         account.add(SEND, begun)
         return run
+
+    def _post_run(self, run: RequestRun, first: int, bodies: list[bytes]) -> int:
+        """Send requests as there is room; give when the last wait for it ended, as others do."""
+        to, sent, ended = run.to, 0, 0
+        with self._send_lock:
+            while sent < len(bodies) and run.number in self._pending:  # a wait may have ended it
+                self._check_target(to)
+                room = self._credit.take_some(to, len(bodies) - sent)
+                if room:
+                    part = bodies[sent : sent + room]
+                    self._outgoing.put_run(to.home, run.head, first + sent, part)
+                    sent += room
+                else:
+                    has_room = partial(self._credit.has_room, to)
+                    ended = self._wait_for_room(to, run.deadline, has_room, wait=True) or ended
+        return ended
 
     def _enter(self, waiter: Waiter | RequestRun) -> int:
         """Put open requests into the table; give their entry's number. Under the lock."""
@@ -194,17 +202,35 @@ class ClientPost(ClientSending):
             wait: wait for room in the mailbox.
             notify: called once there is an outcome, by the thread that brings it.
         """
+        waiter, body = self._encode(to, request, deadline, notify)
+        self._post_request(waiter, body, wait=wait)
+        return waiter
+
+    def _encode(
+        self,
+        to: Address,
+        request: Request[Any],
+        deadline: float | None,
+        notify: Callable[[], None] | None,
+    ) -> tuple[Waiter, bytes]:
+        """Encode a request; give what is going to wait for its reply, and the body."""
         self._check_target(to)
         cls = type(request)
         kind = self._kinds.get(cls) or self._kind(cls)
-        account = self.account
-        begun = account.clock()
+        begun = self.account.clock()
         body = self.codec.encode(request)
-        begun = account.asked(to, cls, 1, len(body), begun)
+        self.account.asked(to, cls, 1, len(body), begun)
         waiter = Waiter(to, kind, deadline, 0)
         waiter.notify = notify
         if kind.idempotent:
             waiter.body = body
+        return waiter, body
+
+    def _post_request(self, waiter: Waiter, body: bytes, *, wait: bool) -> None:
+        """Send an encoded request, and wait for room if need be and ``wait`` says so."""
+        to, deadline = waiter.to, waiter.deadline
+        account = self.account
+        begun = account.clock()
         with self._send_lock:
             if self._barred is not None:
                 raise self._barred
@@ -213,7 +239,7 @@ class ClientPost(ClientSending):
                 number = waiter.number << PLACE_BITS
                 begun = self._ask_keyed(waiter, number, body, wait=wait) or begun
                 account.add(SEND, begun)
-                return waiter
+                return
             if not self._credit.take(to):
                 begun = self._wait_for_credit(to, deadline, wait=wait) or begun
             waiter.number = self._enter(waiter)
@@ -225,7 +251,6 @@ class ClientPost(ClientSending):
             if self.plane.send_now(to.home, envelope):
                 self._outgoing.wake_reader()  # it flushes again
         account.add(SEND, begun)
-        return waiter
 
     def _ask_keyed(
         self, entry: Waiter | RequestRun, number: int, body: bytes, *, wait: bool

@@ -32,8 +32,6 @@ _SLICE = 0.1
 class Wait(Protocol):
     """What a thread waits for."""
 
-    deadline: float | None
-    """Monotonic seconds after which it waits no more; None for never."""
     done: bool
     event: threading.Event | None
     """Wakes it while another thread reads; to be set after ``done``."""
@@ -43,7 +41,6 @@ class Bell:
     """Ends the wait of one thread, from any other one that reads."""
 
     def __init__(self) -> None:
-        self.deadline: float | None = None
         self.done = False
         self.event: threading.Event | None = None
 
@@ -82,31 +79,36 @@ class Reading:
 
     # --- threads ---
 
-    def until(self, waiter: Wait) -> None:
-        """Read for all until ``waiter`` is done or late, or wait while another thread reads."""
+    def until(self, waiter: Wait, deadline: float | None) -> None:
+        """Read for all until ``waiter`` is done, or wait while another thread reads.
+
+        Args:
+            waiter: what to wait for.
+            deadline: monotonic seconds after which it waits no more; None for never.
+        """
         while not waiter.done:
             if self._leader.acquire(blocking=False):
                 try:
-                    if not self._lead(waiter):
+                    if not self._lead(waiter, deadline):
                         return
                 finally:
                     self._leader.release()
                     if self._followers or self._loops:
                         self._hand_over()
-            elif not self._follow(waiter):
+            elif not self._follow(waiter, deadline):
                 break
         if waiter.event is not None and not self._leader.locked():
             self._hand_over()  # it may have been chosen to read when it was done already
 
-    def _lead(self, waiter: Wait) -> bool:
+    def _lead(self, waiter: Wait, deadline: float | None) -> bool:
         plane, account = self._plane, self._account
-        deadline = waiter.deadline
         while not waiter.done:
             patience = _SLICE
             if deadline is not None:
                 patience = deadline - self._plane.now()
                 if patience <= 0:
-                    return False
+                    self._take_all(plane.receive())  # for who begins to wait late
+                    return waiter.done
                 patience = min(patience, _SLICE)
             if plane.unsent:
                 self._outgoing.flush()
@@ -119,13 +121,12 @@ class Reading:
                 account.add(DESER, begun)
         return True
 
-    def _follow(self, waiter: Wait) -> bool:
+    def _follow(self, waiter: Wait, deadline: float | None) -> bool:
         event = waiter.event = threading.Event()
         self._followers.add(waiter)
         try:
             if waiter.done or not self._leader.locked():
                 return True
-            deadline = waiter.deadline
             remaining = None if deadline is None else deadline - self._plane.now()
             if remaining is not None and remaining <= 0:
                 return False

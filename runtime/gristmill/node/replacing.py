@@ -146,7 +146,11 @@ class Replacing:
     def handed_over(self, message: c.HandedOver) -> None:
         """The old worker has ended its actors: the new one takes its place."""
         slot = self._slots.get(message.address)
-        if slot is None or slot.successor is None or slot.incarnation != message.incarnation:
+        if slot is None or slot.incarnation != message.incarnation or not slot.pid:
+            return
+        if slot.successor is None:  # it died, or was given up, when this was on its way
+            slot.verdict, slot.collateral = "it had left its place to a worker that died", True
+            self._shell.signal(slot.pid, 9)
             return
         one = self._open[slot.address]
         one.handing_over = False

@@ -69,7 +69,7 @@ class Waiter(msgspec.Struct, eq=False):
     to: Address
     kind: RequestKind
     deadline: float | None
-    """Monotonic seconds after which nobody waits; None for never."""
+    """Monotonic seconds after which nobody waits, as its callee knows it; None for never."""
     number: int
     """Its entry in the table."""
     done: bool = False

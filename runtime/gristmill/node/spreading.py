@@ -94,8 +94,7 @@ class Spread(Generic[R]):
             self._send()
             if run.done:
                 break
-            bell.deadline = run.deadline
-            self._post.reading.until(bell)
+            self._post.reading.until(bell, run.deadline)
             if not bell.done:
                 raise run.kind.timed_out(run.to, self._timeout)
         run.raise_error(place)

@@ -156,7 +156,7 @@ def in_turn(
 def _await_reply(reading: Reading, run: RequestRun, place: int, timeout: float | None) -> None:
     run.expect(place)
     if not run.done:
-        reading.until(run)
+        reading.until(run, run.deadline)
     if not run.done:
         raise run.kind.timed_out(run.to, timeout)
     run.raise_error(place)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gristmill.messages import Command, Event, Request
 from gristmill.metrics import CLIENT
@@ -89,7 +89,7 @@ class TracedPost(ClientPost):
 
     def tell(self, to: Address, message: Command | Event, delivery: DeliveryGuarantee) -> None:
         """Send a message; waits for room when there is none."""
-        with self._slice(f"tell {_named(to, type(message))}"):
+        with self._slice(f"tell {_named(to, type(message).__qualname__)}"):
             super().tell(to, message, delivery)
 
     def _send_together(self, batch: list[tuple[Address, bytes]]) -> None:
@@ -98,27 +98,19 @@ class TracedPost(ClientPost):
 
     def ask(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and wait for its reply."""
-        with self._slice(f"ask {_named(to, type(request))}"):
+        with self._slice(f"ask {_named(to, type(request).__qualname__)}"):
             return super().ask(to, request, timeout)
 
-    def send_request(
-        self,
-        to: Address,
-        request: Request[Any],
-        deadline: float | None,
-        *,
-        wait: bool = True,
-        notify: Callable[[], None] | None = None,
-    ) -> Waiter:
-        """Send a request; give what waits for its reply."""
-        with self._slice(f"request {_named(to, type(request))}"):
-            return super().send_request(to, request, deadline, wait=wait, notify=notify)
+    def _post_request(self, waiter: Waiter, body: bytes, *, wait: bool) -> None:
+        with self._slice(f"request {_named(waiter.to, waiter.kind.name)}"):
+            super()._post_request(waiter, body, wait=wait)
 
     def send_run(
         self, requests: Group, deadline: float | None, notify: Callable[[], None] | None = None
     ) -> RequestRun:
         """Send requests of one type to one actor."""
-        what = f"request {_named(requests.to, requests.kind)} x{len(requests.requests)}"
+        name = _named(requests.to, requests.kind.__qualname__)
+        what = f"request {name} x{len(requests.requests)}"
         with self._slice(what):
             return super().send_run(requests, deadline, notify)
 
@@ -151,5 +143,5 @@ def traced(recorder: Recorder, address: int, begin: int) -> ProcessTrace:
     return ProcessTrace(CLIENT, "client", os.getpid(), address, records, dropped, threads)
 
 
-def _named(to: Address, message: type) -> str:
-    return f"{unqualified(to.type) or '?'}.{message.__qualname__}"
+def _named(to: Address, message: str) -> str:
+    return f"{unqualified(to.type) or '?'}.{message}"

@@ -131,10 +131,6 @@ class Coordinator:
         entity = self._entities.get(key)
         return entity.phase if entity is not None else None
 
-    def living_at(self, home: int) -> int:
-        """Count the actors that are on a worker."""
-        return sum(entity.home == home for entity in self._entities.values())
-
     def shards_of(self) -> dict[str, int]:
         """Count the shards of each worker."""
         counted = dict.fromkeys(sorted(self._workers), 0)

@@ -164,11 +164,6 @@ class DataPlane:
         self.connect(address, incarnation, endpoint)
         self.flush()
 
-    def connect_beside(self, key: int, address: int, incarnation: int, endpoint: str) -> None:
-        """Open the way to a second process of an address, under another key."""
-        self._peers[key] = Peer(key, self._dirty, account=address)
-        self.connect(key, incarnation, endpoint)
-
     def disconnect(self, address: int) -> None:
         """Close the way to a dead peer: what still waits for it counts as sent, and is lost."""
         peer = self._peer(address)

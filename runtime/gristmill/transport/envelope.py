@@ -93,7 +93,7 @@ def pack_frame(
         before: how many messages it has sent to this receiver before.
         envelopes: one at least.
         now: perf_counter ns.
-        messages: how many of the envelopes are messages, see :func:`count_messages`.
+        messages: how many messages are in them, see :func:`count_messages`.
     """
     count = len(envelopes)
     head = _HEADS[count + 1] if count < 15 else b"\xdd" + (count + 1).to_bytes(4)

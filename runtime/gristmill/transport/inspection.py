@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from gristmill.messages import Request
-from gristmill.supervision import ExitReason
 
 
 class GetState(Request[dict[str, Any]]):
@@ -31,8 +30,4 @@ class Resume(Request[None]):
     """Go on after :class:`Suspend`."""
 
 
-class Watch(Request[ExitReason]):
-    """Answered when the actor's incarnation has ended, with the reason."""
-
-
-Inspection = GetState | ReplaceState | Suspend | Resume | Watch
+Inspection = GetState | ReplaceState | Suspend | Resume

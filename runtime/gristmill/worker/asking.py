@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import msgspec
 
-from gristmill.death import POISON_LIMIT, Death
+from gristmill.death import LAST_WORDS_SECONDS, POISON_LIMIT, Death
 from gristmill.errors import (
     ActorDied,
     ActorError,
@@ -22,7 +22,7 @@ from gristmill.messages import Request, reply_type
 from gristmill.metrics import TimeClass
 from gristmill.ref import POOLED, Address
 from gristmill.transport.arrays import ArrayGoneError
-from gristmill.transport.envelope import ASK, CANCEL, INSPECT, ErrorReply, pack, to_exception
+from gristmill.transport.envelope import ASK, CANCEL, ErrorReply, pack, to_exception
 from gristmill.transport.outbound import Head
 from gristmill.worker import counters
 from gristmill.worker.cell import Cell, Entry
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _DESER = int(TimeClass.DESER)
-_GRACE = 0.005
-"""Seconds for replies of a dead process that are still in the pipe."""
 
 
 class _Open(NamedTuple):
@@ -63,7 +61,7 @@ class Asks:
         self._shell = core.shell
         self._open: dict[int, _Open] = {}
         self._background: dict[int, _Open] = {}
-        """Those that no handler has to wait for: requests and inspections."""
+        """Those that no handler has to wait for: requests."""
         self._awaited = 0
         """How many handlers wait for one of the background all the same."""
         self._next_number = (core.shell.incarnation << 40) + 1
@@ -79,11 +77,11 @@ class Asks:
         body = self._encode(origin, to, request)
         sending = self._core.sending
         began = self._core.meter.clock()
-        if pooled:
-            to, chain = await self._room_in_pool(origin, to)
-        else:
-            await sending.await_room(origin, to, lambda: sending.take_room(to))
         deadline = self._shell.now() + timeout if timeout is not None else 0.0
+        if pooled:
+            to, chain = await self._room_in_pool(origin, to, deadline)
+        else:
+            await sending.await_room(origin, to, lambda: sending.take_room(to), deadline)
         number, future = self._send(self._open, origin, chain, to, request, body, deadline)
         if pooled:
             self._core.keyed.pools.asked(to, future)
@@ -93,7 +91,8 @@ class Asks:
             expired = AskTimeoutError(
                 f"{to.label} is alive and did not answer {name} in {timeout:g} s"
             )
-            timer = self._shell.call_later(timeout, lambda: _fail(future, expired))
+            left = max(deadline - self._shell.now(), 0.0)
+            timer = self._shell.call_later(left, lambda: fail(future, expired))
         try:
             with self._core.cycles.waiting(origin, to):
                 return await future  # type: ignore[no-any-return]  # decoded as the reply type
@@ -107,7 +106,7 @@ class Asks:
                 timer.cancel()
 
     async def _room_in_pool(
-        self, origin: Cell, to: Address
+        self, origin: Cell, to: Address, deadline: float
     ) -> tuple[Address, list[tuple[int, str]]]:
         """Choose a member of a pool that has room, in the moment in which it has.
 
@@ -123,7 +122,7 @@ class Asks:
             chain = core.cycles.chain_of(origin, chosen)
             return core.sending.take_room(chosen)
 
-        await core.sending.await_room(origin, to, take)
+        await core.sending.await_room(origin, to, take, deadline)
         return chosen, chain
 
     def request(self, origin: Cell, to: Address, request: Request[R]) -> OpenRequest[R]:
@@ -141,24 +140,6 @@ class Asks:
         if pooled:
             self._core.keyed.pools.asked(to, future)
         return OpenRequest(self, number, origin, to, type(request).__qualname__, future)
-
-    def inspect(self, to: Address, inspection: Request[Any]) -> asyncio.Future[Any]:
-        """Ask a worker about one of its actors."""
-        future = self._shell.create_future()
-        number = self._next_number
-        self._next_number += 1
-        if to.home in self._core.directory.gone:
-            future.set_exception(ActorNotFoundError(f"{to.label} has stopped"))
-            return future
-        kind = type(inspection)
-        self._background[number] = _Open(future, reply_type(kind), to, kind, "", None)
-        body = self._core.codec.encode(inspection)
-        if to.home == self._shell.address:
-            self._core.inspecting.take(to.home, to.key, number, body)
-        else:
-            self._shell.post(to.home, pack((INSPECT, to.key, number, body)))
-        self._shell.request_turn()
-        return future
 
     async def settled(
         self, origin: Cell, to: Address, future: asyncio.Future[Any], timeout: float | None
@@ -262,7 +243,7 @@ class Asks:
                 self._core.counters[counters.CANCELLED] += 1
                 return
             self._core.failures.dead_letter(None, "", body, str(error), told=True)
-            _fail(found.future, error)
+            fail(found.future, error)
 
         self._core.keyed.hold(to, Held(send, refuse))
 
@@ -317,7 +298,7 @@ class Asks:
             asked = [number for number, found in opened.items() if found.to.home == address]
             if asked:
                 lost = partial(self._lost, opened, asked, died, death, final=final)
-                self._shell.call_later(_GRACE, lost)
+                self._shell.call_later(LAST_WORDS_SECONDS, lost)
 
     def _lost(
         self,
@@ -347,6 +328,7 @@ class Asks:
             found.future.set_exception(error)
 
 
-def _fail(future: asyncio.Future[Any], error: Exception) -> None:
+def fail(future: asyncio.Future[Any], error: Exception) -> None:
+    """Have whoever awaits this get an error, unless there is an outcome."""
     if not future.done():
         future.set_exception(error)

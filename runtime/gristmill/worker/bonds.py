@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gristmill.behaviours.links import Down, Exited, MonitorRef
+from gristmill.behaviours.links import Down, MonitorRef
 from gristmill.keyed import refuse_keyed
+from gristmill.messages import Event
 from gristmill.ref import AnyRef
 from gristmill.supervision import ExitReason, NoProc
 from gristmill.transport.signals import (
@@ -47,8 +49,18 @@ class Bonds:
 
     def monitor(self, cell: Cell, to: AnyRef) -> MonitorRef:
         """Have an actor told when the present incarnation of another one ends."""
-        refuse_keyed(to.address, "monitored")
-        return self._monitors.open(cell, to, self._incarnation(to.address.home))
+        return self._open(cell, to, "monitored", lambda one, reason: Down(to, reason, one))
+
+    def watch(self, cell: Cell, to: AnyRef, make: Callable[[ExitReason], Event]) -> None:
+        """Have an actor handle the event that ``make`` makes of that end."""
+        self._open(cell, to, "watched", lambda _, reason: make(reason))
+
+    def _open(
+        self, cell: Cell, to: AnyRef, what: str, make: Callable[[MonitorRef, ExitReason], Event]
+    ) -> MonitorRef:
+        address = to.address
+        refuse_keyed(address, what)
+        return self._monitors.open(cell, address, self._incarnation(address.home), make)
 
     def demonitor(self, cell: Cell, monitor: MonitorRef, *, flush: bool) -> None:
         """End a monitor of the actor's; with ``flush`` take its ``Down`` out of the mailbox."""
@@ -142,7 +154,7 @@ class Bonds:
             case Probe(chain):
                 self._core.starving.on_probe(key, chain)
 
-    def _inform(self, cell: Cell, message: Down | Exited) -> None:
+    def _inform(self, cell: Cell, message: Event) -> None:
         """Put a message about an end into a mailbox, which always has room for it."""
         core = self._core
         core.counters[counters.SENT] += 1

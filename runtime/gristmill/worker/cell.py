@@ -108,7 +108,7 @@ _CONTAINERS: dict[str, Callable[[], Any]] = {
     "acknowledged": dict, "attempts": dict, "blocked": deque,
     "deferred": dict, "effects": list, "failures": FailureHistory, "handlers": dict,
     "in_hand": list, "marks": dict, "owed": dict, "postponed": list, "queue": deque,
-    "stats": dict, "timers": set, "watchers": list,
+    "stats": dict, "timers": set,
 }  # fmt: skip
 _EMPTY: dict[Callable[[], Any], Any] = {
     deque: _NoDeque(), dict: _NoDict(), list: _NoList(), set: _NoSet(), FailureHistory: None,
@@ -129,7 +129,7 @@ class Cell:
         "credit_lot", "current", "decode", "deferred", "durable", "effects", "failures",
         "given_up", "handlers", "history", "in_hand", "incarnation", "inserted", "key", "label",
         "mailbox", "marks", "owed", "path", "plans", "postponed", "queue", "scheduled", "spec",
-        "state", "stats", "stop_reason", "task", "timers", "watchers",
+        "state", "stats", "stop_reason", "task", "timers",
     )  # fmt: skip
 
     handlers: dict[type[Message], Handler]
@@ -156,8 +156,6 @@ class Cell:
     attempts: dict[tuple[int, int], Suspect]
     """The at-least-once messages that this actor has ended with, by sender and number."""
     timers: set[Any]
-    watchers: list[tuple[int, int]]
-    """Who is told of the incarnation's end: processes and the numbers of their requests."""
 
     def __init__(self, key: int) -> None:
         for name, shared in _SHARED.items():

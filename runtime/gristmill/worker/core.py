@@ -1,9 +1,9 @@
 """The worker's core: takes frames and control messages, runs handlers, says what to send.
 
 It owns no socket, process or clock: a :class:`~gristmill.worker.shell.Shell` drives it.
-A message's way: :meth:`WorkerCore.on_frame` puts it into its actor's mailbox, :meth:`turn` takes
-it out, decodes it and calls the handler, and what the handler sends leaves with the flush at the
-end of the turn, behind the journal's commit.
+A message's way: :meth:`WorkerCore.read` reads its frame, :meth:`take_in` puts it into its actor's
+mailbox, :meth:`turn` takes it out, decodes it and calls the handler, and what the handler sends
+leaves with the flush at the end of the turn, behind the journal's commit.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from gristmill.transport.envelope import (
     SIGNAL,
     TELL,
     Envelope,
+    is_lone_ask,
     read_frame,
 )
 from gristmill.worker import counters
@@ -161,12 +162,8 @@ class WorkerCore:
     # --- what comes in ---
 
     def on_frame(self, frame: bytes) -> None:
-        """Take in one frame of the data plane, or a notice of this process's control thread."""
-        self._deliver_all(self.read(frame))
-
-    def take_in(self, envelopes: list[Envelope]) -> None:
-        """Take in a frame that has been read already, its header first."""
-        self._deliver_all(envelopes)
+        """Read a frame, and take it in."""
+        self.take_in(self.read(frame))
 
     def take_in_alone(self, envelopes: list[Envelope]) -> None:
         """Take in a frame and have a turn; a lone ask of an idle actor is answered at once.
@@ -174,15 +171,10 @@ class WorkerCore:
         It comes to the same as :meth:`take_in` and :meth:`turn`, with less to do before the reply
         leaves, for who asks one thing after another.
         """
-        alone = (
-            len(envelopes) == 2
-            and envelopes[0][6] == 1  # a run has more messages in one envelope
-            and envelopes[1][:1] == [ASK]
-            and not self.ready
-        )
+        alone = len(envelopes) == 2 and is_lone_ask(envelopes) and not self.ready
         self.handling.at_once = alone
         try:
-            self._deliver_all(envelopes)
+            self.take_in(envelopes)
             self.turn()
         finally:
             self.handling.at_once = False
@@ -203,7 +195,8 @@ class WorkerCore:
                 return []
         return envelopes
 
-    def _deliver_all(self, envelopes: list[Envelope]) -> None:
+    def take_in(self, envelopes: list[Envelope]) -> None:
+        """Take in a frame of the data plane that was read, or a notice of the control thread."""
         source = envelopes[0][1] if envelopes else 0
         arrived = self.meter.last
         for envelope in islice(envelopes, 1, None):
@@ -256,7 +249,7 @@ class WorkerCore:
         elif kind == INSPECT:
             self.inspecting.take(header[1], *envelope[1:])
         elif kind == ARRAYS:
-            self._deliver_all([header, self.arrays.open(envelope)])
+            self.take_in([header, self.arrays.open(envelope)])
         elif kind == FENCE:
             self.keyed.fence(header[1], envelope[1])
         elif kind == CANCEL:
@@ -277,6 +270,7 @@ class WorkerCore:
             error = ActorNotFoundError(f"there is no actor #{target} any more")
             for entry in entries:
                 self.failures.refuse(None, entry, error, key=target)
+            self.sending.give_credit(entries[0].source, target, sum(e.holds_place for e in entries))
             return
         if cell.mailbox.overflow is _DROP_OLDEST:
             for entry in entries:

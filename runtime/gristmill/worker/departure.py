@@ -160,7 +160,8 @@ class Departure:
             if cell.state is not State.HELD:
                 ended.append((cell.key, cell.incarnation))
                 core.lifecycle.leave(cell, _REASON)
-        core.sending.settle_credit()
+        for cell in core.cells.values():
+            core.sending.settle_credit(cell)
         self._shell.flush()
         core.records.close()
         self._shell.flush()

@@ -32,7 +32,6 @@ from gristmill.worker.breakers import service_of
 from gristmill.worker.cell import CONTINUE, TIMER, Cell, Entry
 from gristmill.worker.effects import JOURNAL
 from gristmill.worker.idle import arm_idle_timeout, cancel_idle_timeout
-from gristmill.worker.watching import watch
 
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
@@ -244,7 +243,7 @@ class CellHost:
 
     def watch(self, to: AnyRef, make: Callable[[ExitReason], Event]) -> None:
         """Handle what ``make`` gives when the incarnation of another actor has ended."""
-        watch(self._core, self._cell, to.address, make)
+        self._core.bonds.watch(self._cell, to, make)
 
     def publish(self, channel: str, event: Event, key: str) -> None:
         """Publish an event."""

@@ -1,4 +1,4 @@
-"""What the worker answers about its actors: their state, a suspension, their end."""
+"""What the worker answers about its actors: their state, a suspension."""
 
 from __future__ import annotations
 
@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gristmill.behaviours.actor import Actor
 from gristmill.errors import ActorNotFoundError, GristmillError, Reject
 from gristmill.importing import resolve
-from gristmill.supervision import ExitReason
-from gristmill.transport.inspection import (
-    GetState,
-    Inspection,
-    ReplaceState,
-    Resume,
-    Suspend,
-    Watch,
-)
+from gristmill.transport.inspection import GetState, Inspection, ReplaceState, Resume, Suspend
 from gristmill.worker.cell import INSPECTION, Cell, Entry, State
 
 if TYPE_CHECKING:
@@ -36,11 +28,9 @@ class Inspecting:
         core = self._core
         entry = Entry(INSPECTION, source, 0, number, 0.0, body, inspection, core.meter.last)
         cell = core.cells.get(target)
-        if cell is None or (cell.state is State.HELD and isinstance(inspection, Watch)):
+        if cell is None:
             gone = ActorNotFoundError(f"actor #{target} does not run")
             core.failures.answer(entry, gone)
-        elif isinstance(inspection, Watch):
-            cell.own("watchers").append((source, number))
         elif cell.state is State.SUSPENDED:
             self.answer(cell, entry)
         else:
@@ -54,17 +44,8 @@ class Inspecting:
         except GristmillError as error:
             self._core.failures.answer(entry, error)
         else:
-            self._reply(entry.source, entry.number, value)
-
-    def ended(self, cell: Cell, reason: ExitReason) -> None:
-        """Tell those who watch an incarnation that it has ended."""
-        for process, number in cell.watchers:
-            self._reply(process, number, reason)
-        cell.watchers.clear()
-
-    def _reply(self, process: int, number: int, value: object) -> None:
-        body = self._core.codec.encode(value)
-        self._core.replying.reply(process, number, body)
+            body = self._core.codec.encode(value)
+            self._core.replying.reply(entry.source, entry.number, body)
 
     def _carry_out(self, cell: Cell, inspection: object) -> object:
         assert cell.actor is not None

@@ -348,7 +348,6 @@ class Lifecycle:
         if cell.plans and cell.task is not None:
             for entry in reversed(cell.in_hand):
                 self._core.failures.interrupted(cell, entry, reason)
-        self._core.inspecting.ended(cell, reason)
         self._discard(cell)
         self._core.bonds.ended(cell, reason, to_links=to_links)
 
@@ -413,6 +412,7 @@ class Lifecycle:
             self._core.records.forget(cell)
             self._core.keyed.pools.forgotten(key, cell.label)
             self._drop_mailbox(cell, f"{cell.label} has stopped")
+            self._core.sending.settle_credit(cell)
 
     def _drop_mailbox(self, cell: Cell, reason: str) -> None:
         queue = list(cell.queue)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from gristmill.behaviours.links import Down, MonitorRef
-from gristmill.ref import AnyRef
+from gristmill.messages import Event
+from gristmill.ref import Address
 from gristmill.supervision import ExitReason, NoProc
 from gristmill.transport.signals import INCARNATION_SHIFT, Ended, Signal, Unwatch, Watch
 from gristmill.worker import counters
@@ -15,14 +17,18 @@ from gristmill.worker.cell import Cell, State
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
 
+_log = logging.getLogger("gristmill.worker")
+
 
 class _Open(NamedTuple):
     """A monitor whose target has not ended, as far as is known here."""
 
     watcher: Cell
-    to: AnyRef
+    to: Address
     incarnation: int
     """That of the target's process."""
+    make: Callable[[MonitorRef, ExitReason], Event]
+    """Makes what the watcher is told."""
 
 
 class Monitors:
@@ -38,7 +44,7 @@ class Monitors:
         self,
         core: WorkerCore,
         send: Callable[[int, int, Signal], None],
-        inform: Callable[[Cell, Down], None],
+        inform: Callable[[Cell, Event], None],
     ) -> None:
         self._core = core
         self._send = send
@@ -55,16 +61,22 @@ class Monitors:
 
     # --- the watcher's end ---
 
-    def open(self, cell: Cell, to: AnyRef, incarnation: int) -> MonitorRef:
-        """Watch the present incarnation of an actor."""
+    def open(
+        self,
+        cell: Cell,
+        to: Address,
+        incarnation: int,
+        make: Callable[[MonitorRef, ExitReason], Event],
+    ) -> MonitorRef:
+        """Watch the present incarnation of an actor; ``make`` makes what its watcher is told."""
         self._last += 1
         number = self._last
-        self._open[number] = _Open(cell, to, incarnation)
+        self._open[number] = _Open(cell, to, incarnation, make)
         self._of_watcher.setdefault(cell.key, set()).add(number)
-        if to.address.home in self._core.directory.gone:
+        if to.home in self._core.directory.gone:
             self.on_ended(number, NoProc())
         else:
-            self._send(to.address.home, to.address.key, Watch(number))
+            self._send(to.home, to.key, Watch(number))
         return MonitorRef(cell.key, number)
 
     def close(self, cell: Cell, monitor: MonitorRef, *, flush: bool) -> None:
@@ -72,7 +84,7 @@ class Monitors:
         found = self._open.get(monitor.number)
         if found is not None and found.watcher is cell:
             self._take(monitor.number)
-            self._send(found.to.address.home, found.to.address.key, Unwatch(monitor.number))
+            self._send(found.to.home, found.to.key, Unwatch(monitor.number))
         elif found is None and flush and cell.queue:
             kept = [entry for entry in cell.queue if not _is_about(entry.message, monitor)]
             self._core.counters[counters.ENDED] += len(cell.queue) - len(kept)
@@ -82,10 +94,15 @@ class Monitors:
     def on_ended(self, number: int, reason: ExitReason) -> None:
         """The target of a monitor has ended: its watcher is told, once."""
         found = self._take(number)
-        if found is not None:
-            self._inform(
-                found.watcher, Down(found.to, reason, MonitorRef(found.watcher.key, number))
-            )
+        if found is None:
+            return
+        watcher = found.watcher
+        try:
+            event = found.make(MonitorRef(watcher.key, number), reason)
+        except Exception:  # whatever the user's function raises
+            _log.exception("%s: no event could be made of an end", watcher.label)
+        else:
+            self._inform(watcher, event)
 
     def _take(self, number: int) -> _Open | None:
         found = self._open.pop(number, None)
@@ -126,7 +143,7 @@ class Monitors:
     def process_lost(self, address: int, incarnation: int, reason: ExitReason) -> None:
         """A process has died, and all it had to say has been taken in."""
         for number, found in tuple(self._open.items()):
-            if found.to.address.home == address and found.incarnation <= incarnation:
+            if found.to.home == address and found.incarnation <= incarnation:
                 self.on_ended(number, reason)
         for key, watchers in tuple(self._watchers.items()):
             for source, number in tuple(watchers):

@@ -126,20 +126,24 @@ class Outbox:
         Sending on would let a later number overtake those that must be sent again.
         """
         lane = self._lanes.get(target)
-        if lane is not None:
+        if lane is None:
+            return
+        if lane.open:
             lane.target = None
             lane.home = (0, 0)
+        else:
+            del self._lanes[target]
 
     def lost(self, home: int) -> None:
         """A process has died, and with it every target there."""
-        for name, lane in self._lanes.items():
+        for name, lane in list(self._lanes.items()):
             if lane.target is not None and lane.target.home == home:
                 self.unlocated(name)
 
     def acknowledged(self, target: str, number: int) -> None:
         """Forget everything up to ``number``, and send what waited for room."""
-        lane = self._lane(target)
-        if number <= lane.acknowledged:
+        lane = self._lanes.get(target)
+        if lane is None or number <= lane.acknowledged:
             return
         lane.acknowledged = number
         lane.sent = max(lane.sent, number)

@@ -18,6 +18,7 @@ from typing import Any
 import zmq
 
 from gristmill.behaviours.actor_host import Timer
+from gristmill.death import LAST_WORDS_SECONDS
 from gristmill.durability import JournalError, JournalStore
 from gristmill.durability.journal import open_store
 from gristmill.errors import ErrorData
@@ -66,8 +67,7 @@ _CONVERSE_NS = 5_000_000
 _SOON = 0.001
 """Seconds in which somebody who was answered may ask the next thing."""
 _RETRY_SECONDS = 0.001
-_GRACE = 0.005
-"""Seconds in which what the kernel still has of a dead process reaches the pipe."""
+_RETRY_JOURNAL_SECONDS = 0.1
 _PIPE_FRAMES = 10_000
 """Frames to look at for those of a dead process: more than wait in the pipe."""
 
@@ -98,6 +98,8 @@ class WorkerProcess:
         self._stacks = write_stacks(page.with_suffix(STACKS))
         self._turn_requested = False
         self._retrying = False
+        self._unwritable = False
+        """Whether the last commit of the journal has failed."""
         self._exiting = False
         self._status = 0
         self._selector = MeteredSelector(self)
@@ -279,7 +281,7 @@ class WorkerProcess:
 
     def when_drained(self, callback: Callable[[], None]) -> None:
         """Let what a dead process has left in the pipe come in, read it all, and call back."""
-        self.call_later(_GRACE, partial(self._read_all, callback))
+        self.call_later(LAST_WORDS_SECONDS, partial(self._read_all, callback))
 
     def when_arrived(self, callback: Callable[[], None]) -> None:
         """Read all that is in the pipe, and call back."""
@@ -331,16 +333,19 @@ class WorkerProcess:
             if self._store is not None and self._store.dirty:
                 self.core.records.publications.forget_confirmed()
                 self._store.commit()
+                self._unwritable = False
             self.core.records.committed()
             if self.arrays.pool.release_due:
                 self.arrays.give_back(self.post)
             again = self.plane.flush()
         except JournalError as error:
-            _log.error("%s; nothing leaves this worker until it can be written", error)
-            again = True
+            if not self._unwritable:
+                _log.error("%s; nothing leaves this worker until it can be written", error)
+            self._unwritable = again = True
         if again and not self._retrying:
             self._retrying = True
-            self.loop.call_later(_RETRY_SECONDS, self._retry)
+            seconds = _RETRY_JOURNAL_SECONDS if self._unwritable else _RETRY_SECONDS
+            self.loop.call_later(seconds, self._retry)
         self.accounting.write_if_due()
         meter.enter(previous)
 

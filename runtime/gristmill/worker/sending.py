@@ -7,6 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from gristmill.behaviours.actor_host import Timer
 from gristmill.deferred import Ticket
 from gristmill.durability import JournalStore
 from gristmill.errors import GristmillError, MailboxFullError, UsageError
@@ -20,6 +21,7 @@ from gristmill.transport.credit import CreditBook
 from gristmill.transport.envelope import CREDIT, TELL, pack
 from gristmill.transport.outbound import Head
 from gristmill.worker import counters
+from gristmill.worker.asking import fail
 from gristmill.worker.cell import Cell, Entry
 from gristmill.worker.effects import SEND
 from gristmill.worker.keyed import Held
@@ -151,6 +153,7 @@ class Sending:
             entry = Entry(TELL, to.home, sender, 0, 0.0, body, None, self._core.meter.last, True)
             self._core.deliver(to.key, [entry])
         elif to.home in self._directory.gone:
+            self._credit.give(to.home, to.key, 1)
             self._core.failures.dead_letter(None, "", body, f"{to.label} has stopped")
         else:
             self.put(to.home, (TELL, to.key, sender), 0, body)
@@ -184,15 +187,48 @@ class Sending:
         """Tell whether there is room in a mailbox."""
         return self._credit.has_room(to)
 
-    async def await_room(self, origin: Cell, to: Address, take: Callable[[], bool]) -> None:
-        """Have an actor wait until ``take`` has found the room that it wants with another one."""
+    async def await_room(
+        self, origin: Cell, to: Address, take: Callable[[], bool], deadline: float = 0.0
+    ) -> None:
+        """Have an actor wait until ``take`` has found the room that it wants with another one.
+
+        Args:
+            origin: who waits.
+            to: for room with whom.
+            take: takes it; gives whether there was any.
+            deadline: monotonic seconds after which it waits no more; 0 for never.
+
+        Raises:
+            MailboxFullError: there was none in time, or it is not to be waited for.
+        """
         while not take():
             if to.mailbox.overflow is OverflowPolicy.FAIL:
                 raise MailboxFullError(f"the mailbox of {to.label} is full")
             waiter = self._shell.create_future()
             self._starve(to, waiter)
-            with self._core.starving.awaiting(origin, to, waiter):
-                await waiter
+            timer = self._give_up_at(deadline, to, waiter) if deadline else None
+            try:
+                with self._core.starving.awaiting(origin, to, waiter):
+                    await waiter
+            except BaseException:
+                self._leave(to, waiter)
+                raise
+            finally:
+                if timer is not None:
+                    timer.cancel()
+
+    def _give_up_at(self, deadline: float, to: Address, waiter: asyncio.Future[None]) -> Timer:
+        late = MailboxFullError(f"the mailbox of {to.label} got no room in time")
+        left = max(deadline - self._shell.now(), 0.0)
+        return self._shell.call_later(left, lambda: fail(waiter, late))
+
+    def _leave(self, to: Address, waiter: asyncio.Future[None]) -> None:
+        """Let somebody wait for room no longer."""
+        waiters = self._starved.get(to.key)
+        if waiters is not None and waiter in waiters:
+            waiters.remove(waiter)
+            if not waiters:
+                del self._starved[to.key]
 
     def put(self, to: int, head: Head, number: int, body: bytes) -> None:
         """Send a message to another process, and lend its arrays."""
@@ -222,10 +258,17 @@ class Sending:
 
     def give_credit(self, source: int, key: int, places: int) -> None:
         """Give places of a mailbox back to a sending process."""
+        if not places:
+            return
         if source == self._here:
             self.on_credit(source, key, places)
         elif source not in self._directory.gone:
             self._shell.send_now(source, pack((CREDIT, key, places)))
+
+    def settle_credit(self, cell: Cell) -> None:
+        """Give back all places that were freed since the last credit."""
+        for source, places in cell.take_owed().items():
+            self.give_credit(source, cell.key, places)
 
     def on_credit(self, home: int, key: int, places: int) -> None:
         """Places of a mailbox are free again."""
@@ -256,12 +299,6 @@ class Sending:
         self._core.schedule(cell)
 
     # --- when this worker is replaced, or replaces another one ---
-
-    def settle_credit(self) -> None:
-        """Give back all places that were freed since the last credit."""
-        for cell in self._core.cells.values():
-            for source, places in cell.take_owed().items():
-                self.give_credit(source, cell.key, places)
 
     def close(self) -> Legacy:
         """Let go of the journal; give what the next process of this place has to know."""

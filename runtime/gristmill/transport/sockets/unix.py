@@ -6,6 +6,8 @@ died since. A frame that its sender could not write to its end is never seen.
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import select
 import socket
@@ -27,6 +29,8 @@ _BUFFER = 1 << 20
 _BACKLOG = 4096
 _READABLE = select.EPOLLIN
 _WRITABLE = select.EPOLLOUT | select.EPOLLONESHOT
+
+_log = logging.getLogger("gristmill.transport")
 
 
 class UnixSockets:
@@ -53,6 +57,8 @@ class UnixSockets:
         """What was read and not yet taken."""
         self._inlets: dict[int, _Inlet] = {}
         self._ways: WeakSet[UnixWay] = WeakSet()
+        self._full = False
+        """Whether there is no descriptor for who wants to connect."""
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
         self._epoll.register(self._listener, _READABLE)
@@ -98,17 +104,24 @@ class UnixSockets:
                 while self._notices:
                     self._frames.append(self._notices.popleft())
             elif fd == self._listener.fileno():
-                found = True
-                self._accept()
+                found |= self._accept()
         return found
 
-    def _accept(self) -> None:
-        with suppress(OSError):  # nobody any more, or no descriptor for who waits: asked again
+    def _accept(self) -> bool:
+        """Let in who wants to connect; give whether anybody was."""
+        found = False
+        try:
             while True:
                 peer, _ = self._listener.accept()
                 peer.setblocking(False)
                 self._inlets[peer.fileno()] = _Inlet(peer)
                 self._epoll.register(peer, _READABLE)
+                found, self._full = True, False
+        except OSError as error:  # nobody any more, or no descriptor for who waits: asked again
+            if error.errno in (errno.EMFILE, errno.ENFILE) and not self._full:
+                self._full = True
+                _log.error("nobody can connect to %s: %s", self.endpoint, error.strerror)
+        return found
 
     def open(self, endpoint: str) -> UnixWay:
         """Open the way to a process that has announced ``endpoint``."""
