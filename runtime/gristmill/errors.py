@@ -27,18 +27,38 @@ class ErrorData(msgspec.Struct, frozen=True, array_like=True):
     @classmethod
     def of(cls, error: BaseException) -> ErrorData:
         """Describe ``error`` with its traceback and its chain of explicit causes."""
-        kind = type(error)
-        name = kind.__qualname__ if kind.__module__ == "builtins" else _qualified(kind)
-        text = "".join(traceback.format_exception(error))
-        cause = error.__cause__
-        return cls(name, str(error), text, cls.of(cause) if cause is not None else None)
+        chain = [error]
+        while (cause := chain[-1].__cause__) is not None:
+            if any(cause is known for known in chain):
+                break
+            chain.append(cause)
+        found: ErrorData | None = None
+        for each in reversed(chain):
+            trace = "".join(traceback.format_exception(each))
+            found = cls(_name_of(type(each)), text_of(each), encodable(trace), found)
+        assert found is not None
+        return found
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type
 
 
-def _qualified(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+def _name_of(kind: type) -> str:
+    name = kind.__qualname__
+    return name if kind.__module__ == "builtins" else f"{kind.__module__}.{name}"
+
+
+def text_of(said: object) -> str:
+    """Give what an exception or anything else says, even if it can't, as text that can travel."""
+    try:
+        return encodable(str(said))
+    except Exception as broken:  # whatever the user's __str__ raises
+        return f"(its text can't be had: {type(broken).__name__})"
+
+
+def encodable(text: str) -> str:
+    """Give a text with what UTF-8 can't hold, such as parts of file names, written out."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 class GristmillError(Exception):
@@ -92,9 +112,9 @@ class Reject(GristmillError):  # noqa: N818 - a refusal is an answer and not an 
     """Raised by a handler to refuse a message without crashing. Reaches the asker as it is."""
 
     def __init__(self, reason: str, *, code: str = "rejected") -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.code = code
+        self.reason = text_of(reason)
+        self.code = text_of(code)
+        super().__init__(self.reason)
 
 
 class Nack(Reject):
@@ -269,9 +289,9 @@ class InvalidStateTransition(Reject):
             f"no transition from {source} to {target}{detail and f' ({detail})'}",
             code="invalid_transition",
         )
-        self.source = source
-        self.target = target
-        self.detail = detail
+        self.source = text_of(source)
+        self.target = text_of(target)
+        self.detail = text_of(detail)
 
 
 class CircuitOpenError(GristmillError):

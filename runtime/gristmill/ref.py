@@ -222,7 +222,9 @@ class Ref(Generic[A]):
         return f"<Ref {kind} {self.address.name or f'#{self.address.key}'}>"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Ref) and other.address.key == self.address.key
+        if not isinstance(other, Ref):
+            return NotImplemented
+        return other.address.key == self.address.key and other._post is self._post
 
     def __hash__(self) -> int:
         return hash(self.address.key)

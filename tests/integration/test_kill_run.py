@@ -101,6 +101,36 @@ def test_a_kill_of_the_client_ends_everything(tmp_path: Path, source: str) -> No
         assert_nothing_left(GONE_WITHIN)
 
 
+@pytest.mark.parametrize("processes", [3, 4, 5])
+def test_a_kill_of_the_client_while_its_node_starts(tmp_path: Path, processes: int) -> None:
+    with running(tmp_path, CLIENT) as script:
+        eventually(lambda: len(marked_processes()) >= processes, "so many processes are there")
+        kill(script.pid)
+        script.wait()
+        assert_nothing_left(5.0)
+
+
+def test_a_kill_of_the_client_while_its_code_is_loaded(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    source = f"""
+        from gristmill import Node
+        from support.actors import wait_at
+
+        if __name__ == "__main__":
+            Node(workers=2).start()
+        else:
+            print("loading", flush=True)
+            wait_at({str(gate)!r})
+    """
+    with running(tmp_path, source) as script:
+        assert script.line() == "loading"
+        kill(script.pid)
+        script.wait()
+        eventually(lambda: "the client is gone" in script.stderr, "the supervisor knows it")
+        gate.touch()
+        assert_nothing_left(5.0)
+
+
 def test_a_kill_of_the_client_ends_handlers_that_compute(tmp_path: Path) -> None:
     source = CLIENT.replace("Add, Worker", "Add, Compute, Worker").replace(
         "while True:", "refs[0].ask(Compute('/nowhere'), timeout=None)\n            while True:"

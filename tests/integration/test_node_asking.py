@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -392,13 +393,14 @@ def test_a_pool_is_one_ref_for_several_actors(node: Node) -> None:
         spread.ask(Pid())
 
 
-def test_a_forked_client_is_told(node: Node, worker: Ref[Worker]) -> None:
+def in_fork(act: Callable[[], object]) -> str:
+    """Do something in a fork of this process; give the error that it raises."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
+        text = ""
         try:
-            worker.ask(Add(1, 1))
-            text = "answered"
+            act()
         except BaseException as error:
             text = f"{type(error).__name__}: {error}"
         os.write(write, text.encode())
@@ -406,7 +408,20 @@ def test_a_forked_client_is_told(node: Node, worker: Ref[Worker]) -> None:
     os.close(write)
     os.waitpid(pid, 0)
     with os.fdopen(read) as pipe:
-        assert "UsageError: this process was forked from a client" in pipe.read()
+        return pipe.read()
+
+
+def test_a_forked_client_is_told(node: Node, worker: Ref[Worker]) -> None:
+    told = "UsageError: this process was forked from a client"
+    assert told in in_fork(lambda: worker.ask(Add(1, 1)))
+    assert told in in_fork(node.status)
+    assert told in in_fork(lambda: node.spawn(Worker))
+    assert told in in_fork(worker.stop)
+    assert worker.ask(Add(1, 1)) == 12
+
+
+def test_a_forked_client_leaves_the_node_alone(node: Node, worker: Ref[Worker]) -> None:
+    assert in_fork(node.stop) == ""
     assert worker.ask(Add(1, 1)) == 12
 
 

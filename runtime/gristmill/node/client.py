@@ -138,9 +138,11 @@ class Connection:
         Raises:
             GristmillError: it refused; says why.
             NodeStoppedError: the node has ended.
+            UsageError: this process was forked from the client.
         """
         if self._error is not None:
             raise self._error
+        self.post.check()
         self.post.flush()  # what was told before is on its way before
         number = next(self._numbers)
         pending = self._calls[number] = _Pending()

@@ -218,6 +218,10 @@ class ForkServer:
             random.seed()
             numpy.random.seed()
             status = run_worker(config, self._calibration)
+        except SystemExit as end:  # a handler ends its worker
+            if end.code is not None and not isinstance(end.code, int):
+                print(end.code, file=sys.stderr)
+            status = end.code if isinstance(end.code, int) else end.code is not None
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:

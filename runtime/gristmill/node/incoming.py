@@ -100,7 +100,10 @@ class Incoming:
         number = request >> PLACE_BITS
         waiter = self._pending.get(number)
         if waiter is not None:
-            error = to_exception(msgspec.msgpack.decode(body, type=ErrorReply))
+            try:
+                error = to_exception(msgspec.msgpack.decode(body, type=ErrorReply))
+            except msgspec.MsgspecError as malformed:
+                error = DecodeError(f"the error in place of a reply can't be read: {malformed}")
             if waiter.fail(request & PLACES, error):
                 self._pending.pop(number, None)
 

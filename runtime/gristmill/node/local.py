@@ -22,6 +22,8 @@ from pathlib import Path
 from random import Random, SystemRandom
 from typing import NamedTuple
 
+import msgspec
+
 from gristmill.behaviours.actor_host import Timer
 from gristmill.death import Likelihood
 from gristmill.errors import ErrorData
@@ -206,7 +208,15 @@ class LocalWorld:
 
     def to_supervisor(self, identity: bytes, message: c.ControlMessage) -> None:
         """Give the supervisor a message."""
-        decoded = c.decode_to_supervisor(c.encode_control(message))
+        encoded = c.encode_control(message)
+        try:
+            decoded = c.decode_to_supervisor(encoded)
+        except msgspec.MsgspecError as error:
+            refusal = c.refusal_of(encoded, error)
+            if refusal is None:
+                raise
+            self.send(identity, refusal)
+            return
         self.submit(partial(self.core.on_message, identity, decoded), (identity, _SUPERVISOR))
 
     def ended(self, worker: LocalWorker, status: int) -> None:
@@ -349,9 +359,11 @@ class LocalWorld:
                 worker.close()
             self.workers.clear()
             self._work.clear()
-            tasks = asyncio.all_tasks(self.loop)
-            if tasks and not self.loop.is_closed():
-                self._step(0.0)  # lets cancelled handlers leave
+            tasks = [] if self.loop.is_closed() else asyncio.all_tasks(self.loop)
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                self._step(0.0)  # lets handlers leave
             self.loop.close()
 
 

@@ -51,7 +51,7 @@ class LocalPost(ClientPost):
 
     async def ask_async(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and await its reply."""
-        deadline = None if timeout is None else self.now() + timeout
+        deadline = self.deadline(timeout)
         opened: list[Waiter] = []
         given_up = threading.Event()
 

@@ -166,6 +166,7 @@ class Node(RunningNode):
                 f"gristmill stop --node {self._given_id}, or choose another node_id"
             )
         self._check_channels()
+        self._started_by = os.getpid()
         self._started_at = time.perf_counter_ns()
         self._started_unix = time.time_ns()
         cpus = sorted(os.sched_getaffinity(0)) if self._pin_cpus else ()
@@ -223,11 +224,11 @@ class Node(RunningNode):
         """Stop everything in order; what has not stopped after ``timeout`` seconds is killed.
 
         None stands for the node's ``drain``. With 0 everything is killed at once. A node that has
-        ended already is left as it is.
+        ended already is left as it is, and so is that of a process which this one was forked from.
         """
         timeout = self.drain if timeout is None else timeout
         host = self._host
-        if host is None or self._ended:
+        if host is None or self._ended or os.getpid() != self._started_by:
             return
         connection = host.connection
         if self._brokers is not None:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gristmill.errors import ActorNotFoundError, MailboxFullError
+from gristmill.errors import ActorNotFoundError, MailboxFullError, UsageError
 from gristmill.keyed import refuse_keyed
 from gristmill.messages import Request
 from gristmill.node.client_account import SEND, ClientAccount
@@ -57,7 +57,7 @@ class ClientPost(ClientSending):
 
     def ask(self, to: Address, request: Request[R], timeout: float | None) -> R:
         """Send a request and wait for its reply."""
-        deadline = None if timeout is None else self.now() + timeout
+        deadline = self.deadline(timeout)
         waiter = self.send_request(to, request, deadline)
         try:
             self._reading.until(waiter, deadline)
@@ -71,8 +71,8 @@ class ClientPost(ClientSending):
         """Send a request and await its reply."""
         import asyncio  # only who awaits pays for it: 4 MB, 20 ms
 
-        self._check()  # before a loop watches sockets that may be closed
-        deadline = None if timeout is None else self.now() + timeout
+        self.check()  # before a loop watches sockets that may be closed
+        deadline = self.deadline(timeout)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
 
@@ -110,6 +110,18 @@ class ClientPost(ClientSending):
                 if late or waiter.to.mailbox.overflow is OverflowPolicy.FAIL:
                     raise
             await asyncio.sleep(BLOCKED_WAIT)
+
+    def deadline(self, timeout: float | None) -> float | None:
+        """Give when a timeout that begins now is over, monotonic seconds; None for never.
+
+        Raises:
+            UsageError: it is negative or no number.
+        """
+        if timeout is None:
+            return None
+        if type(timeout) is not float or not timeout >= 0:
+            check_timeout(timeout)
+        return self.now() + timeout
 
     def ask_many(
         self, to: Address, requests: Iterable[Request[R]], window: int, timeout: float | None
@@ -270,6 +282,11 @@ class ClientPost(ClientSending):
         return waited
 
     def _kind(self, request: type[Request[Any]]) -> RequestKind:
+        if not issubclass(request, Request):
+            raise UsageError(
+                f"an actor is asked with a Request, and this is a {request.__qualname__}; tell it "
+                "a Command or an Event"
+            )
         kind = self._kinds[request] = RequestKind.of(self.codec, request)
         return kind
 
@@ -306,7 +323,7 @@ class ClientPost(ClientSending):
         """Ask a worker about one of its actors, and wait for its answer."""
         check_timeout(timeout)
         refuse_keyed(to, "inspected")
-        self._check()
+        self.check()
         if to.home in self._gone:
             raise ActorNotFoundError(f"{to.label} has stopped")
         cls = type(inspection)

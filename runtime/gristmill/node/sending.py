@@ -130,7 +130,7 @@ class ClientSending:
         self, to: Address, message: Command | Event, delivery: DeliveryGuarantee
     ) -> None:
         """Tell at least once, or a keyed actor, or something large, or where there is no room."""
-        self._check()
+        self.check()
         if delivery is not AT_MOST_ONCE:
             self._tell_journaled(to, message)
             return
@@ -165,7 +165,7 @@ class ClientSending:
         if self._barred is not None or to.home < 0:  # in a forked process nobody may have the lock
             return None
         with self._send_lock:
-            self._check()  # it may have ended meanwhile
+            self.check()  # it may have ended meanwhile
             telling = self._tellings.get((to.key, kind))
             if telling is None or telling.to != to:
                 if len(self._tellings) >= _WAYS:
@@ -193,7 +193,7 @@ class ClientSending:
         """Send the encoded message of a dead letter as a tell; waits for room, and to be off."""
         deadline = self.now() + _SEND_TIMEOUT
         with self._send_lock:
-            self._check()
+            self.check()
             if not self._credit.take(to):
                 self._wait_for_credit(to, deadline, wait=True)
             self.counters[counters.RESENT] += 1
@@ -211,7 +211,7 @@ class ClientSending:
         self, channel: str, homes: dict[int, list[int]], event: Event, *, heard_here: bool
     ) -> None:
         """Publish an event to subscribers, given as keys by process, and to this process's own."""
-        self._check()
+        self.check()
         begun = self.account.clock()
         body = self.codec.encode(event)
         begun = self.account.add(SER, begun)
@@ -232,7 +232,7 @@ class ClientSending:
 
     def answer(self, ticket: Ticket, value: Any) -> None:  # noqa: ANN401 - the reply
         """Answer a request that an actor has deferred, through that actor."""
-        self._check()
+        self.check()
         begun = self.account.clock()
         body = self.codec.encode(value)
         begun = self.account.add(SER, begun)
@@ -316,7 +316,7 @@ class ClientSending:
         self.plane.flush()
         ended = 0
         while not take():
-            self._check()
+            self.check()
             if deadline is not None and self.now() > deadline:
                 raise MailboxFullError(f"the mailbox of {to.label} got no room in time")
             self._send_lock.release()
@@ -333,7 +333,7 @@ class ClientSending:
             with self._send_lock:
                 if not self.plane.flush():
                     return
-            self._check()
+            self.check()
             if self.now() > deadline:
                 raise MailboxFullError("the workers take no messages: the wire is full")
             self._reading.once(BLOCKED_WAIT)
@@ -342,7 +342,7 @@ class ClientSending:
         """Read for all until ``condition`` holds, ``timeout`` seconds at most; give it."""
         deadline = None if timeout is None else self.now() + timeout
         while not condition():
-            self._check()
+            self.check()
             remaining = 0.1 if deadline is None else deadline - self.now()
             if remaining <= 0:
                 return False
@@ -378,7 +378,8 @@ class ClientSending:
         self._telling = None
         self._tellings.clear()
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Refuse to send anything when that is over, or in a forked process."""
         if self._barred is not None:
             raise self._barred
 

@@ -36,6 +36,9 @@ class Asking(Protocol):
     def now(self) -> Callable[[], float]:
         """Gives monotonic time in seconds."""
 
+    def deadline(self, timeout: float | None) -> float | None:
+        """Give when a timeout is over; None for never."""
+
     def send_run(
         self, requests: Group, deadline: float | None, notify: Callable[[], None] | None = None
     ) -> RequestRun:
@@ -79,7 +82,7 @@ def send_part(
         timeout: seconds that each may take.
         notify: called when a run of them is complete, or has the outcome that is waited for.
     """
-    deadline = None if timeout is None else post.now() + timeout
+    deadline = post.deadline(timeout)
     groups = [part for whole in group(choose, requests) for part in _parts(whole)]
     runs = [post.send_run(each, deadline, notify) for each in groups]
     if len(runs) == 1:

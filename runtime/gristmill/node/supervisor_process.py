@@ -177,7 +177,11 @@ class SupervisorProcess:
             try:
                 message = c.decode_to_supervisor(encoded)
             except msgspec.MsgspecError as error:
-                _log.error("undecodable control message: %s", error)
+                refusal = c.refusal_of(encoded, error)
+                if refusal is not None:
+                    self.send(identity, refusal)
+                else:
+                    _log.error("undecodable control message: %s", error)
                 continue
             meter.enter(_DISPATCH)
             self._handled += 1

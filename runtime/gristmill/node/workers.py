@@ -98,6 +98,8 @@ class Workers:
 
     def begin(self) -> None:
         """The fork server is ready: start the workers; the tree follows when all are up."""
+        if self._run.is_exiting:  # the client died, or stopped the node, while it loaded
+            return
         for slot in self._slots.all():
             self.fork(slot)
 
@@ -141,6 +143,8 @@ class Workers:
             slot.pid = pid
         else:
             self.replacing.forked(address, incarnation, pid)
+        if self._run.is_exiting:  # it was asked for before
+            self._shell.signal(pid, signal.SIGKILL)
 
     def failed(self, address: int, error: ErrorData) -> None:
         """A worker can't start."""

@@ -56,6 +56,7 @@ from gristmill.errors import (
     ReplyTypeError,
     UnknownMessageError,
     UsageError,
+    text_of,
 )
 
 HEADER, TELL, ASK, REPLY, ERROR, EVENT, CREDIT, ACK, NOTICE = range(9)
@@ -182,8 +183,8 @@ def error_reply(error: GristmillError) -> ErrorReply:
     if isinstance(error, Reject):
         return ErrorReply("Reject", error.reason, error.code)
     if isinstance(error, ActorCrashed):
-        return ErrorReply("ActorCrashed", str(error), error=error.error, site=error.site)
-    return ErrorReply(type(error).__name__, str(error), error=getattr(error, "error", None))
+        return ErrorReply("ActorCrashed", text_of(error), error=error.error, site=error.site)
+    return ErrorReply(type(error).__name__, text_of(error), error=getattr(error, "error", None))
 
 
 def to_exception(reply: ErrorReply) -> GristmillError:

@@ -24,6 +24,7 @@ from gristmill.worker import counters
 from gristmill.worker.batch_plans import BatchPlan, is_suspect, plan_of
 from gristmill.worker.cell import RECORD, Cell, Entry, State
 from gristmill.worker.eager import Suspended
+from gristmill.worker.failures import EXITS
 from gristmill.worker.metered import metered
 from gristmill.worker.replying import REPLY_HEAD
 from gristmill.worker.stamp import Spent
@@ -218,7 +219,9 @@ class Batching:
         called = meter.last
         try:
             value = self._core.handling.start(cell, handler, call.messages, call.entries[-1])
-        except (Exception, asyncio.CancelledError) as error:  # its actor crashes, not its worker
+        except EXITS:
+            raise
+        except BaseException as error:  # its actor crashes, not its worker
             self._failed(call, error)
             return
         meter.switch(_SER)
@@ -355,7 +358,9 @@ class Batching:
         cell, task = call.cell, asyncio.current_task()
         try:
             value = await work
-        except (Exception, asyncio.CancelledError) as error:
+        except (*EXITS, GeneratorExit):  # or its coroutine is closed
+            raise
+        except BaseException as error:
             if cell.task is not task:  # its incarnation has ended
                 raise
             self._failed(call, error)

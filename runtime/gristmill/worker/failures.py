@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -46,6 +46,9 @@ if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
 
 _DISPATCH = int(TimeClass.DISPATCH)
+
+EXITS: Final = (SystemExit, KeyboardInterrupt)
+"""What a handler may raise to end its process; whatever else it raises is a crash of its actor."""
 
 _log = logging.getLogger("gristmill.worker")
 
@@ -187,7 +190,7 @@ class Failures:
         return history.decide(rule, shell.now(), shell.random.random())
 
     def judge_start(
-        self, cell: Cell, policies: Mapping[type[Exception], FailurePolicy], error: Exception
+        self, cell: Cell, policies: Mapping[type[Exception], FailurePolicy], error: BaseException
     ) -> Verdict | None:
         """Give what an actor's class makes of a restart that has failed."""
         rule = find_rule(policies, error)

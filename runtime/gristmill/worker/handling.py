@@ -23,6 +23,7 @@ from gristmill.worker import counters
 from gristmill.worker.activity import ACTOR, SINCE
 from gristmill.worker.cell import Cell, Entry, State
 from gristmill.worker.eager import Eager, Suspended
+from gristmill.worker.failures import EXITS
 from gristmill.worker.metered import metered
 from gristmill.worker.replying import REPLY_HEAD
 from gristmill.worker.stamp import Spent, Stamp
@@ -189,7 +190,9 @@ class Handling:
                             break
                         if stamped:
                             stamp.answered(self._replied)
-                except (Exception, asyncio.CancelledError) as error:  # its actor crashes
+                except EXITS:
+                    raise
+                except BaseException as error:  # its actor crashes, not its worker
                     core.failures.failed(cell, entry, message, error)
                 else:
                     handled += 1
@@ -271,7 +274,9 @@ class Handling:
         task = asyncio.current_task()
         try:
             value = await work
-        except (Exception, asyncio.CancelledError) as error:
+        except (*EXITS, GeneratorExit):  # or its coroutine is closed
+            raise
+        except BaseException as error:
             if cell.task is not task:  # its incarnation has ended
                 raise
             self._core.failures.failed(cell, entry, message, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections import deque
 from collections.abc import Iterable
@@ -35,6 +36,7 @@ from gristmill.transport.envelope import ASK
 from gristmill.worker import counters
 from gristmill.worker.blueprint import Blueprint
 from gristmill.worker.cell import CONTINUE, INSPECTION, REMINDER, SIGNAL, STOP, TIMER, Cell, State
+from gristmill.worker.failures import EXITS
 from gristmill.worker.history import History
 from gristmill.worker.host import CellHost
 
@@ -173,7 +175,9 @@ class Lifecycle:
             starting = self._construct(cell, spec)
             if not inspect.iscoroutine(starting):
                 _check_start(cell, starting)
-        except Exception as error:  # whatever the user's constructor raises fails this start
+        except EXITS:
+            raise
+        except BaseException as error:  # whatever the user's constructor raises fails this start
             self._start_failed(cell, error)
         else:
             if starting is not None:
@@ -226,15 +230,18 @@ class Lifecycle:
         return starting
 
     async def _finish_start(self, cell: Cell, starting: Any) -> None:  # noqa: ANN401 - awaitable
-        waiting, incarnation = self._core.waiting, cell.incarnation
+        waiting, task = self._core.waiting, asyncio.current_task()
         waiting.count += 1
         try:
             _check_start(cell, await waiting.metered(cell, starting))
-        except Exception as error:  # whatever on_start raises fails this start
-            if cell.incarnation == incarnation:
-                self._start_failed(cell, error)
+        except (*EXITS, GeneratorExit):  # or its coroutine is closed
+            raise
+        except BaseException as error:  # whatever on_start raises fails this start
+            if cell.task is not task:  # its incarnation has ended
+                raise
+            self._start_failed(cell, error)
         else:
-            if cell.incarnation == incarnation:
+            if cell.task is task:
                 cell.task = None
                 cell.busy = False
                 self._started(cell)
@@ -259,7 +266,7 @@ class Lifecycle:
         if cell.queue:
             self._core.schedule(cell)
 
-    def _start_failed(self, cell: Cell, error: Exception) -> None:
+    def _start_failed(self, cell: Cell, error: BaseException) -> None:
         if isinstance(error, Ignore):
             self._refused_start(cell, Normal(), ignored=True)
             return
@@ -373,7 +380,9 @@ class Lifecycle:
         origin, self._core.sending.origin = self._core.sending.origin, cell
         try:
             cell.actor.__finish__(reason, cell.context, restarts=restarts)
-        except Exception:  # the actor ends anyway; its failure to clean up is logged
+        except EXITS:
+            raise
+        except BaseException:  # the actor ends anyway; its failure to clean up is logged
             hook = "before_restart" if restarts else "terminate"
             cell.context.log.exception("%s.%s raised", type(cell.actor).__qualname__, hook)
         finally:

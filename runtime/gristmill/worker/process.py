@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from contextvars import Context, copy_context
 from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
@@ -97,6 +98,8 @@ class WorkerProcess:
         activity = Activity.create(page.with_suffix(ACTIVITY))
         self._stacks = write_stacks(page.with_suffix(STACKS))
         self._turn_requested = False
+        self._context = copy_context()
+        """What turns run in, and not in that of the handler that has asked for one."""
         self._retrying = False
         self._unwritable = False
         """Whether the last commit of the journal has failed."""
@@ -254,7 +257,7 @@ class WorkerProcess:
         """Take a turn soon."""
         if not self._turn_requested:
             self._turn_requested = True
-            self.loop.call_soon(self._requested_turn)
+            self.loop.call_soon(self._requested_turn, context=self._context)
 
     def call_later(self, delay: float, callback: Callable[[], None]) -> Timer:
         """Call back after ``delay`` seconds, then take a turn."""
@@ -295,9 +298,11 @@ class WorkerProcess:
             self.inlet.take_in(self.core.read(frame))
         then()
 
-    def create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a coroutine on the loop."""
-        return self.loop.create_task(coroutine)
+    def create_task(
+        self, coroutine: Coroutine[Any, Any, None], *, context: Context | None = None
+    ) -> asyncio.Task[None]:
+        """Run a coroutine on the loop, in a copy of the present context if none is given."""
+        return self.loop.create_task(coroutine, context=context)
 
     def create_future(self) -> asyncio.Future[Any]:
         """Make a future of the loop."""

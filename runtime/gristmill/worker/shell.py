@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from random import Random
 from typing import Any, Protocol
 
@@ -48,8 +49,10 @@ class Shell(Protocol):
     def when_arrived(self, callback: Callable[[], None]) -> None:
         """Call back when all that has arrived by now, by whatever pipe, has been taken in."""
 
-    def create_task(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Run a coroutine on the loop."""
+    def create_task(
+        self, coroutine: Coroutine[Any, Any, None], *, context: Context | None = None
+    ) -> asyncio.Task[None]:
+        """Run a coroutine on the loop, in a copy of the present context if none is given."""
 
     def create_future(self) -> asyncio.Future[Any]:
         """Make a future of the loop."""

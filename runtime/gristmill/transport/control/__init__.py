@@ -6,8 +6,11 @@ them.
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import msgspec
 
+from gristmill.errors import UsageError
 from gristmill.transport.control.from_supervisor import (
     AwaitFences,
     BreakerNews,
@@ -107,6 +110,24 @@ from gristmill.transport.control.to_supervisor import (
 encode_control = msgspec.msgpack.Encoder().encode
 decode_to_supervisor = msgspec.msgpack.Decoder(ToSupervisor).decode
 decode_from_supervisor = msgspec.msgpack.Decoder(FromSupervisor).decode
+_any_call = msgspec.msgpack.Decoder(tuple[Literal["Call"], int, list[Any]])
+
+
+def refusal_of(encoded: bytes, error: msgspec.MsgspecError) -> Result | None:
+    """Give the answer to a call that can't be decoded; None if it is no call.
+
+    Args:
+        encoded: what is no message to the supervisor process.
+        error: why not: an argument that was passed on as it came is of another type.
+    """
+    try:
+        _, number, operation = _any_call.decode(encoded)
+    except msgspec.MsgspecError:
+        return None
+    what, _, _ = str(error).partition(" - at ")
+    text = f"{operation[0]}: an argument is of a wrong type: {what}"
+    return Result(number, error=UsageError.__name__, message=text)
+
 
 __all__ = [
     "FIRST_CLIENT",
@@ -199,4 +220,5 @@ __all__ = [
     "decode_from_supervisor",
     "decode_to_supervisor",
     "encode_control",
+    "refusal_of",
 ]
