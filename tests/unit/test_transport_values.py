@@ -93,12 +93,13 @@ def test_errors_travel_as_data(error: GristmillError) -> None:
 
 
 def test_arrays_and_refs_travel_in_messages() -> None:
-    codec = Codec(no_post())
+    post = no_post()
+    codec = Codec(post)
     array = np.arange(12, dtype=np.int16).reshape(3, 4)[:, ::2]
     again = codec.decoder(np.ndarray).decode(codec.encode(array))
     assert again.dtype == np.int16
     assert (again == array).all()
-    message = Forward(Ref(Address(3, 1, "m:A", "name"), no_post()), 1, 2)
+    message = Forward(Ref(Address(3, 1, "m:A", "name"), post), 1, 2)
     assert codec.decoder(Forward).decode(codec.encode(message)) == message
 
 

@@ -116,7 +116,10 @@ class Peers:
             self._delivery.lost(address)
             pending = list(self._pending.copy().items())  # at once: others take theirs out
             monitors = list(self._monitors.copy().items())
-        asked = [(number, waiter) for number, waiter in pending if waiter.to.home == address]
+            asked = [(number, waiter) for number, waiter in pending if waiter.to.home == address]
+            for _, waiter in asked:
+                if isinstance(waiter, RequestRun):
+                    waiter.closed = True
         watching = [number for number, one in monitors if one.ref.address.home == address]
         if not asked and not watching:
             return

@@ -170,7 +170,7 @@ class ClientPost(ClientSending):
         """Send requests as there is room; give when the last wait for it ended, as others do."""
         to, sent, ended = run.to, 0, 0
         with self._send_lock:
-            while sent < len(bodies) and run.number in self._pending:  # a wait may have ended it
+            while sent < len(bodies) and not run.closed:
                 self._check_target(to)
                 room = self._credit.take_some(to, len(bodies) - sent)
                 if room:
@@ -178,9 +178,12 @@ class ClientPost(ClientSending):
                     self._outgoing.put_run(to.home, run.head, first + sent, part)
                     sent += room
                 else:
-                    has_room = partial(self._credit.has_room, to)
-                    ended = self._wait_for_room(to, run.deadline, has_room, wait=True) or ended
+                    goes_on = partial(self._goes_on, run)
+                    ended = self._wait_for_room(to, run.deadline, goes_on, wait=True) or ended
         return ended
+
+    def _goes_on(self, run: RequestRun) -> bool:
+        return run.closed or self._credit.has_room(run.to)
 
     def _enter(self, waiter: Waiter | RequestRun) -> int:
         """Put open requests into the table; give their entry's number. Under the lock."""

@@ -159,8 +159,9 @@ class RequestRun:
         notify: called when all have an outcome, and when the one that is waited for has.
     """
 
-    __slots__ = ("_awaited", "_bodies", "_deaths", "_errors", "_left", "_notify", "_sent_again",
-                 "deadline", "done", "event", "kind", "number", "to", "values")  # fmt: skip
+    __slots__ = ("_awaited", "_bodies", "_deaths", "_errors", "_left", "_notify",
+                 "_sent_again", "closed", "deadline", "done", "event", "kind", "number", "to",
+                 "values")  # fmt: skip
 
     def __init__(
         self,
@@ -179,6 +180,8 @@ class RequestRun:
         """The replies by place; ``OPEN`` where there is none."""
         self.done = False
         """Whether there is an outcome at the place that is waited for."""
+        self.closed = False
+        """Whether its callee's worker has died: what was not sent shares the fate of the rest."""
         self.event: threading.Event | None = None
         self._left = count
         self._errors: dict[int, BaseException] = {}
