@@ -257,6 +257,7 @@ class ClientPost(ClientSending):
                 return
             if not self._credit.take(to):
                 begun = self._wait_for_credit(to, deadline, wait=wait) or begun
+                self._check_target(to)  # its worker may have gone meanwhile
             waiter.number = self._enter(waiter)
             items = (ASK, to.key, 0, deadline or 0.0, waiter.number << PLACE_BITS)
             if type(body) is bytes:
