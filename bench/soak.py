@@ -129,8 +129,8 @@ def soak(seed: int, seconds: float, folder: RunFolder) -> Outcome:
         short_share=world.short_share,
         cancelled_midway=tuple(o.order_key for o in planned if o.cancel in midway),
     )
-    folder.prepare(record)
-    service = OrderService(config, world, folder.journal, max_restarts=MAX_RESTARTS)
+    with folder.replaced(record):
+        service = OrderService(config, world, folder.journal, max_restarts=MAX_RESTARTS)
     wrong: list[str] = []
     with service:
         node = service.node

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -161,6 +164,68 @@ def test_the_first_ctrl_c_lets_open_orders_end(folder: Path) -> None:
     assert 0 < (record.sent or 0) < 30_000
 
 
+@pytest.fixture
+def busy(folder: Path) -> Iterator[Script]:
+    """Give a run that goes on for long; its report is in ``folder / "busy"``."""
+    arguments = ["run", "--workers", "2", "--compute", "none", "--repeat", "100"]
+    shutil.rmtree(folder / "busy", ignore_errors=True)
+    script = Script([*COMMAND, *arguments, "--report", "busy"], folder)
+    ledger = folder / "busy" / "ledger" / "gateway.jsonl"
+    try:
+        eventually(lambda: ledger.exists() and ledger.stat().st_size > 20_000, "orders go", 20)
+        yield script
+    finally:
+        script.end()
+
+
+def contents(path: Path) -> dict[Path, bytes]:
+    return {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+
+
+@pytest.mark.usefixtures("sample")
+def test_a_run_that_is_refused_changes_nothing(folder: Path, busy: Script) -> None:
+    before = contents(folder / "out")
+    taken = orders(folder, "run", "--report", "out")
+    assert (taken.returncode, taken.stdout) == (2, "")
+    assert "a node 'order-node-1' runs already" in taken.stderr
+    assert contents(folder / "out") == before
+    second = orders(folder, "run", "--report", "busy")
+    assert (second.returncode, second.stdout) == (2, "")
+    assert f"error: another run writes to {folder / 'busy'}" in second.stderr
+    busy.interrupt()
+    assert "audit: ok" in busy.rest(40)
+    assert busy.wait() == 130
+
+
+def test_a_run_ends_in_order_when_its_terminal_is_closed(busy: Script) -> None:
+    os.kill(busy.pid, signal.SIGHUP)
+    assert "audit: ok" in busy.rest(40)
+    assert busy.wait() == 130, busy.stderr
+
+
+def test_a_run_whose_node_is_stopped_with_it_can_be_audited(folder: Path, busy: Script) -> None:
+    os.killpg(busy.pid, signal.SIGTERM)
+    assert busy.wait(40) == 130
+    assert busy.stderr.splitlines()[-1] == (
+        "error: the node was stopped, and this run with it; what was open is in its journal: "
+        "gristmill orders audit busy"
+    )
+    done = orders(folder, "audit", "busy")
+    assert (done.returncode, "audit: ok" in done.stdout) == (0, True)
+
+
+def test_what_cannot_be_written_is_told_once_the_rest_is(folder: Path) -> None:
+    done = orders(
+        folder, "run", "--workers", "1", "--compute", "none", "--json", "/dev/full",
+        "--report", "rest",
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == ("error: can't write /dev/full: No space left on device")
+    assert "Traceback" not in done.stderr
+    assert "audit: ok" in done.stdout
+    assert (folder / "rest" / "summary.json").exists()
+
+
 def test_a_storm_of_kills_ends_the_run_with_the_chain_of_causes(folder: Path) -> None:
     done = orders(
         folder, "run", "--workers", "2", "--compute", "none", "--repeat", "100",
@@ -277,6 +342,9 @@ BAD_INPUT = {
     "no orders in a second": (["run", "--rate", "0"], "rate"),
     "an unknown compute": (["run", "--compute", "some"], "--compute"),
     "a JSON in no folder": (["run", "--json", "no/where.json"], "no"),
+    "a JSON without a name": (["run", "--json", ""], "--json: '' is no file"),
+    "a JSON that is a folder": (["run", "--json", "."], "--json: '.' is no file"),
+    "a trace that is a folder": (["run", "--trace", "."], "--trace: '.' is no file"),
     "a key that is unknown": (["run", "--config", "key.toml"], "max_orders"),
     "a wrong type": (["run", "--config", "type.toml"], "max_orders"),
     "broken TOML": (["run", "--config", "broken.toml"], "broken.toml"),

@@ -112,14 +112,14 @@ def _run(
             if order.cancel in {CancelPoint.AFTER_CREATE, CancelPoint.AFTER_PAYMENT}
         ),
     )
-    folder.prepare(record)
-    service = OrderService(
-        _config(elastic=elastic),
-        world,
-        folder.journal,
-        max_restarts=100,
-        build=lambda builder: Simulation.of(builder, seed, faults=faults),
-    )
+    with folder.replaced(record):
+        service = OrderService(
+            _config(elastic=elastic),
+            world,
+            folder.journal,
+            max_restarts=100,
+            build=lambda builder: Simulation.of(builder, seed, faults=faults),
+        )
     simulation = service.node
     assert isinstance(simulation, Simulation)
     with service:

@@ -108,13 +108,22 @@ def test_without_a_node_there_is_nothing_to_show(run: Run, command: str) -> None
     refused(run(command), "no node of this user runs here; start one with gristmill up", 3)
 
 
+ORDERS = ["orders run", "orders replay", "orders serve", "orders audit"]
+
+
 @pytest.mark.parametrize(
-    "command", ["up", "status", "tree", "stop", "report show", "config show", "version"]
+    "command", ["up", "status", "tree", "stop", "report show", "config show", "version", *ORDERS]
 )
 def test_help_shows_examples(run: Run, command: str) -> None:
     result = run(*command.split(), "--help")
     assert result.exit_code == 0
     assert f"gristmill {command}" in result.stdout.partition("Examples:")[2]
+
+
+def test_help_keeps_the_names_of_sections(run: Run) -> None:
+    text = run("orders", "serve", "--help").stdout
+    for section in ("[order_processor] data_dir", "[api] http_port", "[node] grpc_port"):
+        assert section in text
 
 
 def test_help_names_the_commands_and_the_exit_codes(run: Run) -> None:

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from gristmill.cli.options import examples
 from gristmill.errors import GristmillError, UsageError
 
 app = typer.Typer(
     name="orders",
     help="Run real orders through worker processes, and audit what came of it.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
-)
-
-_RUN_EPILOG = (
-    "Examples:  [bold]gristmill orders run[/bold] (the sample that comes along)  ·  "
-    "gristmill orders run --input invoices.csv --workers 4 --report out  ·  "
-    "gristmill orders run --repeat 20 --kill-every 1"
+    rich_markup_mode="markdown",
 )
 
 
-@app.command(epilog=_RUN_EPILOG)
+@app.command(
+    epilog=examples(
+        "gristmill orders run",
+        "gristmill orders run --input invoices.csv --workers 4 --report out",
+        "gristmill orders run --repeat 20 --kill-every 1",
+    )
+)
 def run(
     input_file: Annotated[
         Path | None,
@@ -105,21 +105,23 @@ def run(
             compute=compute == "all",
             ledger=ledger,
             governor=governor == "on",
+            report=report,
             json=json_file,
             trace=trace,
             trace_window=trace_window,
             config=config,
             channels=channels,
         )
-        with _folder(report) as folder:
-            code = run_command(options, folder, keep=report is not None)
+        code = run_command(options)
     raise typer.Exit(code)
 
 
 @app.command(
-    epilog="Examples:  gristmill orders replay --from-kafka  ·  "
-    "gristmill orders replay --from-redis --against out  ·  "
-    "gristmill orders replay --from-journal orders-data"
+    epilog=examples(
+        "gristmill orders replay --from-kafka",
+        "gristmill orders replay --from-redis --against out",
+        "gristmill orders replay --from-journal orders-data",
+    )
 )
 def replay(
     from_redis: Annotated[bool, typer.Option("--from-redis", help="Read Redis Streams.")] = False,
@@ -150,7 +152,7 @@ def replay(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(epilog=examples("gristmill orders serve", "gristmill orders serve --http-port 8081"))
 def serve(
     http_port: Annotated[
         str | None,
@@ -182,7 +184,7 @@ def serve(
     raise typer.Exit(code)
 
 
-@app.command()
+@app.command(epilog=examples("gristmill orders audit out", "gristmill orders audit out --json"))
 def audit(
     folder: Annotated[Path, typer.Argument(help="The folder given to run --report.")],
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
@@ -196,13 +198,6 @@ def audit(
 
         code = audit_command(folder, as_json=as_json)
     raise typer.Exit(code)
-
-
-@contextmanager
-def _folder(report: Path | None) -> Iterator[Path]:
-    temporary = tempfile.TemporaryDirectory(prefix="gristmill-orders-", ignore_cleanup_errors=True)
-    with nullcontext(str(report)) if report is not None else temporary as path:
-        yield Path(path)
 
 
 @contextmanager

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from gristmill.cli.output import check_writable, console
 from gristmill.config import ChannelConfig
 from gristmill.errors import UsageError
-from gristmill.metrics import encode, render
+from gristmill.metrics import render
 from gristmill_orders.config import bootstrap
 from gristmill_orders.driver import Progress as Driven
 from gristmill_orders.invoices import plan, read_invoices
@@ -23,8 +25,8 @@ from gristmill_orders.invoices.sample import sample_path
 from gristmill_orders.kills import Killer
 from gristmill_orders.records import RunFolder
 from gristmill_orders.replay import channel_events, differences, journal_events, rebuild
-from gristmill_orders.run import RunSettings, Watch, run_orders
-from gristmill_orders.summary import Audit, Summary, show_audit, show_summary
+from gristmill_orders.run import RunResult, RunSettings, RunStoppedError, Watch, run_orders
+from gristmill_orders.summary import Audit, show_audit, show_summary
 
 _LINE_EVERY = 5.0
 _SHOWN = 10
@@ -43,6 +45,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     compute: bool = True
     ledger: Path | None = None
     governor: bool = True
+    report: Path | None = None
     json: str | None = None
     trace: Path | None = None
     trace_window: float = 2.0
@@ -50,13 +53,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     channels: str | None = None
 
 
-def run_command(options: Options, path: Path, *, keep: bool) -> int:
-    """Run orders and print what came of it; give the exit code.
-
-    Args:
-        options: the command's options.
-        path: the folder of the run.
-        keep: the folder stays, so reports are written there too.
+def run_command(options: Options) -> int:
+    """Run orders, write what was asked for, and print what came of it; give the exit code.
 
     Raises:
         GristmillError: something was wrong with the input, the settings or the node.
@@ -78,37 +76,85 @@ def run_command(options: Options, path: Path, *, keep: bool) -> int:
         ledger=options.ledger.absolute() if options.ledger else None,
         trace_window=options.trace_window if options.trace else None,
     )
-    _check_writable("--json", options.json)
-    _check_writable("--trace", options.trace)
+    if options.json is not None and options.json != "-":
+        check_writable("--json", options.json)
+    if options.trace is not None:
+        check_writable("--trace", options.trace)
     file = read_invoices(options.input or sample_path())
     planned = plan(
         file, seed=options.seed, cancel_share=options.cancel_share, repeat=options.repeat
     )
     if not planned:
         raise UsageError(f"{file.path} holds no order: {len(file.unmapped)} rows map to nothing")
-    folder = RunFolder(path)
-    with _watching() as watch:
-        result = run_orders(file, planned, config, settings, folder, watch)
+    with _run_folder(options.report) as folder:
+        with _watching() as watch:
+            result = run_orders(file, planned, config, settings, folder, watch)
+        failed = _write_files(options, result, folder)
     summary = result.summary
-    console = Console(stderr=options.json == "-", highlight=False)
+    out = console(stderr=options.json == "-")
     if result.interrupted:
-        console.print("interrupted: no further orders were sent", style="yellow")
-    show_summary(console, summary, result.audit, file, options.repeat)
+        out.print("interrupted: no further orders were sent", style="yellow")
+    show_summary(out, summary, result.audit, file, options.repeat)
     if result.killed:
-        console.print(f"{result.killed} workers were killed on the way", style="dim")
-    text = render(summary.granularity)
-    console.print(f"\n{text}", markup=False, soft_wrap=True)
-    if keep:
-        _write_reports(path, summary, text)
-        console.print(f"reports, journal and ledger: {path}", markup=False, soft_wrap=True)
-    if options.trace is not None and result.trace is not None:
-        result.trace.write(options.trace)
-        console.print(result.trace.summary(), markup=False, soft_wrap=True)
-    if options.json is not None:
-        _write_json(options.json, summary)
-    if not summary.audit.ok:
+        out.print(f"{result.killed} workers were killed on the way", style="dim")
+    out.print(f"\n{render(summary.granularity)}")
+    if options.report is not None:
+        out.print(f"reports, journal and ledger: {options.report}")
+    if result.trace is not None:
+        out.print(result.trace.summary())
+    if options.json == "-":
+        print(msgspec.json.encode(summary).decode())
+    for sentence in failed:
+        print(f"error: {sentence}", file=sys.stderr)
+    if failed or not summary.audit.ok:
         return 1
     return 130 if result.interrupted else 0
+
+
+@contextmanager
+def _run_folder(report: Path | None) -> Iterator[RunFolder]:
+    """Give the folder of the run, which no other run may use meanwhile."""
+    with nullcontext(report) if report is not None else _temporary_folder() as path:
+        folder = RunFolder(path)
+        with folder.held():
+            try:
+                yield folder
+            except RunStoppedError as error:
+                if report is None:
+                    raise
+                raise RunStoppedError(
+                    f"{error}; what was open is in its journal: gristmill orders audit {report}"
+                ) from error
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    prefix = "gristmill-orders-"
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as path:
+        yield Path(path)
+
+
+def _write_files(options: Options, result: RunResult, folder: RunFolder) -> list[str]:
+    """Write what was asked for; say of each file that can't be written why."""
+    failed: list[str] = []
+    if options.report is not None:
+        with _noted(options.report, failed):
+            folder.write_reports(result.summary)
+    if options.trace is not None and result.trace is not None:
+        with _noted(options.trace, failed):
+            result.trace.write(options.trace)
+    if options.json is not None and options.json != "-":
+        with _noted(options.json, failed):
+            Path(options.json).write_bytes(msgspec.json.encode(result.summary) + b"\n")
+    return failed
+
+
+@contextmanager
+def _noted(target: str | Path, failed: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        failed.append(f"can't write {target}: {error.strerror}")
 
 
 _BACKENDS = {"memory": "use_in_memory", "redis": "use_redis", "kafka": "use_kafka"}
@@ -139,24 +185,23 @@ def replay_command(source: str, against: Path | None, config: Path | None) -> in
     settings = bootstrap().load(config).section(ChannelConfig)
     events = journal_events(source) if source not in _BACKENDS else channel_events(source, settings)
     rebuilt = rebuild(events)
-    console = Console(highlight=False)
+    out = console()
     states = Counter(order.state.lower() for order in rebuilt.orders.values())
-    console.print(
+    out.print(
         f"{rebuilt.events:,} events, {rebuilt.repeated:,} of them came again; "
         f"{len(rebuilt.orders):,} orders rebuilt: "
         + (", ".join(f"{n:,} {state}" for state, n in sorted(states.items())) or "none"),
-        soft_wrap=True,
     )
     wrong = list(rebuilt.problems)
     if against is not None:
         live = rebuild(journal_events(str(against)))
         wrong += differences(rebuilt, live)
         if not wrong:
-            console.print(f"all {len(live.orders):,} orders of {against} are equal", style="green")
+            out.print(f"all {len(live.orders):,} orders of {against} are equal", style="green")
     for sentence in wrong[:_SHOWN]:
-        console.print(sentence, style="red", markup=False, soft_wrap=True)
+        out.print(sentence, style="red")
     if len(wrong) > _SHOWN:
-        console.print(f"and {len(wrong) - _SHOWN:,} more", style="red")
+        out.print(f"and {len(wrong) - _SHOWN:,} more", style="red")
     return 1 if wrong else 0
 
 
@@ -179,33 +224,12 @@ def audit_command(path: Path, *, as_json: bool) -> int:
             ).decode()
         )
     else:
-        console = Console(highlight=False)
+        out = console()
         counts = ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in found.counts.items())
-        console.print(counts, soft_wrap=True)
-        console.print(f"outcome {digest}")
-        show_audit(console, Audit(found.ok, found.violations))
+        out.print(counts)
+        out.print(f"outcome {digest}")
+        show_audit(out, Audit(found.ok, found.violations))
     return 0 if found.ok else 1
-
-
-def _check_writable(option: str, target: str | Path | None) -> None:
-    """Refuse, before the run and not after it, a file that can't be written."""
-    if target not in {None, "-"}:
-        parent = Path(str(target)).absolute().parent
-        if not parent.is_dir():
-            raise UsageError(f"{option}: there is no folder {parent}; make it first")
-
-
-def _write_json(target: str, summary: Summary) -> None:
-    if target == "-":
-        print(msgspec.json.encode(summary).decode())
-    else:
-        Path(target).write_bytes(msgspec.json.encode(summary) + b"\n")
-
-
-def _write_reports(path: Path, summary: Summary, text: str) -> None:
-    (path / "granularity.json").write_bytes(encode(summary.granularity))
-    (path / "granularity.txt").write_text(text)
-    (path / "summary.json").write_bytes(msgspec.json.format(msgspec.json.encode(summary)))
 
 
 @contextmanager

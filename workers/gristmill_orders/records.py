@@ -1,13 +1,16 @@
 """What a run leaves in its folder, and the audit of it.
 
 ``run.json`` holds what is known from outside, ``journal/`` what the actors decided, ``ledger/``
-the externals' books, ``events.msgpack`` the events that the driver saw.
+the externals' books, ``events.msgpack`` the events that the driver saw; the rest are reports.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +20,28 @@ from gristmill.durability.journal import read_journal
 from gristmill.errors import GristmillError
 from gristmill.importing import resolve
 from gristmill.messages import Event
+from gristmill.metrics import encode, render
 from gristmill_orders import events as ev
+from gristmill_orders.app import AUDIT_LOG_FILE
 from gristmill_orders.audit import AuditResult, RunFacts, audit
 from gristmill_orders.digest import outcome_digest
 from gristmill_orders.inventory import SHORT_SHARE, StockLevel
 from gristmill_orders.ledger import read_ledgers
 from gristmill_orders.messages import AnyOrderEvent
+from gristmill_orders.summary import Summary
 
 SCHEMA = "orders-run/1"
+_RECORD = "run.json"
+_NAMES = (
+    "journal",
+    "ledger",
+    "events.msgpack",
+    AUDIT_LOG_FILE,
+    "summary.json",
+    "granularity.json",
+    "granularity.txt",
+)
+"""What a run leaves beside its record."""
 
 
 class RunRecordError(GristmillError):
@@ -66,37 +83,128 @@ class RunFolder:
         self.path = Path(path).absolute()
         self.journal = self.path / "journal"
         self.ledger = self.path / "ledger"
-        self._record = self.path / "run.json"
+        self._record = self.path / _RECORD
         self._events = self.path / "events.msgpack"
+        self._earlier = self.path / ".earlier"
+        """An earlier run, until it is known that the new one can start."""
 
-    def prepare(self, record: RunRecord) -> None:
-        """Make the folder ready for a new run; the files of an earlier run are replaced.
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other runs out of the folder during the block; it is made if need be.
 
         Raises:
-            RunRecordError: it can't be written, or holds a journal of something else.
+            RunRecordError: another run writes there, or the folder can't be made.
         """
-        try:
-            if self.journal.exists() and not self._record.exists():
-                raise RunRecordError(
-                    f"{self.path} holds a journal that is no order run's; choose another folder"
-                )
+        made = not self.path.exists()
+        with self._writing():
             self.path.mkdir(parents=True, exist_ok=True)
-            for folder in (self.journal, self.ledger):
-                if folder.exists():
-                    shutil.rmtree(folder)
-            self.ledger.mkdir(mode=0o700)
-            self._events.unlink(missing_ok=True)
-            self.write(record)
+            lock = os.open(self.path, os.O_RDONLY)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunRecordError(
+                    f"another run writes to {self.path}; wait for its end, or choose another folder"
+                ) from None
+            yield
+        finally:
+            if made:
+                with suppress(OSError):  # it holds the run
+                    self.path.rmdir()
+            os.close(lock)
+
+    @contextmanager
+    def replaced(self, record: RunRecord) -> Iterator[None]:
+        """Make the folder ready for a new run, which is started in the block.
+
+        An earlier run is removed when the block ends, and is back in its place if it raises.
+
+        Raises:
+            RunRecordError: it can't be written, or holds something else than a run.
+        """
+        with self._writing():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._bring_back()  # whoever put it aside was killed before it had started
+            self._refuse_other_things()
+            self._put_aside()
+        try:
+            with self._writing():
+                self.ledger.mkdir(mode=0o700)
+                self.write(record)
+            yield
+        except BaseException:
+            with self._writing():
+                self._remove()
+                self._bring_back()
+            raise
+        with self._writing():
+            self._forget()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise RunRecordError(f"can't write to {self.path}: {error}") from error
 
+    def _refuse_other_things(self) -> None:
+        """Make sure that whatever would be replaced is of a run."""
+        if self._record.exists():
+            try:
+                self.read()
+            except RunRecordError as error:
+                raise RunRecordError(
+                    f"{self.path} holds a {_RECORD} that is no order run's, so nothing there is "
+                    f"replaced ({error.__cause__ or error}); choose another folder"
+                ) from error
+            return
+        others = [name for name in _NAMES if _is_something(self.path / name)]
+        if others:
+            raise RunRecordError(
+                f"{self.path} holds {' and '.join(others)} and no {_RECORD}, so it is no order "
+                "run's; choose another folder"
+            )
+
+    def _put_aside(self) -> None:
+        self._earlier.mkdir(mode=0o700)
+        for name in (*_NAMES, _RECORD):  # the record last: it says that all are there
+            with suppress(FileNotFoundError):
+                (self.path / name).rename(self._earlier / name)
+
+    def _bring_back(self) -> None:
+        if not self._earlier.exists():
+            return
+        if (self._earlier / _RECORD).exists():
+            self._remove()
+        for name in (_RECORD, *_NAMES):  # the record first: what is back is not removed again
+            with suppress(FileNotFoundError):
+                (self._earlier / name).rename(self.path / name)
+        self._earlier.rmdir()
+
+    def _remove(self) -> None:
+        for name in (*_NAMES, _RECORD):
+            _delete(self.path / name)
+
+    def _forget(self) -> None:
+        gone = self.path / ".removed"  # a name that nothing is brought back from
+        _delete(gone)
+        self._earlier.rename(gone)
+        _delete(gone)
+
     def write(self, record: RunRecord) -> None:
         """Write ``run.json``."""
-        self._record.write_bytes(msgspec.json.format(msgspec.json.encode(record)))
+        _replace(self._record, msgspec.json.format(msgspec.json.encode(record)))
 
     def write_events(self, events: Sequence[ev.OrderEvent]) -> None:
         """Keep the events that the driver saw."""
-        self._events.write_bytes(msgspec.msgpack.encode(events))
+        _replace(self._events, msgspec.msgpack.encode(events))
+
+    def write_reports(self, summary: Summary) -> None:
+        """Write what people and programs read of a finished run."""
+        granularity = summary.granularity
+        _replace(self.path / "granularity.json", encode(granularity))
+        _replace(self.path / "granularity.txt", render(granularity).encode())
+        _replace(self.path / "summary.json", msgspec.json.format(msgspec.json.encode(summary)))
 
     def read(self) -> RunRecord:
         """Read ``run.json``.
@@ -157,4 +265,30 @@ class RunFolder:
     def _observed(self) -> list[ev.OrderEvent]:
         if not self._events.exists():
             return []
-        return list(msgspec.msgpack.decode(self._events.read_bytes(), type=list[AnyOrderEvent]))
+        try:
+            return list(msgspec.msgpack.decode(self._events.read_bytes(), type=list[AnyOrderEvent]))
+        except (OSError, msgspec.MsgspecError) as error:
+            raise RunRecordError(f"can't read the events in {self._events}: {error}") from error
+
+
+def _is_something(path: Path) -> bool:
+    """Tell whether there is more than an empty folder."""
+    return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file; whoever is killed in the middle leaves it as it was."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

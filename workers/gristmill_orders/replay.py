@@ -12,7 +12,8 @@ from gristmill.channels import ChannelBackend
 from gristmill.channels.contract import Start
 from gristmill.channels.servers import make_driver
 from gristmill.config import ChannelConfig
-from gristmill.durability.journal import read_journal
+from gristmill.durability import JournalError
+from gristmill.durability.journal import read_journal, slots
 from gristmill.errors import InvalidStateTransition
 from gristmill.importing import resolve
 from gristmill_orders import events as ev
@@ -102,6 +103,8 @@ def journal_events(folder: str) -> Iterator[ev.OrderEvent]:
     path = Path(folder)
     if (path / "journal").is_dir():
         path /= "journal"
+    if path.is_dir() and not slots(path):
+        raise JournalError(f"there is no journal at {path}: it has no *.db file")
     with read_journal(path) as journal:
         for _, record in journal.all_records():
             kind = resolve(record.kind)

@@ -7,7 +7,7 @@ import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
@@ -15,7 +15,14 @@ from typing import NamedTuple
 import msgspec
 
 from gristmill.config import Config, NodeConfig
-from gristmill.errors import ActorError, AskTimeoutError, UsageError
+from gristmill.errors import (
+    ActorError,
+    AskTimeoutError,
+    GristmillError,
+    NodeStoppedError,
+    RestartIntensityError,
+    UsageError,
+)
 from gristmill.facets import BREAKERS, BreakerMoved
 from gristmill.metrics import Report
 from gristmill.node.status import NodeStatus
@@ -81,8 +88,14 @@ class RunResult(NamedTuple):
     trace: MessageTrace | None = None
 
 
+class RunStoppedError(GristmillError):
+    """The signal that interrupted the run has also stopped its node, with orders open."""
+
+    exit_code = 130
+
+
 class _Interrupt:
-    """Turns the first SIGINT or SIGTERM into a drain, and the second into KeyboardInterrupt."""
+    """Turns the first signal to end into a drain, and the second into KeyboardInterrupt."""
 
     def __init__(self) -> None:
         self.at: float | None = None
@@ -98,10 +111,16 @@ class _Interrupt:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Take the signals while the block runs."""
-        numbers = (signal.SIGINT, signal.SIGTERM)
+        numbers = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # else nohup has asked to go on
+            numbers.append(signal.SIGHUP)
         before = [signal.signal(number, self) for number in numbers]
         try:
             yield
+        except NodeStoppedError as error:
+            if self.at is None or isinstance(error, RestartIntensityError):
+                raise
+            raise RunStoppedError("the node was stopped, and this run with it") from error
         finally:
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
@@ -128,7 +147,8 @@ def run_orders(
         world: the externals; made from the settings if None.
 
     Raises:
-        GristmillError: the node can't start, or has ended, or there are no books to audit.
+        RunStoppedError: the node was interrupted too.
+        GristmillError: the node can't start, or has failed, or there are no books to audit.
         KeyboardInterrupt: interrupted twice; everything was stopped at once.
     """
     world = world or World.of(
@@ -155,14 +175,16 @@ def run_orders(
             if order.cancel in {CancelPoint.AFTER_CREATE, CancelPoint.AFTER_PAYMENT}
         ),
     )
-    folder.prepare(record)
     interrupt = _Interrupt()
     name = secrets.token_hex(6)
-    begin_groups(config, name)
-    service = OrderService(
-        config, world, folder.journal, max_restarts=settings.max_restarts, run=name
-    )
-    with interrupt.installed(), service:
+    with interrupt.installed(), ExitStack() as running:
+        with folder.replaced(record):
+            begin_groups(config, name)
+            service = running.enter_context(
+                OrderService(
+                    config, world, folder.journal, max_restarts=settings.max_restarts, run=name
+                )
+            )
         moves = service.node.subscribe(BREAKERS, BreakerMoved)
         driver = Driver(service, planned, world.seed, rate=settings.rate)
         begin = time.monotonic()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from gristmill.errors import GristmillError
+from gristmill.errors import GristmillError, UsageError
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -30,3 +32,18 @@ def show_error(error: GristmillError) -> None:
 def show_notice(text: str) -> None:
     """Print a line about what goes on to stderr."""
     console(stderr=True).print(text, style="dim")
+
+
+def check_writable(option: str, target: str | Path) -> None:
+    """Refuse, before a run and not after it, a file that can't be written.
+
+    Raises:
+        UsageError: it is no file or can't be written, as far as that can be known.
+    """
+    file = Path(target).absolute()
+    if not str(target) or file.is_dir():
+        raise UsageError(f"{option}: {str(target)!r} is no file; name one")
+    if not file.parent.is_dir():
+        raise UsageError(f"{option}: there is no folder {file.parent}; make it first")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UsageError(f"{option}: {file} can't be written by this user; name another file")

@@ -12,7 +12,7 @@ from rich.text import Text
 from gristmill.cli.group import INTERRUPTED
 from gristmill.cli.importing import load_target
 from gristmill.cli.nodes import counted, workers_table
-from gristmill.cli.output import console, show_notice
+from gristmill.cli.output import check_writable, console, show_notice
 from gristmill.cli.reloading import Reloader, has_terminal
 from gristmill.cli.tree import draw
 from gristmill.errors import GristmillError, UsageError
@@ -31,16 +31,6 @@ class Recording(NamedTuple):
     file: Path
     window: float
     """Seconds that it looks back."""
-
-    def check(self) -> None:
-        """Refuse, before the run and not after it, a file that can't be written.
-
-        Raises:
-            UsageError: its folder is not there.
-        """
-        folder = self.file.absolute().parent
-        if not folder.is_dir():
-            raise UsageError(f"--trace: there is no folder {folder}; make it first")
 
     def write(self, node: Node) -> None:
         """Write what a node has recorded, and say what that is."""
@@ -86,7 +76,7 @@ def run(
         GristmillError: it can't be loaded or started, or the node has failed; has the exit code.
     """
     if recording is not None:
-        recording.check()
+        check_writable("--trace", recording.file)
     application = Application.of(load_target(target), target)
     config = application.bootstrap.load(file, overrides=overrides)
     builder = application.builder(config).preload(target.partition(":")[0])
