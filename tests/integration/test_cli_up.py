@@ -229,6 +229,20 @@ def test_the_command_itself_is_killed(shop: Path) -> None:
         assert_nothing_left(1.5)
 
 
+def test_an_ordered_stop_may_take_for_ever(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NODE_DRAIN_SECONDS", "1e12")
+    with up(shop, "shop:app") as script:
+        until_ready(script)
+        script.interrupt()
+        assert script.wait() == 130
+        assert script.stderr.endswith("\nstopped\n")
+    with up(shop, "shop:app") as script:
+        until_ready(script)
+        stopped = gristmill(shop, "stop", "--timeout", "inf")
+        assert (stopped.returncode, stopped.stdout) == (0, "shop stopped\n"), stopped.stderr
+        assert script.wait() == 0
+
+
 def test_a_target_that_cannot_be_imported(shop: Path) -> None:
     (shop / "bad.py").write_text("x = 1\nimport nunpy\n")
     result = gristmill(shop, "up", "bad:app")

@@ -276,6 +276,13 @@ def test_broken_json_list_is_refused() -> None:
     assert "expected a list" in error(environ={"KAFKA_BROKERS": '["a:1", '})
 
 
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_numbers_are_finite(value: str) -> None:
+    says = "[node] drain_seconds = {}: expected a finite number of at least 0"
+    assert says.format(value) in error(f"[node]\ndrain_seconds = {value}\n")
+    assert says.format(repr(value)) in error(environ={"NODE_DRAIN_SECONDS": value})
+
+
 def test_empty_variable_is_a_value() -> None:
     config = load("[node]\nnode_address = 'h:7000'\n", {"NODE_ADDRESS": ""})
     assert config.section(NodeConfig).node_address == ""

@@ -20,6 +20,8 @@ ANSWER = 5.0
 """Seconds that a node has to answer."""
 _GONE = 5.0
 """Seconds, beyond the timeout of the stop itself, for a node's processes to leave."""
+_FOREVER = 1e6
+"""Seconds; the milliseconds of no more than twice as many fit into what poll takes."""
 COLOURS = {"running": "green", "ready": "green"}
 
 
@@ -82,7 +84,7 @@ def stop(node_id: str | None, timeout: float) -> None:
         process = psutil.Process(pid)
         connection.call(c.StopNode(timeout), type(None), timeout=ANSWER)
         try:
-            process.wait(timeout + _GONE)
+            process.wait(timeout + _GONE if timeout < _FOREVER else None)
         except psutil.TimeoutExpired:
             raise NodeConnectError(
                 f"{name} has not stopped within {timeout + _GONE:g} s; its supervisor process is "

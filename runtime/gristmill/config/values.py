@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -41,14 +42,20 @@ def convert(raw: Raw, kind: Any) -> Any:  # noqa: ANN401 - a type expression, an
     """Give the value as ``kind``.
 
     Values that have types (from the file) must have the right one. Text is read: booleans from
-    true/false/1/0/yes/no/on/off, lists from a JSON list or from items between commas.
+    true/false/1/0/yes/no/on/off, lists from a JSON list or from items between commas. Numbers must
+    be finite: nobody can wait for inf or nan seconds.
 
     Raises:
         msgspec.MsgspecError: the value is not of this type.
     """
     if raw.text and isinstance(raw.value, str):
-        return msgspec.convert(_read_text(raw.value, kind), kind, strict=False)
-    return msgspec.convert(raw.value, kind)
+        found = msgspec.convert(_read_text(raw.value, kind), kind, strict=False)
+    else:
+        found = msgspec.convert(raw.value, kind)
+    for number in found if isinstance(found, list | tuple) else (found,):
+        if isinstance(number, float) and not math.isfinite(number):
+            raise msgspec.ValidationError(f"{number} is not finite")
+    return found
 
 
 def _read_text(text: str, kind: Any) -> object:  # noqa: ANN401 - a type expression
@@ -81,7 +88,7 @@ def _in_words(info: inspect.Type) -> str:
         case inspect.IntType():
             return f"an integer{_bounds(info)}"
         case inspect.FloatType():
-            return f"a number{_bounds(info)}"
+            return f"a finite number{_bounds(info)}"
         case inspect.StrType(min_length=least):
             return "a string that is not empty" if least else "a string"
         case inspect.LiteralType(values=values):

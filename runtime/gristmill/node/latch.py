@@ -38,5 +38,9 @@ class Latch:
         lock.acquire()
         self._waiting.append(lock)
         if not self._set:  # else it may have been set before it knew of this waiter
-            lock.acquire(timeout=-1 if timeout is None else max(0.0, timeout))
+            lock.acquire(timeout=-1 if timeout is None else _bounded(timeout))
         return self._set
+
+
+def _bounded(timeout: float) -> float:
+    return min(max(0.0, timeout), threading.TIMEOUT_MAX)

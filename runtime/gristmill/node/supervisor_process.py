@@ -43,6 +43,8 @@ _IDLE, _RECV, _DESER, _DISPATCH, _SEND = map(
     int,
     (TimeClass.IDLE, TimeClass.RECV, TimeClass.DESER, TimeClass.DISPATCH, TimeClass.SEND),
 )
+_LONGEST_WAIT = 3600.0
+"""Seconds: poll takes no more milliseconds than fit into an int, and a timer may be at infinity."""
 
 _log = logging.getLogger("gristmill.supervisor")
 
@@ -193,7 +195,8 @@ class SupervisorProcess:
             heapq.heappop(self._timers)
         if not self._timers:
             return None
-        return max(0, round((self._timers[0][0] - self.now()) * 1000 + 0.5))
+        seconds = min(self._timers[0][0] - self.now(), _LONGEST_WAIT)
+        return max(0, round(seconds * 1000 + 0.5))
 
     def _run_timers(self) -> None:
         while self._timers and self._timers[0][0] <= self.now() and self._finished is None:
