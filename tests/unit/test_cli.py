@@ -69,6 +69,11 @@ def install(folder: Path, name: str, group: str, entry: str, source: str) -> Non
         ("bad:app", "import json\njson.loads('{')\n", "bad.py:2: json.loads('{'))"),
         ("bad:app", "app = 5\n", "bad:app is of type int; it must be a NodeBuilder"),
         ("bad:app", "def app(): return 5\n", "bad:app gave a value of type int"),
+        ("bad:app", "def app(a, b): pass\n", "bad:app takes a, b; it may take one Config, or not"),
+        ("bad:app", "def app(*, a): pass\n", "bad:app takes a; it may take one Config, or not"),
+        ("bad:app", "app = getattr\n", "bad:app is <built-in function getattr>; write a"),
+        ("bad:app", "def app():\n    1 / 0\n", "bad:app fails: ZeroDivisionError: division by"),
+        ("bad:app", "def app(c): return c.no\n", "bad.py:1: def app(c): return c.no)"),
     ],
 )
 def test_up_refuses_what_is_no_application(

@@ -9,8 +9,14 @@ import sys
 import sysconfig
 import traceback
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gristmill.errors import UsageError
+from gristmill.errors import GristmillError, UsageError
+
+if TYPE_CHECKING:
+    from gristmill.config import Config
+    from gristmill.node.application import Application
+    from gristmill.node.builder import NodeBuilder
 
 
 def load_target(path: str) -> object:
@@ -36,6 +42,21 @@ def load_target(path: str) -> object:
             raise UsageError(f"{module_name} has no {name!r}{hint}")
         found = getattr(found, part)
     return found
+
+
+def build(application: Application, config: Config, where: str) -> NodeBuilder:
+    """Have an application make its builder.
+
+    Raises:
+        UsageError: it has raised; says what, and on which line.
+        GristmillError: it asks for what a node can't do.
+    """
+    try:
+        return application.builder(config)
+    except GristmillError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{where} fails: {culprit(error)}") from error
 
 
 def culprit(error: Exception) -> str:

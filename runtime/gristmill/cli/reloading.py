@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+from gristmill.cli.importing import build
 from gristmill.cli.nodes import counted
 from gristmill.cli.output import show_notice
 from gristmill.config import SECTIONS, Config
@@ -22,6 +23,7 @@ class Reloader:
     Args:
         node: what runs.
         application: what it was made from.
+        target: what the application is called on the command line.
         config: the configuration that it was started with.
         file: where that was read; None for the default.
         overrides: values of the command line.
@@ -31,12 +33,14 @@ class Reloader:
         self,
         node: Node,
         application: Application,
+        target: str,
         config: Config,
         file: Path | None,
         overrides: Mapping[tuple[str, str], object],
     ) -> None:
         self._node = node
         self._application = application
+        self._target = target
         self._config = config
         self._file = file
         self._overrides = overrides
@@ -49,7 +53,7 @@ class Reloader:
         show_notice("SIGHUP: reloading")
         try:
             config = self._application.bootstrap.load(self._file, overrides=self._overrides)
-            builder = self._application.builder(config)
+            builder = build(self._application, config, self._target)
             reloaded = self._node.reload(supervisors=builder.supervisors)
         except GristmillError as error:
             show_notice(f"not reloaded: {error}")

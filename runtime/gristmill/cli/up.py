@@ -5,24 +5,21 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from rich.text import Text
 
 from gristmill.cli.group import INTERRUPTED
-from gristmill.cli.importing import load_target
+from gristmill.cli.importing import build, load_target
 from gristmill.cli.nodes import counted, workers_table
 from gristmill.cli.output import check_writable, console, show_notice
 from gristmill.cli.reloading import Reloader, has_terminal
+from gristmill.cli.signals import Terminated, terminate
 from gristmill.cli.tree import draw
 from gristmill.errors import GristmillError, UsageError
 from gristmill.node.application import Application
 from gristmill.node.node import Node
 from gristmill.node.status import NodeTree
-
-
-class _Terminated(BaseException):
-    """SIGTERM came."""
 
 
 class Recording(NamedTuple):
@@ -79,20 +76,20 @@ def run(
         check_writable("--trace", recording.file)
     application = Application.of(load_target(target), target)
     config = application.bootstrap.load(file, overrides=overrides)
-    builder = application.builder(config).preload(target.partition(":")[0])
+    builder = build(application, config, target).preload(target.partition(":")[0])
     node = builder.build()
-    signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGTERM, terminate)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         node.start()
-    except _Terminated:
+    except Terminated:
         return 0
-    reloader = Reloader(node, application, config, file, overrides)
+    reloader = Reloader(node, application, target, config, file, overrides)
     attended = has_terminal()
 
     def hang_up(_signum: int, _frame: object) -> None:
         if attended and not has_terminal():
-            raise _Terminated  # the terminal was closed
+            raise Terminated  # the terminal was closed
         reloader.begin()
 
     try:
@@ -102,7 +99,7 @@ def run(
     except KeyboardInterrupt:
         notice = "draining; press Ctrl-C again to stop at once"
         return _drain(node, notice, INTERRUPTED, recording)
-    except _Terminated:
+    except Terminated:
         notice = f"SIGTERM: draining, {node.drain:g} s at most"
         return _drain(node, notice, 0, recording)
     node.stop()
@@ -126,11 +123,6 @@ def _drain(node: Node, notice: str, code: int, recording: Recording | None) -> i
         return INTERRUPTED
     show_notice("stopped")
     return code
-
-
-def _terminate(signum: int, frame: object) -> NoReturn:
-    del signum, frame
-    raise _Terminated
 
 
 def _show(node: Node) -> None:

@@ -66,13 +66,18 @@ class Application:
 
 
 def _parameters(function: Callable[..., object], where: str) -> int:
+    """Tell how many arguments a function wants: none, or one."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        raise UsageError(f"{where} is {function!r}; write a function that calls it") from None
     required = [
         parameter
-        for parameter in inspect.signature(function).parameters.values()
+        for parameter in signature.parameters.values()
         if parameter.default is parameter.empty
-        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
-    if len(required) > 1:
+    if len(required) > 1 or any(p.kind is p.KEYWORD_ONLY for p in required):
         names = ", ".join(parameter.name for parameter in required)
         raise UsageError(f"{where} takes {names}; it may take one Config, or nothing")
     return len(required)

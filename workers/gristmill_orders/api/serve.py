@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from gristmill.cli.signals import Terminated, terminate
 from gristmill.config import Config
 from gristmill.errors import ConfigError, NodeStartError, UsageError
 from gristmill_orders.api.operations import Orders
@@ -45,6 +46,14 @@ def serve(options: ServeOptions) -> int:
     Raises:
         GristmillError: a setting is wrong, a port is in use, or the node can't start or has failed.
     """
+    signal.signal(signal.SIGTERM, terminate)  # until the loop takes it
+    try:
+        return _serve(options)
+    except Terminated:
+        return 0
+
+
+def _serve(options: ServeOptions) -> int:
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         raise UsageError(f"{' and '.join(missing)} is not installed; install gristmill[api]")
     overrides: dict[tuple[str, str], object] = {
@@ -154,8 +163,9 @@ def _listening(host: str, port: int, setting: str) -> Iterator[socket.socket]:
     try:
         listener = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
+        why = str(error.strerror).partition(" (while")[0]  # it names the address once more
         raise NodeStartError(
-            f"can't listen on {host} port {port}: {error.strerror}; choose another {setting}"
+            f"can't listen on {host} port {port}: {why}; choose another {setting}"
         ) from None
     # Accepted sockets inherit it. asyncio sets it only where proto is given, which here it is not;
     # without, an answer in two parts waits 40 ms for a delayed acknowledgement.
