@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -198,6 +199,7 @@ def test_a_run_that_is_refused_changes_nothing(folder: Path, busy: Script) -> No
 
 
 def test_a_run_ends_in_order_when_its_terminal_is_closed(busy: Script) -> None:
+    assert not list(Path(tempfile.gettempdir()).glob("gristmill-orders-*"))
     os.kill(busy.pid, signal.SIGHUP)
     assert "audit: ok" in busy.rest(40)
     assert busy.wait() == 130, busy.stderr

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -11,6 +15,9 @@ from rich.console import Console
 from rich.text import Text
 
 from gristmill.errors import GristmillError, UsageError
+
+_STDOUT_FAILS = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What a write to stdout fails with: nobody reads, there is no room, its terminal is gone."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -32,6 +39,33 @@ def show_error(error: GristmillError) -> None:
 def show_notice(text: str) -> None:
     """Print a line about what goes on to stderr."""
     console(stderr=True).print(text, style="dim")
+
+
+@contextmanager
+def written_out() -> Iterator[None]:
+    """See to it that what the block prints is written when it ends.
+
+    What the encoding of stdout lacks becomes a question mark. A stdout that is full ends the
+    process with status 1 and one message, one that nobody reads with status 1 alone.
+    """
+    out = sys.stdout
+    if out is None:  # `>&-`
+        yield
+        return
+    if isinstance(out, io.TextIOWrapper) and out.errors == "strict":
+        out.reconfigure(errors="replace")
+    try:
+        try:
+            yield
+        finally:
+            out.flush()
+    except OSError as error:
+        if error.errno not in _STDOUT_FAILS or error.filename is not None:
+            raise
+        if error.errno != errno.EPIPE:
+            print(f"error: can't write the output: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.fileno())  # Python flushes it once more
+        sys.exit(1)
 
 
 def check_writable(option: str, target: str | Path) -> None:
