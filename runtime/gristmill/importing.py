@@ -12,7 +12,7 @@ import importlib.util
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any
 
 from gristmill.errors import ActorTypeError, UsageError
@@ -75,7 +75,8 @@ def import_path(target: type[Any] | Callable[..., Any]) -> str:
     """Give the import path of a class or function.
 
     Raises:
-        UsageError: it is a lambda, defined inside a function, or made in a notebook.
+        UsageError: it is a lambda, defined inside a function, or made in a notebook, or a function
+            that is not what its path leads to.
     """
     qualname = getattr(target, "__qualname__", None)
     module = getattr(target, "__module__", None)
@@ -86,7 +87,37 @@ def import_path(target: type[Any] | Callable[..., Any]) -> str:
             f"{module}.{qualname} can't be imported by a worker: it is a lambda or is defined "
             "inside a function; define it at the top level of a module"
         )
+    if not isinstance(target, type):
+        _check_leads_back(target, module, qualname)
     return f"{canonical_module(module)}:{qualname}"
+
+
+def _check_leads_back(target: Callable[..., Any], module: str, qualname: str) -> None:
+    """Refuse what has the name of something else: a worker would run that.
+
+    Raises:
+        UsageError: it is a bound method, a wrapper with the name of what it wraps, or the like.
+    """
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    # a method is made anew each time that it is looked up; found again in its class it is equal
+    if found is target or (isinstance(target, MethodType) and found == target):
+        return
+    raise UsageError(
+        f"{module}.{qualname} can't be called by a worker, which would find another function by "
+        f"that name: this one {_how_it_differs(target)}; give a function from the top level of a "
+        "module that calls it"
+    )
+
+
+def _how_it_differs(target: Callable[..., Any]) -> str:
+    owner = getattr(target, "__self__", None)
+    if isinstance(owner, type):
+        return f"is inherited by {owner.__qualname__}, which its name does not say"
+    if owner is not None and not isinstance(owner, ModuleType):
+        return f"is bound to a {type(owner).__qualname__}, which does not travel with it"
+    return "is not what its module has there (a decorator's wrapper, or a module loaded anew?)"
 
 
 def resolve(path: str) -> Any:  # noqa: ANN401 - what a path names is the caller's knowledge

@@ -15,6 +15,8 @@ from gristmill.errors import NodeStoppedError, UsageError
 from gristmill.node.executor import NodeExecutor
 from support.actors import Quote
 from support.functions import (
+    Corner,
+    Till,
     dearer,
     die,
     divide,
@@ -102,6 +104,11 @@ def test_what_no_worker_could_import_is_refused_at_once(executor: NodeExecutor) 
         executor.submit(lambda: 1)
     with pytest.raises(UsageError, match="chunksize is 0"):
         executor.map(power, [1], chunksize=0)
+    with pytest.raises(UsageError, match="bound to a Till"):
+        executor.submit(Till(3).price, 1)
+    with pytest.raises(UsageError, match="inherited by Corner"):
+        executor.map(Corner.opened, [1])
+    assert executor.submit(Till.opened, 1).result(5) == "Till 1"
 
 
 def test_a_queued_call_can_be_cancelled_and_a_running_one_not(

@@ -36,6 +36,31 @@ def dearer(quote: Quote, cents: int) -> Quote:
     return Quote(quote.sku, quote.cents + cents)
 
 
+class Till:
+    """Has functions that are not its instances' own, and one that is."""
+
+    def __init__(self, fee: int = 0) -> None:
+        self._fee = fee
+
+    def price(self, cents: int) -> int:
+        """Add the fee."""
+        return cents + self._fee
+
+    @classmethod
+    def opened(cls, cents: int) -> str:
+        """Tell whose it is."""
+        return f"{cls.__name__} {cents}"
+
+    @staticmethod
+    def closed(cents: int) -> int:
+        """Give it back."""
+        return cents
+
+
+class Corner(Till):
+    """Inherits."""
+
+
 def doubled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Double an array."""
     return values * 2

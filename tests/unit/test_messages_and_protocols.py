@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import json
+import math
+import random
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from gristmill import Actor, Command, Context, Event, Request, handles
@@ -13,6 +18,7 @@ from gristmill.importing import import_path, resolve
 from gristmill.messages import reply_type, schema_hash, tag_of
 from gristmill.placement.ring import HashRing
 from support.actors import Add, GetQuote, Note, Quote, Worker
+from support.functions import Corner, Till, power
 
 
 def test_a_message_is_frozen_and_tagged_by_its_import_path() -> None:
@@ -45,6 +51,27 @@ def test_import_paths_lead_back() -> None:
             resolve(path)
     with pytest.raises(UsageError, match="lambda"):
         import_path(lambda: None)
+
+
+def test_a_function_that_its_path_does_not_lead_to_has_none() -> None:
+    for function, told in (
+        (functools.wraps(power)(lambda base: base), "a decorator's wrapper"),
+        (Till(3).price, "bound to a Till"),
+        (random.Random(1).gauss, "bound to a Random"),
+        (Corner.opened, "inherited by Corner"),
+        (functools.lru_cache(power), "a decorator's wrapper"),
+    ):
+        with pytest.raises(UsageError, match=told) as refused:
+            import_path(function)
+        assert f"{function.__module__}.{function.__qualname__} can't" in str(refused.value)
+    known = [power, Till.opened, Till.closed, Till.price, math.sqrt, np.sin, json.dumps]
+    assert [resolve(import_path(function)) for function in known] == known
+
+
+def test_the_check_of_a_path_imports_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(power, "__module__", "support.broken_module")
+    with pytest.raises(UsageError, match=r"broken_module\.power can't be called"):
+        import_path(power)
 
 
 def test_a_protocol_lists_its_handlers_and_inherits_them() -> None:
