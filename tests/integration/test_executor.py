@@ -2,31 +2,35 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from gristmill import ActorCrashed, ActorDied, Node
-from gristmill.errors import NodeStoppedError, UsageError
+from gristmill.errors import NodeStoppedError, PayloadTooLargeError, UsageError
 from gristmill.node.executor import NodeExecutor
 from support.actors import Quote
 from support.functions import (
     Corner,
     Till,
+    blank,
     dearer,
     die,
     divide,
     doubled,
+    first,
     no_plain_data,
     pair,
     power,
     process,
     total,
     wait_for,
+    zeros,
 )
 from support.waiting import eventually
 
@@ -201,3 +205,67 @@ def test_in_process() -> None:
     with Node(workers=2, in_process=True) as node, node.executor() as executor:
         assert list(executor.map(power, range(20), chunksize=3)) == [n * n for n in range(20)]
         assert "ZeroDivisionError" in str(executor.submit(divide, 1.0, 0.0).exception(5))
+
+
+def frames(make: Callable[[int], npt.NDArray[np.float64]], size: int) -> Iterator[Any]:
+    """Give one array again and again, with another number in it."""
+    frame = make(size)
+    for number in range(8):
+        frame[:] = number
+        yield frame
+    frame[:] = -1
+
+
+@pytest.mark.parametrize("size", [50, 50_000])
+@pytest.mark.parametrize("room", [True, False])
+def test_what_a_caller_does_to_arguments_later_nobody_sees(
+    node: Node,
+    executor: NodeExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+    *,
+    room: bool,
+) -> None:
+    if not room:
+        monkeypatch.setattr(node._connected().post.arrays.pool._segments, "_limit", 0)
+    for make in (np.zeros, node.empty):
+        wanted = [float(number) for number in range(8)]
+        assert [f.result(5) for f in [executor.submit(first, x) for x in frames(make, size)]] == (
+            wanted
+        )
+        assert list(executor.map(first, frames(make, size), chunksize=3)) == wanted
+        assert list(node.map(first, frames(make, size), batch=1)) == wanted
+        assert list(node.map(first, frames(make, size))) == wanted
+        kept = make(size)
+        kept[:] = 5
+        results = node.map(first, [kept])
+        kept[:] = -1
+        assert list(results) == [5.0]
+
+
+def test_batches_are_as_large_as_messages_can_be(node: Node, executor: NodeExecutor) -> None:
+    size, count = 100_000, 700  # 70 MB
+    assert [len(each) for each in node.map(blank, [size] * count, batch=count)] == [size] * count
+    assert list(node.map(len, [bytes(size)] * count, batch=count)) == [size] * count
+    found = executor.map(blank, [size] * count, chunksize=count)
+    assert [len(each) for each in found] == [size] * count
+    assert list(executor.map(len, [bytes(size)] * count, chunksize=count)) == [size] * count
+    assert len(executor.submit(blank, 40_000_000).result(10)) == 40_000_000
+
+
+def test_a_result_that_is_too_large_is_the_error_of_its_call(node: Node) -> None:
+    before = {node.executor().submit(process).result(5) for _ in range(2)}
+    results = node.map(zeros, [3, 10**9, 5], batch=3)
+    assert next(results).tolist() == [0.0, 0.0, 0.0]
+    with pytest.raises(ActorCrashed, match=r"functions:zeros raised .*8,000,000,000 bytes"):
+        next(results)
+    assert {node.executor().submit(process).result(5) for _ in range(2)} == before
+
+
+def test_arguments_that_are_too_large_are_named(node: Node, executor: NodeExecutor) -> None:
+    with pytest.raises(PayloadTooLargeError, match=r"the arguments of builtins:len: .* 70,000,0"):
+        node.map(len, [b"", bytes(70_000_000)])
+    with pytest.raises(PayloadTooLargeError, match="the arguments of builtins:len"):
+        executor.map(len, [b"", bytes(70_000_000)])
+    error = executor.submit(len, bytes(70_000_000)).exception(5)
+    assert isinstance(error, PayloadTooLargeError)

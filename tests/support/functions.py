@@ -66,6 +66,21 @@ def doubled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return values * 2
 
 
+def first(values: npt.NDArray[np.float64]) -> float:
+    """Give the first number."""
+    return float(values[0])
+
+
+def zeros(count: int) -> npt.NDArray[np.float64]:
+    """Give that many."""
+    return np.zeros(count)
+
+
+def blank(size: int) -> bytes:
+    """Give that many bytes."""
+    return bytes(size)
+
+
 def pair(value: int) -> tuple[int, str]:
     """Give two things."""
     return value, str(value)

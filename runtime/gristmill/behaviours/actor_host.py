@@ -14,6 +14,7 @@ from gristmill.keyed import KeyedGroup
 from gristmill.messages import Command, Event, Request
 from gristmill.ref import DEFAULT_TIMEOUT, AnyRef, DeliveryGuarantee
 from gristmill.supervision import ExitReason
+from gristmill.transport.codec import Codec
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -62,6 +63,10 @@ class ActorHost(BondHost, Protocol):
     @property
     def random(self) -> Random:
         """The actor's own source of randomness."""
+
+    @property
+    def codec(self) -> Codec:
+        """The worker's, which binds the refs that it decodes."""
 
     def now(self) -> float:
         """Give monotonic seconds."""

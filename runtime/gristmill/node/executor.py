@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future
-from itertools import islice
 from typing import Any, ParamSpec, TypeVar
 
 import msgspec
@@ -19,11 +18,12 @@ from gristmill.errors import (
     UsageError,
 )
 from gristmill.importing import import_path
+from gristmill.node.calls import Calls, batches
 from gristmill.node.post import ClientPost
 from gristmill.node.reading import Bell
 from gristmill.node.requests import Waiter
 from gristmill.ref import Address
-from gristmill.worker.functions import BatchResult, RunBatch, types_of
+from gristmill.worker.functions import BatchResult, Bodies, RunBatch, types_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class _Call(msgspec.Struct, eq=False):
     def settle(self, outcome: Callable[[], BatchResult]) -> None:
         """Bring the outcome to the future, whose callbacks run here."""
         try:
-            values = [self.decode(body) for body in self._checked(outcome()).bodies()]
+            values = [self.decode(body) for body in self._checked(outcome()).values]
         except ActorDied as error:
             died = CallDied(str(error), error.death, actor=error.actor, key=error.key)
             self.future.set_exception(died)
@@ -112,6 +112,7 @@ class NodeExecutor(Executor):
 
     def __init__(self, post: ClientPost, runners: Sequence[Address]) -> None:
         self._post = post
+        self._calls = Calls(post)
         self._free = deque(runners)
         self._queue: deque[_Call] = deque()
         self._changed = threading.Condition()
@@ -125,13 +126,20 @@ class NodeExecutor(Executor):
 
         Returns:
             Its future. It can be cancelled until a worker is free for it. Its exception is an
-            ``ActorCrashed`` whose cause shows the remote traceback, or a :class:`CallDied`.
+            ``ActorCrashed`` whose cause shows the remote traceback, a :class:`CallDied`, or what
+            is wrong with the arguments: those are encoded now, so nobody sees what becomes of
+            them afterwards. What waits keeps its large arrays in shared memory, or as copies.
 
         Raises:
             UsageError: no worker could import the function.
             ExecutorShutDownError: the executor was shut down.
         """
-        return self._enqueue(fn, [list(args)], kwargs, whole=False)
+        path = import_path(fn)
+        try:
+            call = self._calls.encode(path, args, kwargs)
+        except Exception as error:  # it ends this call, and not the one that makes it
+            return _failed(error)
+        return self._enqueue(fn, RunBatch(path, Bodies.of(call)), whole=False)
 
     def map(
         self,
@@ -144,19 +152,28 @@ class NodeExecutor(Executor):
 
         Args:
             fn: a function that takes as many arguments as there are iterables.
-            iterables: its arguments; all are taken at once.
+            iterables: its arguments; all are taken and encoded at once.
             timeout: seconds from now until the last result must be there.
-            chunksize: calls in one message; many make short functions cheap.
+            chunksize: calls in one message, at most; many make short functions cheap. Arguments of
+                more than 32 MiB without their large arrays are several messages.
 
         Raises:
+            PayloadTooLargeError: an argument does not fit into a message.
             TimeoutError: a result was not there in time.
+            UsageError: no worker could import the function, or an argument can't travel.
         """
         if chunksize < 1:
             raise UsageError(f"chunksize is {chunksize}; it is how many calls go in one message")
         deadline = None if timeout is None else time.monotonic() + timeout
-        calls = map(list, zip(*iterables, strict=False))
-        chunks = iter(lambda: list(islice(calls, chunksize)), [])
-        futures = deque(self._enqueue(fn, chunk, {}, whole=True) for chunk in chunks)
+        path = import_path(fn)
+        calls = (self._calls.encode(path, args, {}) for args in zip(*iterables, strict=False))
+        futures: deque[Future[list[T]]] = deque()
+        try:
+            for chunk in batches(path, calls, chunksize):
+                futures.append(self._enqueue(fn, chunk, whole=True))
+        except BaseException:
+            _cancel(futures)
+            raise
         return _in_order(futures, deadline)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -184,12 +201,10 @@ class NodeExecutor(Executor):
     def _enqueue(
         self,
         fn: Callable[..., Any],
-        calls: list[list[Any]],
-        keywords: dict[str, Any],
+        request: RunBatch,
         *,
         whole: bool,
     ) -> Future[Any]:
-        request = RunBatch(import_path(fn), calls, keywords)
         decode = self._post.codec.decoder(types_of(fn).result).decode
         call = _Call(Future(), request, decode, whole)
         with self._changed:
@@ -263,5 +278,15 @@ def _in_order(futures: deque[Future[list[T]]], deadline: float | None) -> Iterat
             remaining = None if deadline is None else deadline - time.monotonic()
             yield from futures.popleft().result(remaining)
     finally:
-        for future in futures:
-            future.cancel()
+        _cancel(futures)
+
+
+def _cancel(futures: Iterable[Future[Any]]) -> None:
+    for future in futures:
+        future.cancel()
+
+
+def _failed(error: Exception) -> Future[Any]:
+    future: Future[Any] = Future()
+    future.set_exception(error)
+    return future

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from gristmill.errors import ActorCrashed, UsageError
 from gristmill.importing import import_path
+from gristmill.node.calls import Calls, batches
 from gristmill.node.post import ClientPost
 from gristmill.node.spreading import Spread, lanes
 from gristmill.placement.balancing import Loads
 from gristmill.ref import Address
-from gristmill.worker.functions import BatchResult, RunBatch, types_of
+from gristmill.worker.functions import BatchResult, types_of
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -33,19 +35,27 @@ def map_batches(
     """Call ``function`` with each item on the runners; give the results in order."""
     path = import_path(function)
     _check_takes_one(function)
-    decode: Callable[[Any], U] = post.codec.decoder(types_of(function).result).decode
-    calls = [[item] for item in items]
-    if batch is None:
-        batch = -(-len(calls) // (_BATCHES_PER_WORKER * len(runners))) or 1
-    if batch < 1:
+    if batch is not None and batch < 1:
         raise UsageError(f"batch is {batch}; it is how many items go in one message: 1 or more")
-    size = batch
-    requests = (RunBatch(path, calls[at : at + size]) for at in range(0, len(calls), size))
+    encode = Calls(post).encode
+    calls = deque(encode(path, (item,), {}) for item in items)
+    size = batch or -(-len(calls) // (_BATCHES_PER_WORKER * len(runners))) or 1
+    requests = batches(path, _taken_from(calls), size)
     ahead = _AHEAD_PER_WORKER * len(runners)
     ways = lanes(runners, None, ahead)
     spread = Spread[BatchResult](post, ways, Loads(), window=None, ahead=ahead, timeout=timeout)
-    for outcome in spread.replies(requests):
-        for body in outcome.bodies():
+    decode: Callable[[Any], U] = post.codec.decoder(types_of(function).result).decode
+    return _results(path, spread.replies(requests), decode)
+
+
+def _taken_from(calls: deque[bytes]) -> Iterator[bytes]:
+    while calls:
+        yield calls.popleft()  # what was sent takes no room here any more
+
+
+def _results(path: str, outcomes: Iterator[BatchResult], decode: Callable[[Any], U]) -> Iterator[U]:
+    for outcome in outcomes:
+        for body in outcome.values:
             yield decode(body)
         if outcome.error is not None:
             raise ActorCrashed(f"{path} raised {outcome.error}", outcome.error)

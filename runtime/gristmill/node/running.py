@@ -277,12 +277,17 @@ class RunningNode(Publishing, Placing):
 
         Args:
             function: a function of one argument, importable by the workers.
-            items: its arguments.
-            batch: items in one message; a quarter of each worker's share if None.
+            items: its arguments. All are taken and encoded before this returns; their large arrays
+                wait in shared memory, or as copies where that is full.
+            batch: items in one message, at most; a quarter of each worker's share if None. Items of
+                more than 32 MiB without their large arrays are several messages.
             timeout: seconds for one batch.
 
         Raises:
-            ActorCrashed: the function raised; carries the remote traceback.
+            ActorCrashed: the function raised; carries the remote traceback. The results before it
+                have been given.
+            PayloadTooLargeError: an item does not fit into a message.
+            UsageError: no worker could import the function, or an item can't travel.
         """
         from gristmill.node.mapping import map_batches
 

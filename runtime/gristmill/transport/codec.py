@@ -115,14 +115,17 @@ class Codec:
 
         def encode_ours(part: object) -> object:
             nonlocal no_room
-            if not _is_large(part):
+            if isinstance(part, SharedArray):
+                beside.append(part)
+            elif not _is_large(part):
                 return _encode_ours(part)
-            refuse_masked(part)
-            try:
-                beside.append(export(part))
-            except NoSharedMemoryError as error:
-                no_room = error
-                return _encode_ours(part)
+            else:
+                refuse_masked(part)
+                try:
+                    beside.append(export(part))
+                except NoSharedMemoryError as error:
+                    no_room = error
+                    return _encode_ours(part)
             return Ext(_BESIDE, (len(beside) - 1).to_bytes(4, "big"))
 
         try:
@@ -163,7 +166,7 @@ class LargeArray(Exception):  # noqa: N818 - no error: it ends an encoding that 
 
 
 def _encode_small(part: object) -> object:
-    if _is_large(part):
+    if _is_large(part) or isinstance(part, SharedArray):
         raise LargeArray
     return _encode_ours(part)
 
@@ -184,6 +187,8 @@ def _encode_ours(value: object) -> object:
         return Ext(_ARRAY, _encode_array(value))
     if _is_number(value):
         return value.item()
+    if isinstance(value, SharedArray):
+        return _encode_ours(value.array())
     raise UsageError(
         f"a {type(value).__module__}.{type(value).__qualname__} can't travel in a message; "
         "use a message, a msgspec.Struct, a dataclass, a numpy array, a Ref or plain data"

@@ -6,7 +6,8 @@ import inspect
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from typing import Any
+from itertools import chain
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -14,37 +15,96 @@ import numpy as np
 from gristmill.behaviours.actor import Actor
 from gristmill.behaviours.context import Context
 from gristmill.behaviours.protocol import handles
-from gristmill.errors import ErrorData
+from gristmill.errors import ErrorData, PayloadTooLargeError
 from gristmill.importing import resolve
 from gristmill.messages import Request
 from gristmill.transport.arrays import ArrayBody
-from gristmill.transport.arrays.layout import Array, copy_into
-from gristmill.transport.codec import Codec
+from gristmill.transport.codec import MAX_BODY, Codec
+
+ROOM = MAX_BODY // 2
+"""Bytes of bodies to which no more are added in one message."""
+_MOST = MAX_BODY - (1 << 20)
+"""Bytes of bodies that a message carries at most, for there is more in it."""
+
+
+def size_in_band(body: bytes) -> int:
+    """Give the bytes that a body may take in a message, if its arrays find no room elsewhere."""
+    arrays = body.arrays if isinstance(body, ArrayBody) else ()
+    return len(body) + sum(each.nbytes for each in arrays if isinstance(each, np.ndarray))
+
+
+class Bodies(msgspec.Struct, array_like=True):
+    """Encoded values in one message, each of which is decoded by itself."""
+
+    near: list[msgspec.Raw] = msgspec.field(default_factory=list)
+    arrays: dict[int, list[Any]] = msgspec.field(default_factory=dict)
+    """The large arrays of bodies, by the places of those."""
+    aside: list[Any] = msgspec.field(default_factory=list)
+    """Lists of the bodies before those in ``near``, encoded, in arrays of bytes."""
+    size: int = 0
+    """Bytes of those in ``near``."""
+    count: int = 0
+    """How many bodies there are."""
+
+    @classmethod
+    def of(cls, body: bytes) -> Self:
+        """Make one of one body."""
+        bodies = cls()
+        bodies.append(body)
+        return bodies
+
+    def append(self, body: bytes) -> None:
+        """Add a body."""
+        if isinstance(body, ArrayBody):
+            self.arrays[self.count] = list(body.arrays)
+        self.near.append(msgspec.Raw(body))
+        self.size += size_in_band(body)
+        self.count += 1
+
+    def pop(self) -> int:
+        """Remove the body that was added last, whose arrays are shared; give its size."""
+        size = len(bytes(self.near.pop()))
+        self.count -= 1
+        self.arrays.pop(self.count, None)
+        self.size -= size
+        return size
+
+    def put_aside(self, encode: Callable[[object], bytes]) -> bool:
+        """Let all bodies lie in shared memory; give whether there was room."""
+        packed = np.frombuffer(msgspec.msgpack.encode(self.near), np.uint8)
+        try:
+            body = encode(packed)
+        except PayloadTooLargeError:
+            return False
+        if not isinstance(body, ArrayBody):
+            return False
+        self.aside += body.arrays
+        self.near, self.size = [], 0
+        return True
+
+    def __iter__(self) -> Iterator[bytes | msgspec.Raw]:
+        """Give each, to be decoded."""
+        for place, body in enumerate(chain(*map(_decode_list, self.aside), self.near)):
+            arrays = self.arrays.get(place)
+            yield ArrayBody(bytes(body), arrays) if arrays else body
+
+
+_decode_list = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
 
 
 class BatchResult(msgspec.Struct, frozen=True):
     """What became of a batch: the results up to the first error, and that error."""
 
-    values: list[msgspec.Raw]
+    values: Bodies
     error: ErrorData | None = None
-    arrays: dict[int, list[Any]] = msgspec.field(default_factory=dict)
-    """The large arrays of results, by the places of those in ``values``."""
-
-    def bodies(self) -> Iterator[bytes | msgspec.Raw]:
-        """Give the encoded results."""
-        for place, value in enumerate(self.values):
-            arrays = self.arrays.get(place)
-            yield ArrayBody(bytes(value), arrays) if arrays else value
 
 
 class RunBatch(Request[BatchResult]):
     """Call a function several times."""
 
     function: str
-    calls: list[list[Any]]
-    """The positional arguments of each call."""
-    keywords: dict[str, Any] = msgspec.field(default_factory=dict)
-    """The keyword arguments of every call."""
+    calls: Bodies
+    """The positional and the keyword arguments of each call."""
 
 
 class FunctionRunner(Actor):
@@ -53,35 +113,49 @@ class FunctionRunner(Actor):
     @handles
     def run(self, msg: RunBatch, ctx: Context) -> BatchResult:
         """Run one batch."""
-        values: list[msgspec.Raw] = []
-        arrays: dict[int, list[Any]] = {}
-        encode = Codec(None, _Copies(ctx)).encode
+        codec = ctx._host.codec  # noqa: SLF001 - it is a part of the worker, and no user's actor
+        decode = codec.decoder(tuple[list[Any], dict[str, Any]]).decode
+        results = _Results(msg.function, codec)
         try:
             function = resolve(msg.function)
             types = types_of(function)
-            keywords = types.convert_keywords(msg.keywords)
-            for arguments in msg.calls:
-                value = function(*types.convert(arguments), **keywords)
-                body = encode(value)
-                if isinstance(body, ArrayBody):
-                    arrays[len(values)] = list(body.arrays)
-                values.append(msgspec.Raw(body))
+            for call in msg.calls:
+                arguments, keywords = decode(call)
+                value = function(*types.convert(arguments), **types.convert_keywords(keywords))
+                results.add(value)
         except Exception as error:  # the function's own errors travel to the caller
-            return BatchResult(values, ErrorData.of(error), arrays)
-        return BatchResult(values, None, arrays)
+            return BatchResult(results.bodies, ErrorData.of(error))
+        return BatchResult(results.bodies)
 
 
-class _Copies:
-    """Copies the large arrays of results, which the next call of a function may change.
+class _Results:
+    """The results of a batch: encoded at once, for the next call may change what they refer to."""
 
-    The copies are made where the reply that carries them is going to be sent from.
-    """
+    def __init__(self, function: str, codec: Codec) -> None:
+        self._function = function
+        self._encode = codec.encode
+        self._most = ROOM
+        self.bodies = Bodies()
 
-    def __init__(self, ctx: Context) -> None:
-        self._empty = ctx.empty
+    def add(self, value: object) -> None:
+        """Add a result.
 
-    def export(self, array: Array) -> Array:
-        return copy_into(self._empty(array.nbytes, np.uint8), array)
+        Raises:
+            PayloadTooLargeError: there is no room for it in the message, nor beside it.
+            UsageError: it can't travel.
+        """
+        bodies = self.bodies
+        bodies.append(self._encode(value))
+        if bodies.size <= self._most or (self._most == ROOM and bodies.put_aside(self._encode)):
+            return
+        self._most = _MOST  # there is no shared memory, so the message has to carry what it can
+        if bodies.size > _MOST:
+            size = bodies.pop()
+            raise PayloadTooLargeError(
+                f"{self._function} has returned {size:,} bytes, and its batch {bodies.size:,} "
+                f"before: more than the {_MOST:,} that fit into one message, and there is no room "
+                "for them in shared memory; make batches smaller, or return less"
+            )
 
 
 class FunctionTypes(msgspec.Struct, frozen=True):

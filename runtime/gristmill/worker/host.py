@@ -25,6 +25,7 @@ from gristmill.messages import Command, Event, Request
 from gristmill.metrics import TimeClass
 from gristmill.ref import Address, AnyRef, DeliveryGuarantee, Ref
 from gristmill.supervision import ChildCounts, ExitReason
+from gristmill.transport.codec import Codec
 from gristmill.transport.envelope import ASK, TELL
 from gristmill.ulid import ulid
 from gristmill.worker import counters
@@ -113,6 +114,11 @@ class CellHost:
             return Guard(CircuitBreaker(facet.name, facet.spec), self.now)
         service = service_of(spec.name, cell.path, spec.key)
         return self._core.breakers.guard(service, facet)
+
+    @property
+    def codec(self) -> Codec:
+        """The worker's, which binds the refs that it decodes."""
+        return self._core.codec
 
     def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
         """Give a writable array that can be sent without a copy."""
