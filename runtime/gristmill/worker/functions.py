@@ -29,8 +29,9 @@ _MOST = MAX_BODY - (1 << 20)
 
 def size_in_band(body: bytes) -> int:
     """Give the bytes that a body may take in a message, if its arrays find no room elsewhere."""
-    arrays = body.arrays if isinstance(body, ArrayBody) else ()
-    return len(body) + sum(each.nbytes for each in arrays if isinstance(each, np.ndarray))
+    if not isinstance(body, ArrayBody):
+        return len(body)
+    return len(body) + sum(each.nbytes for each in body.arrays if isinstance(each, np.ndarray))
 
 
 class Bodies(msgspec.Struct, array_like=True):
@@ -121,7 +122,8 @@ class FunctionRunner(Actor):
             types = types_of(function)
             for call in msg.calls:
                 arguments, keywords = decode(call)
-                value = function(*types.convert(arguments), **types.convert_keywords(keywords))
+                named = types.convert_keywords(keywords) if keywords else keywords
+                value = function(*types.convert(arguments), **named)
                 results.add(value)
         except Exception as error:  # the function's own errors travel to the caller
             return BatchResult(results.bodies, ErrorData.of(error))
