@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform, get_args, get_origin
+from types import SimpleNamespace
+from typing import (
+    Any,
+    ClassVar,
+    Generic,
+    TypeVar,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import msgspec
 
@@ -83,19 +93,20 @@ class Request(Message, Generic[R]):
             raise MessageTypeError(
                 f"request {cls.__qualname__} is internal, so nobody could ask it; make it a Command"
             )
-        if _reply_argument(cls) is None:
+        if _declaration(cls) is None:
             raise MessageTypeError(
                 f"request {cls.__qualname__} does not say what answers it; "
                 f"write class {cls.__name__}(Request[ReplyType])"
             )
 
 
-def _reply_argument(cls: type) -> Any:  # noqa: ANN401 - a type expression
+def _declaration(cls: type) -> tuple[type, Any] | None:
+    """Give the class that says what answers a request class, and what it says."""
     for klass in cls.__mro__:
         for base in klass.__dict__.get("__orig_bases__", ()):
             if get_origin(base) is Request:
                 (argument,) = get_args(base)
-                return argument
+                return klass, argument
     return None
 
 
@@ -103,18 +114,21 @@ def reply_type(request: type[Request[Any]]) -> Any:  # noqa: ANN401 - a type exp
     """Give the declared reply type of a request class, forward references resolved.
 
     Raises:
-        MessageTypeError: the forward reference names nothing in the request's module.
+        MessageTypeError: a forward reference names nothing in the request's module.
     """
-    argument = _reply_argument(request)
-    name = getattr(argument, "__forward_arg__", argument)
-    if not isinstance(name, str):
+    declaration = _declaration(request)
+    if declaration is None:
+        return None
+    owner, argument = declaration
+    if argument is None or (isinstance(argument, type) and not get_args(argument)):
         return argument
-    scope = vars(sys.modules[request.__module__])
+    scope = vars(sys.modules[owner.__module__])
+    holder = SimpleNamespace(__annotations__={"reply": argument})
     try:
-        return eval(name, scope)  # the annotation stands in the user's own module
-    except NameError as error:
+        return get_type_hints(holder, scope, include_extras=True)["reply"]
+    except (NameError, AttributeError, SyntaxError) as error:
         raise MessageTypeError(
-            f"request {request.__qualname__}: reply type {name!r} is unknown: {error}"
+            f"request {request.__qualname__}: reply type {argument!r} is unknown: {error}"
         ) from None
 
 

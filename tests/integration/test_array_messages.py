@@ -21,18 +21,26 @@ from support.array_actors import (
     Artist,
     Burn,
     Crowd,
+    First,
     Frame,
+    Hit,
+    Hits,
     Keep,
     Kept,
     Lent,
     Make,
     MakeLater,
+    Mean,
     Numbers,
     Pair,
     PassOn,
+    Peak,
+    Positive,
     Scribble,
     Show,
+    Statistician,
     Sum,
+    Summarise,
     TellOn,
     Viewer,
     fill,
@@ -254,6 +262,20 @@ def test_what_is_no_plain_array_is_refused(
     with pytest.raises(UsageError, match="Python objects"):
         ref.tell(Keep(np.full(size, None)))
     assert ref.ask(Kept()) == []
+
+
+@pytest.mark.parametrize("size", [3, SIZE])
+def test_what_numpy_computes_is_a_reply(any_node: Node, size: int) -> None:
+    ref = any_node.spawn(Statistician)
+    numbers: Numbers = np.ones(size)
+    answers = [ref.ask(kind(numbers)) for kind in (Positive, Peak, Mean, First)]
+    assert answers == [True, 0, 1.0, 1.0]
+    assert list(map(type, answers)) == [bool, int, float, float]
+    summary = ref.ask(Summarise(numbers))
+    assert (summary["mean"], summary["numbers"].size) == (1.0, size)
+    assert ref.ask(Hits(numbers[:2])) == [Hit(0), Hit(1)]
+    assert ref.ask(First(numbers[:0])) is None
+    ref.stop()
 
 
 def test_functions_take_and_give_arrays(any_node: Node) -> None:

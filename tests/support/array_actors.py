@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 import numpy as np
@@ -256,3 +256,86 @@ def halves(numbers: Numbers) -> list[Numbers]:
     """Give views of the argument, and the dtype's own order kept."""
     middle = len(numbers) // 2
     return [numbers[:middle], numbers[middle:]]
+
+
+class Summary(TypedDict):
+    """What there is to say about an array."""
+
+    mean: Annotated[float, "metres"]
+    numbers: NotRequired[Numbers]
+
+
+class Summarise(Request[Summary]):
+    """Say all of it."""
+
+    numbers: Numbers
+
+
+class Positive(Request[bool]):
+    """Are all above 0?"""
+
+    numbers: Numbers
+
+
+class Peak(Request[int]):
+    """Where is the largest?"""
+
+    numbers: Numbers
+
+
+class Mean(Request[Annotated[float, "metres"]]):
+    """What is the mean?"""
+
+    numbers: Numbers
+
+
+class First(Request[float | None]):
+    """What is the first, if any?"""
+
+    numbers: Numbers
+
+
+class Hits(Request[list["Hit"]]):
+    """Which are 1?"""
+
+    numbers: Numbers
+
+
+class Hit(msgspec.Struct, frozen=True):
+    """Where there is one."""
+
+    place: int
+
+
+class Statistician(Actor):
+    """Answers with what numpy gives."""
+
+    @handles
+    def summarise(self, msg: Summarise) -> Summary:
+        """Say all of it."""
+        return {"mean": float(msg.numbers.mean()), "numbers": msg.numbers}
+
+    @handles
+    def positive(self, msg: Positive) -> bool:
+        """Compare."""
+        return (msg.numbers > 0).all()  # type: ignore[return-value]  # a numpy.bool
+
+    @handles
+    def peak(self, msg: Peak) -> int:
+        """Find."""
+        return msg.numbers.argmax()  # type: ignore[return-value]  # a numpy.int64
+
+    @handles
+    def mean(self, msg: Mean) -> Annotated[float, "metres"]:
+        """Compute."""
+        return msg.numbers.astype(np.float32).mean()  # type: ignore[return-value]  # a numpy.float32
+
+    @handles
+    def first(self, msg: First) -> float | None:
+        """Look."""
+        return msg.numbers.astype(np.float32)[0] if msg.numbers.size else None
+
+    @handles
+    def hits(self, msg: Hits) -> list[Hit]:
+        """Search."""
+        return [Hit(place) for place in np.flatnonzero(msg.numbers == 1)]

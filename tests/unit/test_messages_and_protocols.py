@@ -6,18 +6,29 @@ import functools
 import json
 import math
 import random
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
 import pytest
 
 from gristmill import Actor, Command, Context, Event, Request, handles
-from gristmill.errors import ActorTypeError, ProtocolError, UsageError
+from gristmill.behaviours.protocol import check_reply
+from gristmill.errors import ActorTypeError, MessageTypeError, ProtocolError, UsageError
 from gristmill.importing import import_path, resolve
 from gristmill.messages import reply_type, schema_hash, tag_of
 from gristmill.placement.ring import HashRing
 from support.actors import Add, GetQuote, Note, Quote, Worker
+from support.array_actors import (
+    First,
+    Hit,
+    Hits,
+    Mean,
+    Peak,
+    Positive,
+    Statistician,
+    Summarise,
+)
 from support.functions import Corner, Till, power
 
 
@@ -119,6 +130,44 @@ def test_handlers_that_make_no_sense() -> None:
     ):
         with pytest.raises(ProtocolError, match=match):
             _bad(function)
+
+
+def test_a_reply_is_what_the_request_declares_or_numpys_counterpart() -> None:
+    answer = Statistician.__protocol__.handlers
+    for kind, value, wrong in (
+        (Positive, np.True_, ""),
+        (Positive, np.int64(1), "with a int64, but it declares bool"),
+        (Positive, True, ""),
+        (Peak, np.uint8(3), ""),
+        (Peak, np.float32(3), "with a float32, but it declares int"),
+        (Peak, np.timedelta64(3, "ns"), "with a timedelta64, but it declares int"),
+        (Mean, np.float16(0.5), ""),
+        (Mean, np.int8(2), ""),
+        (Mean, np.longdouble(2), "with a longdouble, but it declares"),
+        (Summarise, {"mean": 1.0}, ""),
+        (Summarise, [1.0], "with a list, but it declares Summary"),
+        (First, np.float32(1), ""),
+    ):
+        told = check_reply(answer[kind], Statistician, value)
+        assert told.endswith(wrong) if wrong == "" else wrong in told
+        assert bool(told) == bool(wrong)
+
+
+def test_classes_of_one_name_are_told_apart() -> None:
+    other = type("Quote", (), {"__module__": "elsewhere", "__qualname__": "Quote"})
+    told = check_reply(Worker.__protocol__.handlers[GetQuote], Worker, other())
+    assert "with a elsewhere.Quote, but it declares support.actors.Quote" in told
+
+
+def test_forward_references_in_reply_types_are_resolved() -> None:
+    assert reply_type(Hits) == list[Hit]
+    assert reply_type(Mean) == Annotated[float, "metres"]
+
+    class Unknown(Request[list["Nowhere"]]):  # type: ignore[name-defined]  # noqa: F821 - the mistake
+        pass
+
+    with pytest.raises(MessageTypeError, match="Nowhere"):
+        reply_type(Unknown)
 
 
 def test_commands_and_events_are_no_requests() -> None:

@@ -105,6 +105,18 @@ def test_arrays_and_refs_travel_in_messages() -> None:
 
 def test_what_cannot_travel_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     codec = Codec(None)
+    for scalar in (
+        np.datetime64("2024-05-01", "ns"),
+        np.timedelta64("NaT"),
+        np.longdouble(1),
+        np.complex64(1j),
+    ):
+        with pytest.raises(UsageError, match=r"a numpy\.\w+ can't travel.*use a 0-d array"):
+            Codec(None).encode([scalar])
+        array = np.asarray(scalar)
+        (back,) = Codec(None).decoder(Any).decode(Codec(None).encode([array]))
+        assert back.dtype == array.dtype
+        assert back.tobytes() == array.tobytes()
     with pytest.raises(UsageError, match=r"builtins\.object can't travel.*plain data"):
         codec.encode([object()])
     with pytest.raises(UsageError, match="plain dtype"):

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import types
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar, Union, get_args, get_origin, overload
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, overload
 
 import msgspec
 
 from gristmill.behaviours import batches
 from gristmill.behaviours.batches import Batch, Size
-from gristmill.errors import ProtocolError
+from gristmill.errors import ProtocolError, UsageError
 from gristmill.messages import Message, Request, reply_type
+from gristmill.transport.codec import is_scalar, plain
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -137,12 +139,12 @@ def handlers_of(owner: type, name: str, function: Callable[..., Any]) -> list[Ha
     if not 1 <= len(parameters) <= 2:
         raise ProtocolError(f"handler {where} takes (self, message) or (self, message, ctx)")
     try:
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(function, include_extras=True)
     except NameError as error:
         raise ProtocolError(
             f"handler {where}: {error}; define the message types before the class"
         ) from None
-    annotation = hints.get(parameters[0].name)
+    annotation = _bare(hints.get(parameters[0].name))
     if annotation is None:
         raise ProtocolError(f"handler {where}: annotate {parameters[0].name!r} with a message type")
     answers, wants_context = hints.get("return"), len(parameters) == 2
@@ -214,11 +216,12 @@ def _handler(
 
 def _class_of(reply: Any) -> type | None:  # noqa: ANN401 - a type expression
     """Give the class that says all about a reply type; ``Any`` is a class from Python 3.11 on."""
-    plain = isinstance(reply, type) and reply is not Any and get_origin(reply) is None
-    return reply if plain else None
+    whole = isinstance(reply, type) and reply is not Any and get_origin(reply) is None
+    return reply if whole and not typing.is_typeddict(reply) else None
 
 
 def _fits(answers: Any, reply: Any) -> bool:  # noqa: ANN401 - type expressions
+    answers, reply = _bare(answers), _bare(reply)
     if answers is Any or reply is Any or answers == reply:
         return True
     if _is_union(answers):
@@ -232,6 +235,11 @@ def _fits(answers: Any, reply: Any) -> bool:  # noqa: ANN401 - type expressions
     return get_origin(answers) is not None and get_origin(answers) == get_origin(reply)
 
 
+def _bare(annotation: Any) -> Any:  # noqa: ANN401 - a type expression
+    """Give a type without what annotates it."""
+    return annotation.__origin__ if get_origin(annotation) is Annotated else annotation
+
+
 def _is_union(annotation: Any) -> bool:  # noqa: ANN401 - a type expression
     return get_origin(annotation) in (Union, types.UnionType)
 
@@ -243,27 +251,40 @@ def _name(kind: Any) -> str:  # noqa: ANN401 - a type expression
 def check_reply(handler: Handler, owner: type, value: object) -> str:
     """Say what is wrong with a reply, or nothing if it is what the request declares."""
     expected = handler.reply_class
-    if expected is not None:
-        if expected is float and isinstance(value, int) and not isinstance(value, bool):
-            return ""
-        fits = isinstance(value, expected)
-    else:
-        try:
-            msgspec.convert(value, handler.reply, from_attributes=False)
-            fits = True
-        except (msgspec.ValidationError, TypeError):
-            fits = _structurally(value, handler.reply)
-    if fits:
+    if (expected is not None and isinstance(value, expected)) or _answers(handler, value):
         return ""
+    if is_scalar(value):  # numpy's travel as Python's
+        with contextlib.suppress(UsageError):  # it can't: encoding it would say so
+            if _answers(handler, plain(value)):
+                return ""
+    given, declared = type(value).__qualname__, _name(handler.reply)
+    if given == declared:
+        given = f"{type(value).__module__}.{given}"
+        declared = f"{handler.reply.__module__}.{declared}"
     return (
         f"{owner.__qualname__}.{handler.name} answered {handler.message.__qualname__} with a "
-        f"{type(value).__qualname__}, but it declares {_name(handler.reply)}"
+        f"{given}, but it declares {declared}"
     )
+
+
+def _answers(handler: Handler, value: object) -> bool:
+    expected = handler.reply_class
+    if expected is not None:
+        whole = expected is float and isinstance(value, int) and not isinstance(value, bool)
+        return whole or isinstance(value, expected)
+    try:
+        msgspec.convert(value, handler.reply, from_attributes=False)
+    except (msgspec.ValidationError, TypeError):
+        return _structurally(value, handler.reply)
+    return True
 
 
 def _structurally(value: object, reply: Any) -> bool:  # noqa: ANN401 - a type expression
     """Check containers that msgspec.convert does not take as they are, by their outer class."""
+    reply = _bare(reply)
     if _is_union(reply):
         return any(_structurally(value, part) for part in get_args(reply))
     kind = get_origin(reply) or reply
+    if typing.is_typeddict(kind):
+        return isinstance(value, dict)
     return isinstance(kind, type) and isinstance(value, kind)

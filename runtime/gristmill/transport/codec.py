@@ -185,8 +185,8 @@ def _encode_ours(value: object) -> object:
         return Ext(_REPLY, msgspec.msgpack.encode(value.ticket))
     if _is_array(value):
         return Ext(_ARRAY, _encode_array(value))
-    if _is_number(value):
-        return value.item()
+    if is_scalar(value):
+        return plain(value)
     if isinstance(value, SharedArray):
         return _encode_ours(value.array())
     raise UsageError(
@@ -216,9 +216,26 @@ def _is_large(part: object) -> TypeGuard[Array]:
     return _is_array(part) and part.nbytes >= THRESHOLD
 
 
-def _is_number(part: object) -> TypeGuard[np.generic]:
+def is_scalar(part: object) -> TypeGuard[np.generic]:
+    """Tell whether this is a scalar of numpy."""
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(part, getattr(numpy, "generic", ()))
+
+
+def plain(scalar: np.generic) -> object:
+    """Give Python's counterpart of a scalar of numpy.
+
+    Raises:
+        UsageError: there is none with the same meaning: dates and times have units, and complex
+            numbers and long doubles are none of MessagePack's.
+    """
+    item = scalar.item()
+    if scalar.dtype.kind in "mMc" or is_scalar(item):
+        raise UsageError(
+            f"a numpy.{type(scalar).__name__} can't travel in a message as a number; use a 0-d "
+            "array, np.asarray(it), or make it plain data"
+        )
+    return item
 
 
 def _encode_array(array: Array) -> bytes:
