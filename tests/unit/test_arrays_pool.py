@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import errno
 import gc
 import os
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gristmill.transport.arrays import IN_PLACE, NoSharedMemoryError, mapping
+from gristmill.transport.arrays import IN_PLACE, ArrayGoneError, NoSharedMemoryError, mapping
 from gristmill.transport.arrays.segments import SMALLEST, size_class
 from gristmill.transport.segment_directory import Process
 from support.arrays import Start, files, give_back, new_segment_directory, pass_on, starter
@@ -210,6 +211,70 @@ def test_a_full_shared_memory_is_an_error_of_ours(
         pool.export(np.zeros(2 * COUNT))
     assert files(directory) == []
     assert pool.size == 0
+
+
+def test_a_process_maps_no_more_arrays_than_it_may(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, receiver, last = start(1), start(2), start(3)
+    monkeypatch.setattr(mapping, "MOST", len(mapping._live) + 4)
+    own = [owner.export(np.full(COUNT, number)) for number in range(4)]
+    with pytest.raises(NoSharedMemoryError, match=r"vm\.max_map_count"):
+        owner.export(np.zeros(COUNT))
+    before = len(mapping._live)
+    handed_on = [pass_on(shared, owner, 2, receiver) for shared in own]
+    got = [shared.array() for shared in handed_on]
+    assert len(mapping._live) == before
+    assert [array[-1] for array in got] == [0, 1, 2, 3]
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        got[0].flags.writeable = True
+    assert pass_on(handed_on[3], receiver, 3, last).array()[0] == 3
+    give_back(last, Process(3, 1), receiver, 2)
+    del handed_on
+    give_back(receiver, Process(2, 1), owner, 1)
+    assert owner.lent == 0
+    assert [array[-1] for array in got] == [0, 1, 2, 3]
+    own.clear()
+    assert (owner.export(np.full(2 * COUNT, 5)).array() == 5).all(), "what was free made room"
+    assert len(mapping._live) == before
+
+
+def test_a_system_that_maps_no_more_is_no_end_of_anybody(
+    start: Start, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, receiver = start(1), start(2)
+    own = [owner.export(np.full(COUNT, number)) for number in range(2)]
+
+    def full(*_: object) -> int | None:
+        ctypes.set_errno(errno.ENOMEM)
+        return mapping._FAILED
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mapping, "_mmap", full)
+        with pytest.raises(NoSharedMemoryError, match=r"too many mappings .*vm\.max_map_count"):
+            owner.export(np.zeros(COUNT))
+        first, second = (pass_on(shared, owner, 2, receiver) for shared in own)
+        assert (first.array() == 0).all()
+        owner.close()
+        with pytest.raises(ArrayGoneError, match=r"No such file.*has ended"):
+            second.array()
+
+
+def test_an_address_that_can_not_be_cut_out_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    unmapped: list[tuple[int, int]] = []
+    munmap = mapping._munmap
+
+    def refuse_first(address: int, size: int) -> int:
+        unmapped.append((address, size))
+        if len(unmapped) == 1:
+            ctypes.set_errno(errno.ENOMEM)
+            return -1
+        return int(munmap(address, size))
+
+    monkeypatch.setattr(mapping, "_munmap", refuse_first)
+    with pytest.raises(OSError, match="too many mappings"):
+        mapping._reserve(SMALLEST)
+    assert unmapped[1][1] == SMALLEST + mapping._ALIGNMENT
 
 
 def test_the_oldest_free_segments_are_given_up_and_the_warmest_taken_first(

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from typing import Any, NamedTuple
 
-from gristmill.transport.arrays.mapping import Mapping
+from gristmill.transport.arrays.mapping import Mapping, Unmapped
 from gristmill.transport.arrays.segments import OwnSegment
 from gristmill.transport.arrays.wire import Release
 from gristmill.transport.segment_directory import Process, SegmentId
@@ -32,7 +32,7 @@ class Hold:
 
     Args:
         segment: what it keeps.
-        mapping: where that can be read.
+        mapping: where that can be read; whoever has no more mappings reads the file.
         lender: whom to tell that it is gone: a process, or this process's own segment.
         dropped: where the finaliser says so.
     """
@@ -42,7 +42,7 @@ class Hold:
     def __init__(
         self,
         segment: SegmentId,
-        mapping: Mapping,
+        mapping: Mapping | Unmapped,
         lender: OwnSegment | Process,
         dropped: deque[Dropped],
     ) -> None:
@@ -55,7 +55,8 @@ class Hold:
 
     @property
     def __array_interface__(self) -> dict[str, Any]:
-        """The segment's bytes for numpy, read-only."""
+        """The segment's bytes for numpy, read-only, if they are mapped."""
+        assert isinstance(self.mapping, Mapping)
         return _interface(self.mapping, readonly=True)
 
     def kept_for(self, dropped: deque[Dropped]) -> bool:

@@ -122,6 +122,11 @@ def memory_of(root: Hold | Draft) -> npt.NDArray[np.uint8]:
     return np.asarray(root)
 
 
+def wrap(content: bytes) -> npt.NDArray[np.uint8]:
+    """Give bytes as an array, which can't be written."""
+    return np.frombuffer(content, np.uint8)
+
+
 def root_of(array: Array) -> Hold | Draft | None:
     """Give what an array's memory belongs to, if that is shared memory of ours."""
     base: object = array

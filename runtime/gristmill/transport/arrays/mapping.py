@@ -6,6 +6,8 @@ import ctypes
 import errno
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Self
 
 _NONE, _READ, _READ_WRITE = 0, 1, 3
@@ -14,6 +16,20 @@ _MOVE, _MOVE_TO, _LEAVE_MAPPED = 1, 2, 4
 _FAILED = ctypes.c_void_p(-1).value
 _ALIGNMENT = 2 << 20
 """What one page of page-table entries covers: mappings move in such pieces, not page by page."""
+
+
+def _bound() -> int:
+    """Give half of the mappings that the system lets a process have; others need some, too."""
+    try:
+        return int(Path("/proc/sys/vm/max_map_count").read_text()) // 2
+    except (OSError, ValueError):
+        return 1 << 15
+
+
+MOST = _bound()
+"""Mappings of arrays in one process at most."""
+_live: set[int] = set()
+"""The addresses of all mappings; a set, because it changes in finalisers, in any thread."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _mmap, _munmap = _libc.mmap, _libc.munmap
@@ -34,6 +50,7 @@ class Mapping:
     def __init__(self, address: int, size: int) -> None:
         self.address = address
         self.size = size
+        _live.add(address)
 
     @classmethod
     def of(cls, descriptor: int, size: int, *, writable: bool) -> Self:
@@ -70,23 +87,71 @@ class Mapping:
         _checked(_mmap(self.address, self.size, _READ_WRITE, flags, descriptor, 0))
         return moved
 
-    def __del__(self, munmap: ctypes._NamedFuncPointer = _munmap) -> None:
+    def __del__(
+        self,
+        forget: Callable[[int], None] = _live.discard,
+        munmap: ctypes._NamedFuncPointer = _munmap,
+    ) -> None:
+        forget(self.address)  # first: then the address may be given to another one
         munmap(self.address, self.size)
 
 
+class Unmapped:
+    """A file's memory that is read when it is wanted, because no more can be mapped."""
+
+    __slots__ = ("_path", "size")
+
+    def __init__(self, path: str, size: int) -> None:
+        self._path = path
+        self.size = size
+
+    def read(self) -> bytes:
+        """Give a copy of the file's bytes.
+
+        Raises:
+            OSError: it is gone.
+        """
+        content = Path(self._path).read_bytes()
+        if len(content) < self.size:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        return content
+
+
+def crowded() -> bool:
+    """Tell whether this process has as many mappings as it may have for arrays."""
+    return len(_live) >= MOST
+
+
 def _reserve(size: int) -> int:
-    """Give the aligned address of ``size`` bytes in which nothing is mapped."""
+    """Give the aligned address of ``size`` bytes in which nothing is mapped.
+
+    Raises:
+        OSError: the process has too many mappings.
+    """
     anonymous = _PRIVATE | _ANONYMOUS
     start = _checked(_mmap(None, size + _ALIGNMENT, _NONE, anonymous, -1, 0))
-    before = -start % _ALIGNMENT
-    if before:
-        _munmap(start, before)
-    _munmap(start + before + size, _ALIGNMENT - before)
-    return start + before
+    aligned, end = start + -start % _ALIGNMENT, start + size + _ALIGNMENT
+    try:
+        _unmap(aligned + size, end - aligned - size)
+        end = aligned + size
+        if start < aligned:
+            _unmap(start, aligned - start)
+    except OSError:
+        _munmap(start, end - start)
+        raise
+    return aligned
+
+
+def _unmap(address: int, size: int) -> None:
+    if _munmap(address, size):
+        _checked(None)
 
 
 def _checked(address: int | None) -> int:
     if address is None or address == _FAILED:
         number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+        text = os.strerror(number)
+        if number == errno.ENOMEM:
+            text += ": too many mappings in this process (vm.max_map_count), or no memory"
+        raise OSError(number, text)
     return address

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import math
 import os
 import threading
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from gristmill.transport.arrays.holds import Draft, Dropped, Hold, Loans
-from gristmill.transport.arrays.mapping import Mapping
+from gristmill.transport.arrays.mapping import Mapping, Unmapped, crowded
 from gristmill.transport.arrays.segments import Segments
 from gristmill.transport.arrays.wire import (
     ArrayGoneError,
@@ -50,11 +52,43 @@ class SharedArray:
         """Give the array. It can't be written, nor be made writable.
 
         Raises:
+            ArrayGoneError: it was not mapped, and its owner has ended.
             DecodeError: its layout does not fit its memory.
         """
-        from gristmill.transport.arrays.layout import memory_of, view
+        from gristmill.transport.arrays.layout import memory_of, view, wrap
 
-        return view(memory_of(self.hold), self.layout)
+        mapping = self.hold.mapping
+        if isinstance(mapping, Mapping):
+            return view(memory_of(self.hold), self.layout)
+        try:
+            return view(wrap(mapping.read()), self.layout)
+        except OSError as error:
+            raise ArrayGoneError(_gone(self.hold.segment, "", error)) from None
+
+
+def _open(path: str, size: int) -> Mapping | Unmapped:
+    """Open another process's segment.
+
+    Raises:
+        OSError: it is gone, or is another one.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if not 0 < size <= os.fstat(descriptor).st_size:
+            raise FileNotFoundError(errno.ENOENT, "its segment is shorter than its handle says")
+        if not crowded():
+            with contextlib.suppress(OSError):  # others' mappings are too many
+                return Mapping.of(descriptor, size, writable=False)
+        return Unmapped(path, size)
+    finally:
+        os.close(descriptor)
+
+
+def _gone(segment: SegmentId, sent: str, error: OSError) -> str:
+    why = ": one of them has ended" if isinstance(error, FileNotFoundError) else ""
+    return (
+        f"an array of process {segment.owner.address}{sent} can't be opened ({error.strerror}){why}"
+    )
 
 
 class ArrayPool:
@@ -137,8 +171,9 @@ class ArrayPool:
         from gristmill.transport.arrays.layout import lay_out, root_of
 
         root = root_of(array)
-        if root is not None and root.kept_for(self._dropped):
-            layout = lay_out(array, root.mapping.address)
+        mapping = None if root is None else root.mapping
+        if root is not None and root.kept_for(self._dropped) and isinstance(mapping, Mapping):
+            layout = lay_out(array, mapping.address)
             if isinstance(root, Hold) and self._can_be_opened(root.segment):
                 return SharedArray(root, layout)
             if isinstance(root, Draft) and self._hand_over(root):
@@ -199,7 +234,7 @@ class ArrayPool:
             ArrayGoneError: its owner has ended, or whoever lent it. The lender is told.
         """
         with self._lock:
-            mapping = self._mapped.get(handle.segment)
+            mapping: Mapping | Unmapped | None = self._mapped.get(handle.segment)
             if mapping is None:
                 mapping = self._map(handle)
             else:
@@ -208,21 +243,15 @@ class ArrayPool:
             self._held += 1
         return SharedArray(hold, handle.layout)
 
-    def _map(self, handle: Handle) -> Mapping:
+    def _map(self, handle: Handle) -> Mapping | Unmapped:
         try:
-            descriptor = os.open(self._path(handle.segment), os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                if not 0 < handle.size <= os.fstat(descriptor).st_size:
-                    raise OSError("its segment is shorter than its handle says")
-                mapping = Mapping.of(descriptor, handle.size, writable=False)
-            finally:
-                os.close(descriptor)
+            mapping = _open(self._path(handle.segment), handle.size)
         except OSError as error:
             self._due[handle.lender, handle.segment, False] += 1
-            raise ArrayGoneError(
-                f"an array of process {handle.segment.owner.address}, sent by process "
-                f"{handle.lender.address}, can't be opened ({error}): one of them has ended"
-            ) from None
+            sent = f", sent by process {handle.lender.address},"
+            raise ArrayGoneError(_gone(handle.segment, sent, error)) from None
+        if isinstance(mapping, Unmapped):
+            return mapping
         self._mapped[handle.segment] = mapping
         self._mapped_size += mapping.size
         while self._mapped_size > self._keep and len(self._mapped) > 1:

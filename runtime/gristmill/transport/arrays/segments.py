@@ -13,7 +13,8 @@ import os
 from collections import defaultdict, deque
 from pathlib import Path
 
-from gristmill.transport.arrays.mapping import Mapping
+from gristmill.transport.arrays import mapping
+from gristmill.transport.arrays.mapping import Mapping, crowded
 from gristmill.transport.arrays.wire import NoSharedMemoryError
 from gristmill.transport.segment_directory import Process, SegmentId, remove_segments, segment_path
 
@@ -70,7 +71,7 @@ class Segments:
         """Give a segment of at least ``nbytes``, a warm one if there is one.
 
         Raises:
-            NoSharedMemoryError: the limit is reached, /dev/shm is full, or this is closed.
+            NoSharedMemoryError: a limit is reached, /dev/shm is full, or this is closed.
         """
         if self._closed:
             raise NoSharedMemoryError("this process's arrays are closed: the node ends")
@@ -79,8 +80,13 @@ class Segments:
         if free:
             self.free_size -= size
             return free.pop()
-        while self.size + size > self._limit and self.free_size:
+        while (self.size + size > self._limit or crowded()) and self.free_size:
             self._remove_oldest()
+        if crowded():
+            raise NoSharedMemoryError(
+                f"this process has as many arrays in shared memory, {mapping.MOST:,}, as half of "
+                "vm.max_map_count; raise that, or keep fewer"
+            )
         if self.size + size > self._limit:
             raise NoSharedMemoryError(
                 f"{nbytes:,} bytes do not fit: {self.size:,} bytes of arrays are in use and the "
