@@ -6,9 +6,9 @@ import gc
 import os
 import pickle
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import pytest
@@ -174,6 +174,27 @@ def test_small_arrays_and_those_without_room_are_ordinary_ones(
     assert files(directory) == ["1-1-1"]
     assert [array.shape for array in arrays] == [(), (MORE - 1,), (2, MORE)]
     assert arrays[2].dtype == np.dtype(">i4")
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [np.int64(MORE), (np.int64(2), MORE), [2, np.int16(MORE // 2)], (np.int32(600), np.int32(600))],
+)
+def test_a_shape_is_what_numpy_takes_for_one(
+    start: Start, directory: Path, shape: Sequence[SupportsIndex]
+) -> None:
+    array = start(1).empty(shape)
+    assert array.shape == np.empty(shape).shape
+    assert files(directory) == ["1-1-1"]
+
+
+def test_what_is_no_shape_is_an_error_of_numpys(start: Start) -> None:
+    pool = start(1)
+    for wrong, kind in ((-1, ValueError), ((-1, -MORE), ValueError), (2.0, TypeError)):
+        with pytest.raises(kind):
+            pool.empty(wrong)  # type: ignore[arg-type]  # the mistake
+    with pytest.raises(ValueError, match="too big"):
+        pool.empty((np.int32(1 << 30), np.int32(1 << 30)))
 
 
 # --- limits ---

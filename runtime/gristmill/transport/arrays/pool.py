@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
+import operator
 import os
 import threading
 from collections import Counter, OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, SupportsIndex
 
 from gristmill.transport.arrays.holds import Draft, Dropped, Hold, Loans
 from gristmill.transport.arrays.mapping import Mapping, Unmapped, crowded
@@ -64,6 +65,12 @@ class SharedArray:
             return view(wrap(mapping.read()), self.layout)
         except OSError as error:
             raise ArrayGoneError(_gone(self.hold.segment, "", error)) from None
+
+
+def _lengths(shape: SupportsIndex | Sequence[SupportsIndex]) -> list[int]:
+    """Give what numpy takes for a shape as Python's integers, which don't overflow."""
+    lengths = [shape] if isinstance(shape, SupportsIndex) else shape
+    return list(map(operator.index, lengths))
 
 
 def _open(path: str, size: int) -> Mapping | Unmapped:
@@ -129,7 +136,7 @@ class ArrayPool:
 
     def empty(
         self,
-        shape: int | tuple[int, ...],
+        shape: SupportsIndex | Sequence[SupportsIndex],
         dtype: npt.DTypeLike = float,
         order: Literal["C", "F"] = "C",
     ) -> Array:
@@ -149,7 +156,7 @@ class ArrayPool:
 
         kind = np.dtype(dtype)
         describe(kind.base)
-        nbytes = math.prod(shape if isinstance(shape, tuple) else (shape,)) * kind.itemsize
+        nbytes = math.prod(_lengths(shape)) * kind.itemsize
         if nbytes < IN_PLACE:
             return np.empty(shape, kind, order)
         try:
