@@ -38,6 +38,7 @@ from support.array_actors import (
     Positive,
     Scribble,
     Show,
+    Slide,
     Statistician,
     Sum,
     Summarise,
@@ -293,6 +294,21 @@ def test_arguments_of_actors_are_kept_for_their_restarts(any_node: Node) -> None
     assert ref.ask(Kept()) == [4.0]
     ref.tell(Burn(np.ones(1)))
     assert eventually(lambda: ref.ask(Kept()), "it is there again") == [4.0]
+    ref.stop()
+
+
+def test_an_idle_client_hears_what_is_given_back(any_node: Node) -> None:
+    ref = any_node.spawn(Artist)
+    pool = post_of(ref).arrays.pool
+    if any_node.status().workers[0].pid >= 1 << 30:
+        pytest.skip("in one process nothing happens while nobody calls")
+    stragglers = post_of(ref)._outgoing.stragglers
+    for _ in range(2):
+        for number in range(10):
+            ref.tell(Slide(np.full(SIZE, float(number))))
+        eventually(lambda: not pool.lent, "all is given back, and nobody has called")
+        eventually(lambda: stragglers.looks_in is None, "it sleeps until it is woken")
+    assert ref.ask(Kept()) == []
     ref.stop()
 
 

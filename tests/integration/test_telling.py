@@ -50,7 +50,8 @@ def test_threads_share_a_ref(node: Node) -> None:
 class Window:
     """Stands for the thread that sends what was left behind; its window ends when it is told to."""
 
-    awake = watches = False
+    awake = False
+    looks_in = None
 
     def wake(self) -> None:
         self.awake = True

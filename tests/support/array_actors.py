@@ -62,6 +62,12 @@ class Keep(Command):
     numbers: Numbers
 
 
+class Slide(Command):
+    """Look at the array, once."""
+
+    numbers: Numbers
+
+
 class Kept(Request[list[float]]):
     """Give the first item of every array that was kept, and forget them."""
 
@@ -157,6 +163,11 @@ class Artist(Actor):
     def keep(self, msg: Keep) -> None:
         """Keep."""
         self._kept.append(msg.numbers)
+
+    @handles
+    def slide(self, msg: Slide) -> None:
+        """Look."""
+        assert (msg.numbers == msg.numbers[0]).all()
 
     @handles
     def kept(self, msg: Kept) -> list[float]:

@@ -96,7 +96,7 @@ class _NoStragglers:
     """No tell is left behind: each is handed over at once."""
 
     awake = False
-    watches = False
+    looks_in: float | None = None
 
     def wake(self) -> None:
         """Do nothing."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gristmill.node.plane import Plane, Wake
-from gristmill.node.straggler import Stragglers, StragglerThread
+from gristmill.node.straggler import SOON, Stragglers, StragglerThread
 from gristmill.node.tallies import ClientCounters
 from gristmill.transport.credit import CreditBook
 from gristmill.transport.envelope import pack
@@ -39,7 +39,10 @@ class Outgoing:
         self.wake = wake
         self.lock = threading.RLock()
         self.credit = CreditBook()
-        self.stragglers: Stragglers = StragglerThread(self.flush, lambda: arrays.pool.holding)
+        self.read: Callable[[], None] = _nothing
+        """Takes in what has come, unless somebody else does."""
+        self.stragglers: Stragglers = StragglerThread(self.flush, self._take_in, arrays.pool)
+        arrays.on_lent = self._lent_arrays
         self.left = 0
         """Tells since the last flush."""
         self._closed = False
@@ -85,8 +88,16 @@ class Outgoing:
         """Arrays have come: give earlier ones back, and see to it that these will be."""
         with self.lock:
             self.give_back()
-            if not self.stragglers.watches:
+            if self.stragglers.looks_in != SOON:
                 self.stragglers.wake()
+
+    def _take_in(self) -> None:
+        self.read()
+
+    def _lent_arrays(self) -> None:
+        """Arrays leave: see to it that what is given back is read. Under the lock."""
+        if self.stragglers.looks_in is None:
+            self.stragglers.wake()
 
     def wake_reader(self) -> None:
         """Have the thread that waits for a frame look again."""
@@ -102,3 +113,7 @@ class Outgoing:
             last()
             self.wake.close()
             self.plane.close()
+
+
+def _nothing() -> None:
+    """There is nothing to read from."""

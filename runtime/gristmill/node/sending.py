@@ -10,6 +10,7 @@ import contextlib
 import os
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -84,6 +85,7 @@ class ClientSending:
         self._delivery = Delivery(self._outgoing)
         self._incoming = Incoming(self._pending, self._outgoing, self._delivery, self.account)
         self._reading = Reading(self._outgoing, self._incoming.take, self.account)
+        self._outgoing.read = partial(self._reading.once, 0.0)
         self._monitors = self._incoming.monitors
         self.peers = Peers(
             self._outgoing, self._reading, self._pending, self._delivery, self._monitors

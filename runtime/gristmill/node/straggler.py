@@ -9,8 +9,22 @@ from typing import Protocol
 
 WINDOW = 0.0005
 """Seconds that a tell waits for others at most."""
-_LOOK_EVERY = 0.05
-"""Seconds between two looks for arrays that were dropped."""
+SOON = 0.05
+"""Seconds until the next look for arrays that were dropped, while there are any of others."""
+LATER = 0.5
+"""Seconds until the next look for arrays that were given back, while any are lent."""
+
+
+class Arrays(Protocol):
+    """What is to know about the arrays of a process."""
+
+    @property
+    def holding(self) -> bool:
+        """Whether there are arrays of others."""
+
+    @property
+    def lent(self) -> int:
+        """How many segments others hold."""
 
 
 class Stragglers(Protocol):
@@ -18,8 +32,8 @@ class Stragglers(Protocol):
 
     awake: bool
     """Whether what is left now goes out by itself."""
-    watches: bool
-    """Whether it will look for dropped arrays without being woken."""
+    looks_in: float | None
+    """Seconds in which it looks for arrays without being woken; None: it will not."""
 
     def wake(self) -> None:
         """Have what is left from now on go out by itself."""
@@ -32,24 +46,27 @@ class StragglerThread:
     """Flushes again and again, as long as there is something new to send.
 
     The first tell after a pause goes out at once and opens a window; those that come within it
-    go together, at its end. An array is dropped without a word, so while there are any that came
-    from others the thread looks from time to time.
+    go together, at its end. An array is dropped, and given back, without a word, so the thread
+    looks from time to time: for those that came from others, and for what others send while some
+    are lent and nobody else reads it.
 
     Args:
         flush: sends what waits; gives whether there was anything.
-        holding: tells whether there are arrays of others.
+        read: takes in what has come, unless somebody else does.
+        arrays: the process's.
     """
 
-    def __init__(self, flush: Callable[[], bool], holding: Callable[[], bool]) -> None:
+    def __init__(self, flush: Callable[[], bool], read: Callable[[], None], arrays: Arrays) -> None:
         self._flush = flush
-        self._holding = holding
+        self._read = read
+        self._arrays = arrays
         self._wanted = threading.Event()
         self._closing = False
         self._thread: threading.Thread | None = None
         self.awake = False
         """Whether a window is open, so that what is left now goes out at its end."""
-        self.watches = False
-        """Whether it will look for dropped arrays without being woken."""
+        self.looks_in: float | None = None
+        """Seconds in which it looks for arrays without being woken; None: it will not."""
 
     def wake(self) -> None:
         """Open a window. The caller's lock makes sure that one thread does at a time."""
@@ -65,19 +82,25 @@ class StragglerThread:
         self._wanted.set()
 
     def _run(self) -> None:
+        woken = False
         while True:
-            woken = self._wanted.wait(self._patience())
+            woken = self._wanted.wait(self._patience(woken=woken))
             if self._closing:
                 return
             if woken:
                 time.sleep(WINDOW)
                 self._wanted.clear()
                 self.awake = False  # before the flush, which takes along what is left until then
+            elif self._arrays.lent:
+                self._read()
             if self._flush():
                 self.awake = True
                 self._wanted.set()
 
-    def _patience(self) -> float | None:
-        self.watches = False  # first, so that who brings the first array now wakes it
-        self.watches = self._holding()
-        return _LOOK_EVERY if self.watches else None
+    def _patience(self, *, woken: bool) -> float | None:
+        self.looks_in = None  # first, so that who brings or lends the first array now wakes it
+        if self._arrays.holding:
+            self.looks_in = SOON
+        elif self._arrays.lent or woken:  # who lends one after the other wakes it once
+            self.looks_in = LATER
+        return self.looks_in

@@ -45,6 +45,8 @@ class ArrayExchange:
 
     def __init__(self, pool: ArrayPool) -> None:
         self.pool = pool
+        self.on_lent: Callable[[], None] | None = None
+        """Is called when arrays have been lent."""
 
     @classmethod
     def of(cls, run_dir: str | Path, address: int, incarnation: int) -> Self:
@@ -62,6 +64,8 @@ class ArrayExchange:
         body: ArrayBody = items[-1]
         lend = self.pool.lend
         handles = [lend(array, to) for array in body.arrays if isinstance(array, SharedArray)]
+        if self.on_lent is not None:
+            self.on_lent()
         carried: Any = [bytes(body)] if items[0] in RUNS else bytes(body)
         return ARRAYS, (*items[:-1], carried), _encode(handles)
 
