@@ -267,5 +267,7 @@ def test_arguments_that_are_too_large_are_named(node: Node, executor: NodeExecut
         node.map(len, [b"", bytes(70_000_000)])
     with pytest.raises(PayloadTooLargeError, match="the arguments of builtins:len"):
         executor.map(len, [b"", bytes(70_000_000)])
+    with pytest.raises(PayloadTooLargeError, match="the arguments of builtins:len"):
+        executor.map(len, [np.broadcast_to(0.0, 10**10)])
     error = executor.submit(len, bytes(70_000_000)).exception(5)
     assert isinstance(error, PayloadTooLargeError)

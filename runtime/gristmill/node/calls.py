@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gristmill.errors import PayloadTooLargeError
 from gristmill.node.sending import ClientExporter, ClientSending
-from gristmill.transport.arrays import Beside, NoSharedMemoryError
+from gristmill.transport.arrays import LIMIT, Beside, NoSharedMemoryError
 from gristmill.transport.codec import Codec
 from gristmill.worker.functions import ROOM, Bodies, RunBatch, size_in_band
 
@@ -56,4 +56,6 @@ class _Kept:
         try:
             return self._export(array)
         except NoSharedMemoryError:
+            if array.nbytes > LIMIT:
+                raise  # there will never be room
             return array.copy(order="K")  # there may be room when it is sent

@@ -226,14 +226,15 @@ def plain(scalar: np.generic) -> object:
     """Give Python's counterpart of a scalar of numpy.
 
     Raises:
-        UsageError: there is none with the same meaning: dates and times have units, and complex
-            numbers and long doubles are none of MessagePack's.
+        UsageError: there is none with the same meaning: of a time in nanoseconds or a NaT, of a
+            complex number or a long double.
     """
     item = scalar.item()
-    if scalar.dtype.kind in "mMc" or is_scalar(item):
+    kind = scalar.dtype.kind
+    if kind == "c" or is_scalar(item) or (kind in "mM" and isinstance(item, int | None)):
         raise UsageError(
-            f"a numpy.{type(scalar).__name__} can't travel in a message as a number; use a 0-d "
-            "array, np.asarray(it), or make it plain data"
+            f"the {type(scalar).__name__} {scalar} of numpy can't travel in a message by itself; "
+            "use a 0-d array, np.asarray(it), or make it plain data"
         )
     return item
 
