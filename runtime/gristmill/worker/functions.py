@@ -56,10 +56,12 @@ class Bodies(msgspec.Struct, array_like=True):
 
     def append(self, body: bytes) -> None:
         """Add a body."""
-        if isinstance(body, ArrayBody):
+        if type(body) is bytes:
+            self.size += len(body)
+        elif isinstance(body, ArrayBody):
             self.arrays[self.count] = list(body.arrays)
+            self.size += size_in_band(body)
         self.near.append(msgspec.Raw(body))
-        self.size += size_in_band(body)
         self.count += 1
 
     def pop(self) -> int:
@@ -85,6 +87,11 @@ class Bodies(msgspec.Struct, array_like=True):
 
     def __iter__(self) -> Iterator[bytes | msgspec.Raw]:
         """Give each, to be decoded."""
+        if not self.arrays and not self.aside:
+            return iter(self.near)
+        return self._each()
+
+    def _each(self) -> Iterator[bytes | msgspec.Raw]:
         for place, body in enumerate(chain(*map(_decode_list, self.aside), self.near)):
             arrays = self.arrays.get(place)
             yield ArrayBody(bytes(body), arrays) if arrays else body
