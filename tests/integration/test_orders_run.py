@@ -198,7 +198,15 @@ def test_a_run_that_is_refused_changes_nothing(folder: Path, busy: Script) -> No
     assert busy.wait() == 130
 
 
-def test_a_run_ends_in_order_when_its_terminal_is_closed(busy: Script) -> None:
+@pytest.fixture
+def in_terminal() -> Iterator[None]:
+    """Have what is started hear of a closed terminal, even if this process was told not to."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_run_ends_in_order_when_its_terminal_is_closed(in_terminal: None, busy: Script) -> None:
     assert not list(Path(tempfile.gettempdir()).glob("gristmill-orders-*"))
     os.kill(busy.pid, signal.SIGHUP)
     assert "audit: ok" in busy.rest(40)

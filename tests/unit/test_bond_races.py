@@ -117,3 +117,11 @@ def test_watchers_that_have_ended_leave_nothing(node: Node, log: Path) -> None:
         watcher.stop()
     target.ask(Ping())
     assert [len(core_of(node, worker).bonds._monitors) for worker in (1, 2)] == [0, 0]
+
+
+def test_a_link_that_is_read_behind_the_death_of_its_maker_is_broken(node: Node, log: Path) -> None:
+    one, other = peer(node, log, "one", "w1", Trapper), peer(node, log, "other", "w2")
+    core_of(node, 1).bonds.process_died(2, 1, Killed(9), final=False)
+    one.ask(Ping())
+    receive(node, one, 2, 1, Join(other.address, 1))
+    assert heard(log, "one") == ["exited other lost with node w2"]

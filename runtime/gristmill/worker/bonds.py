@@ -10,7 +10,7 @@ from gristmill.behaviours.links import Down, MonitorRef
 from gristmill.keyed import refuse_keyed
 from gristmill.messages import Event
 from gristmill.ref import AnyRef
-from gristmill.supervision import ExitReason, NoProc
+from gristmill.supervision import ExitReason, Lost, NoProc
 from gristmill.transport.signals import (
     Ended,
     Exit,
@@ -111,8 +111,7 @@ class Bonds:
             self._monitors.process_lost(address, incarnation, reason)
             self._links.process_lost(address, incarnation, reason)
 
-        if self._monitors or self._links:
-            self._core.shell.when_drained(settle)
+        self._core.shell.when_drained(settle)
 
     # --- signals ---
 
@@ -147,6 +146,9 @@ class Bonds:
                 self._monitors.on_ended(number, reason)
             case Join(sender, incarnation):
                 self._links.on_join(key, sender, incarnation)
+                if incarnation <= self._died.get(sender.home, -1):  # told before this was read
+                    lost = Lost(self._core.directory.process_name(sender.home))
+                    self._links.process_lost(sender.home, incarnation, lost)
             case Part(peer):
                 self._links.on_part(key, peer)
             case Exit(sender, reason, linked):

@@ -205,6 +205,16 @@ class Cell:
         """Whether nothing of it is under way: no handler, no start, no stop, no deferred reply."""
         return not (self.busy or self.task or self.state in _MOVING or self.deferred)
 
+    @property
+    def is_occupied(self) -> bool:
+        """Whether it has something in hand: a handler waits, or an asker waits for it."""
+        return self.busy or bool(self.deferred or self.postponed)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether there is no incarnation, not even one that is being made."""
+        return self.actor is None and self.state is State.HELD
+
     def take_owed(self) -> dict[int, int]:
         """Give the places freed since the last credit, by sending process, and owe them no more."""
         owed, self.owed = self.owed, _SHARED["owed"]

@@ -287,7 +287,8 @@ class WorkerCore:
         numbered = entry.kind == TELL and entry.number
         if numbered or len(cell.queue) < cell.mailbox.capacity:
             return
-        oldest = next((waiting for waiting in cell.queue if waiting.kind >= 0), None)
+        droppable = (each for each in cell.queue if each.kind >= 0)
+        oldest = next((each for each in droppable if each.kind != TELL or not each.number), None)
         if oldest is not None:
             cell.queue.remove(oldest)
             self.failures.refuse(cell, oldest, MailboxFullError(f"{cell.label}: mailbox full"))

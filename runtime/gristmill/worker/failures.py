@@ -277,7 +277,7 @@ class Failures:
         self.dead_letter(cell, name, entry.body, str(error), told=asked, key=key)
         if entry.kind == RECORD:
             self._core.records.refuse(entry, str(error))
-        if cell is not None and entry.kind == TELL:
+        if cell is not None and numbered:
             self._core.effects.release(cell, entry)
 
     def answer(self, entry: Entry, error: GristmillError) -> None:

@@ -100,6 +100,8 @@ class Handling:
         queue, decode, encode = cell.queue, cell.decode, core.codec.encode
         actor, context = cell.actor, cell.context
         handler: Handler | None = None
+        expected: type[Message] | None = None
+        handlers = cell.handlers
         retried = False
         reply: Callable[[Head, int, bytes], None] | None = None
         counted = self._counters
@@ -137,13 +139,14 @@ class Handling:
                     except (msgspec.MsgspecError, GristmillError, RecursionError) as error:
                         core.failures.undecodable(cell, entry, error)
                         continue
-                if handler is None or type(message) is not handler.message:
+                if handler is None or type(message) is not expected:
                     if handler is not None and alike:
                         self._count(cell, handler.message, alike)
                     alike = 0
                     handler = self._handler_of(cell, entry, message)
                     if handler is None:
                         continue
+                    expected, handlers = handler.message, cell.handlers
                     function, wants_context = handler.function, handler.wants_context
                     is_async, reply_class = handler.is_async, handler.reply_class
                     retried = handler.retried
@@ -200,6 +203,8 @@ class Handling:
                     cell.current = None
                     if not ordinary or cell.effects:
                         effects.hold(cell, entry)
+                        if cell.handlers is not handlers:  # whatever comes next changes them back
+                            expected = None
                     if cell.stop_reason is not None and cell.state is _RUNNING:
                         core.lifecycle.end(cell, cell.stop_reason)
                     if stamped:

@@ -263,17 +263,25 @@ class CellHost:
         """Put a message into the actor's own mailbox after ``delay`` seconds."""
         check_delay(delay)
         timer = _OwnTimer(self._core, self._cell, message)
-        timer.arm(delay)
+        if not self._is_over:
+            timer.arm(delay)
         return timer
 
     def idle_timeout(self, seconds: float | None, message: Command | Event | None) -> None:
         """Wait for other messages from the end of the handler on."""
+        if self._is_over:
+            return
         if seconds is None:
             self._core.effects.add(self._cell, cancel_idle_timeout)
             return
         check_delay(seconds)
         self._check_own(message)
         self._core.effects.add(self._cell, arm_idle_timeout, seconds, message)
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the incarnation has ended, and only a handler that was cut off still runs."""
+        return self._cell.incarnation != self._incarnation or self._cell.has_ended
 
     def _check_own(self, message: object) -> None:
         """Refuse a message to oneself that nobody would handle."""
@@ -297,7 +305,7 @@ class CellHost:
                 f"{cell.label} is not durable, so there is nothing to persist to; start it with "
                 "facets=[Durable()] and a name, on a node with a journal"
             )
-        if cell.actor is None or cell.incarnation != self._incarnation:
+        if self._is_over:
             raise UsageError(
                 f"a handler of {cell.label} persists when its incarnation has ended; nothing of it "
                 "is kept"
@@ -312,6 +320,8 @@ class CellHost:
     def continue_with(self, message: Command | Event) -> None:
         """Put a message in front of the mailbox, behind those put there before."""
         cell = self._cell
+        if self._is_over:
+            return
         self._check_own(message)
         entry = Entry(CONTINUE, 0, cell.key, 0, 0.0, b"", message, self._core.meter.last)
         self._core.counters[counters.SENT] += 1
@@ -347,7 +357,8 @@ class CellHost:
 
     def stop(self, reason: ExitReason) -> None:
         """End the actor when its handler has finished."""
-        self._cell.stop_reason = reason
+        if not self._is_over:
+            self._cell.stop_reason = reason
 
     def defer(self) -> Reply[Any]:
         """Give what answers the request in hand later."""

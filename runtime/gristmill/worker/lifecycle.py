@@ -131,7 +131,9 @@ class Lifecycle:
             case c.ReportLoads(keys):
                 found = ((key, self._core.cells.get(key)) for key in keys)
                 loads = {
-                    key: (cell.busy, len(cell.queue)) for key, cell in found if cell is not None
+                    key: (cell.is_occupied, len(cell.queue))
+                    for key, cell in found
+                    if cell is not None
                 }
                 self._shell.control(c.Loads(loads))
             case c.Exit():
@@ -339,6 +341,7 @@ class Lifecycle:
             return
         killed = Killed(9)
         self._bury(cell, killed)
+        self._core.delivery.acknowledge(cell)
         self._shell.control(c.ActorExited(cell.key, cell.incarnation, killed))
 
     def _end(self, cell: Cell, reason: ExitReason, *, restarts: bool = False) -> None:
@@ -377,6 +380,8 @@ class Lifecycle:
         assert cell.actor is not None
         assert cell.context is not None
         self._core.effects.settle()
+        if cell.task is not None:  # its handler does not come to its end
+            cell.effects = []
         origin, self._core.sending.origin = self._core.sending.origin, cell
         try:
             cell.actor.__finish__(reason, cell.context, restarts=restarts)
@@ -393,6 +398,7 @@ class Lifecycle:
         self._core.records.ended(cell)
         for timer in list(cell.timers):
             timer.cancel()
+        cell.timers.clear()
         if cell.task is not None:
             cell.task.cancel()
             cell.task = None
@@ -419,8 +425,10 @@ class Lifecycle:
         cell = self._core.cells.pop(key, None)
         if cell is not None:
             self._core.records.forget(cell)
+            self._core.reminding.forget(key)
             self._core.keyed.pools.forgotten(key, cell.label)
             self._drop_mailbox(cell, f"{cell.label} has stopped")
+            self._core.delivery.acknowledge(cell)
             self._core.sending.settle_credit(cell)
 
     def _drop_mailbox(self, cell: Cell, reason: str) -> None:

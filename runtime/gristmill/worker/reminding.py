@@ -7,7 +7,7 @@ next incarnation, until it has been tried ``POISON_LIMIT`` times.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,9 +28,9 @@ class Reminding:
 
     def __init__(self, core: WorkerCore) -> None:
         self._core = core
-        self._armed: dict[tuple[int, int], _Armed] = {}
-        """Timers by actor and reminder."""
-        self._crashes: Counter[tuple[int, int]] = Counter()
+        self._armed: defaultdict[int, dict[int, _Armed]] = defaultdict(dict)
+        """The timers of each actor, by reminder."""
+        self._crashes: defaultdict[int, Counter[int]] = defaultdict(Counter)
         """How often each actor has crashed with each of its reminders."""
 
     def arm_all(self, cell: Cell) -> None:
@@ -41,20 +41,20 @@ class Reminding:
     def arm(self, cell: Cell, reminder: ReminderSet) -> None:
         """Put a reminder into its actor's mailbox when it is due (an effect)."""
         delay = max(0.0, reminder.due_at - self._core.shell.wall_time())
-        armed = self._armed[cell.key, reminder.number] = _Armed()
+        armed = self._armed[cell.key][reminder.number] = _Armed()
         armed.timer = self._core.shell.call_later(delay, partial(self._due, cell, reminder, armed))
         cell.own("timers").add(armed)
 
     def disarm(self, cell: Cell, number: int) -> None:
         """Cancel the timer of a reminder that was cancelled or replaced (an effect)."""
-        armed = self._armed.pop((cell.key, number), None)
+        armed = self._armed[cell.key].pop(number, None)
         if armed is not None:
             armed.cancel()
             cell.timers.discard(armed)
 
     def _due(self, cell: Cell, reminder: ReminderSet, armed: _Armed) -> None:
         cell.timers.discard(armed)
-        del self._armed[cell.key, reminder.number]
+        del self._armed[cell.key][reminder.number]
         now = self._core.meter.last
         entry = Entry(REMINDER, 0, cell.key, reminder.number, 0.0, reminder.body, None, now)
         self._core.counters[counters.SENT] += 1
@@ -69,22 +69,27 @@ class Reminding:
 
     def handled(self, cell: Cell, entry: Entry) -> None:
         """End a reminder in the commit of its handling."""
-        self._crashes.pop((cell.key, entry.number), None)
+        self._crashes[cell.key].pop(entry.number, None)
         self._end(cell, entry.number)
 
     def is_tried_again(self, cell: Cell, entry: Entry) -> bool:
         """Tell whether the reminder that an actor has crashed with is tried again; arm it then."""
-        known = (cell.key, entry.number)
-        self._crashes[known] += 1
-        if self._crashes[known] < POISON_LIMIT:
+        crashes = self._crashes[cell.key]
+        crashes[entry.number] += 1
+        if crashes[entry.number] < POISON_LIMIT:
             self._core.counters[counters.ENDED] += 1
             for reminder in _facet(cell).table.records():
                 if reminder.number == entry.number:
                     self.arm(cell, reminder)
             return True
-        del self._crashes[known]
+        del crashes[entry.number]
         self._end(cell, entry.number)
         return False
+
+    def forget(self, key: int) -> None:
+        """An actor has stopped for good."""
+        self._armed.pop(key, None)
+        self._crashes.pop(key, None)
 
     def _end(self, cell: Cell, number: int) -> None:
         record = _facet(cell).table.end(number)

@@ -70,7 +70,10 @@ class Sending:
             codec = core.codec
             body = codec.encode_in_band(message) if journaled else codec.encode(message)
             if origin is not None and origin.durable:
-                if journaled:
+                if origin.has_ended:  # what its handler tells now can't leave with its events
+                    core.counters[_SENT] += 1
+                    core.failures.dead_letter(None, "", body, f"{origin.label} has ended")
+                elif journaled:
                     (origin.effects or origin.own("effects")).append((SEND, to, body))
                 else:
                     core.effects.add(origin, self._tell_late, to, body)
