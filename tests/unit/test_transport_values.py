@@ -139,6 +139,17 @@ def test_scalars_of_numpy_travel_as_pythons() -> None:
         assert decoder.decode(Codec(None).encode(scalar)) == plain
 
 
+@pytest.mark.parametrize("kind", ["number", "text", "circle"])
+def test_a_value_that_can_not_be_encoded_is_the_users_mistake(kind: str) -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    value = {"number": 2**64, "text": "caf\udce9", "circle": circle}[kind]
+    codec = Codec(None)
+    for encode in (codec.encode, codec.encode_in_band, lambda v: codec.encode_many([1, v])):
+        with pytest.raises(UsageError, match="list can't travel"):
+            encode([value])
+
+
 def test_an_unknown_extension_is_refused() -> None:
     packed = msgspec.msgpack.encode(msgspec.msgpack.Ext(99, b"x"))
     with pytest.raises(msgspec.ValidationError, match="extension type 99"):

@@ -14,7 +14,13 @@ import msgspec
 from msgspec.msgpack import Decoder, Encoder, Ext
 
 from gristmill.deferred import Reply, Ticket
-from gristmill.errors import DecodeError, GristmillError, PayloadTooLargeError, UsageError
+from gristmill.errors import (
+    DecodeError,
+    GristmillError,
+    PayloadTooLargeError,
+    UsageError,
+    text_of,
+)
 from gristmill.keyed import KeyedGroup
 from gristmill.ref import POOLED, Address, Post, Ref
 from gristmill.transport.arrays import (
@@ -83,6 +89,8 @@ class Codec:
             body = self.encode_short(value)
         except LargeArray:
             return self._encode_beside(value)
+        except _UNENCODABLE as error:
+            raise _unencodable(value, error) from None
         if len(body) > MAX_BODY:
             raise _too_large(value, len(body))
         return body
@@ -92,7 +100,7 @@ class Codec:
         values = list(values)
         try:
             bodies = list(map(self.encode_short, values))
-        except LargeArray:
+        except (LargeArray, *_UNENCODABLE):
             return [self.encode(value) for value in values]
         if bodies and max(map(len, bodies)) > MAX_BODY:
             return [self.encode(value) for value in values]  # says which
@@ -100,7 +108,10 @@ class Codec:
 
     def encode_in_band(self, value: object) -> bytes:
         """Encode what somebody keeps, its arrays with it. Raises what :meth:`encode` raises."""
-        body = _in_band.encode(value)
+        try:
+            body = _in_band.encode(value)
+        except _UNENCODABLE as error:
+            raise _unencodable(value, error) from None
         if len(body) > MAX_BODY:
             raise _too_large(value, len(body))
         return body
@@ -304,6 +315,13 @@ def for_dead_letter(body: bytes, reason: str) -> tuple[bytes, str]:
 
 
 # --- errors and names ---
+
+_UNENCODABLE = (OverflowError, UnicodeEncodeError, RecursionError)
+"""What the encoder raises for numbers beyond 64 bits, surrogates, and values within themselves."""
+
+
+def _unencodable(value: object, error: Exception) -> UsageError:
+    return UsageError(f"{type(value).__qualname__} can't travel: {text_of(error)}")
 
 
 def _too_large(
