@@ -110,6 +110,23 @@ def test_a_worker_at_rest_forgets_what_its_broker_has(
     assert node.counters().unconfirmed == 0
 
 
+def test_an_author_that_has_its_worker_for_itself_leaves_nothing_behind(
+    node: Node, server: ServerProcess
+) -> None:
+    channel = f"gone-{server.name}"
+    reader = node.spawn(Reader, args=(channel, "all"), name="reader", placement="w1")
+    author = node.spawn(DurableAuthor, name="author", placement="dedicated")
+    server.kill()
+    tell(author, channel, 1, 20)
+    eventually(lambda: node.counters().unconfirmed == 40, "all of them wait", 15)
+    author.stop()
+    time.sleep(4.0)  # longer than the end of a worker waits for a server
+    assert len(node.status().workers) == 3
+    server.start()
+    eventually(lambda: len(set(notes_of(reader))) == 40, "all that was published", 15)
+    eventually(lambda: len(node.status().workers) == 2, "it has gone", 15)
+
+
 def tell(author: Ref[DurableAuthor], channel: str, first: int, last: int) -> None:
     command = PublishNotes(channel, ["a", "b"], first, last)
     author.tell(command, delivery="at_least_once")

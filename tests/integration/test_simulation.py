@@ -171,6 +171,57 @@ def test_what_is_told_at_least_once_survives_a_kill_at_any_point(seed: int, poin
         assert node.status().worker_restarts == 1
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_must_arrive_outlives_a_sender_that_has_its_worker_for_itself(seed: int) -> None:
+    with Simulation(seed, journal=True) as node:
+        book = node.spawn(s.Book, name="book", placement="w1")
+        errand = node.spawn(s.Errand, args=(book,), placement="dedicated", restart="temporary")
+        node.pause("w1", 0.5)
+        errand.tell(s.Put("a"))
+        node.advance(0.4)
+        node.kill("w1")
+        node.advance(2.0)
+        assert book.ask(s.Words()) == ["a"]
+        assert [worker.name for worker in node.status().workers] == ["w1", "w2"]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_must_arrive_outlives_a_worker_that_is_removed(seed: int) -> None:
+    with Simulation(seed, workers=1, journal=True) as node:
+        book = node.spawn(s.SlowBook, name="book", placement="w1")
+        node.add_workers()
+        group = node.keyed(s.Courier, "couriers", args=(book,))
+        for word in WORDS:
+            group.tell(word, s.Put(word))
+        node.advance(0.4)
+        node.remove_worker("w2")
+        node.kill("w1")
+        node.advance(30.0)
+        assert sorted(book.ask(s.Words()), key=int) == WORDS
+
+
+@pytest.mark.parametrize("end", [0.0, None])
+def test_a_start_with_fewer_workers_sends_what_the_others_had(
+    end: float | None, tmp_path: Path
+) -> None:
+    with Simulation(1, workers=2, journal=tmp_path) as node:
+        book = node.spawn(s.Book, name="book", placement="w1")
+        couriers = [node.spawn(s.Courier, args=(book,), placement=w) for w in ("w2", "dedicated")]
+        for courier in couriers:
+            courier.tell(s.Put("handled"))
+        node.run_until(lambda: len(book.ask(s.Words())) == 2)
+        node.pause("w1", 60.0)
+        for courier in couriers:
+            courier.tell(s.Put("left"))
+        node.advance(1.0)
+        node.stop(end)
+    for _ in range(2):
+        with Simulation(2, workers=1, journal=tmp_path) as node:
+            book = node.spawn(s.Book, name="book")
+            node.advance(1.0)
+            assert book.ask(s.Words()) == ["handled", "handled", "left", "left"]
+
+
 def test_an_actor_crashes_on_its_next_message_and_is_restarted() -> None:
     with Simulation(4) as node:
         ref = node.spawn(Worker)

@@ -179,6 +179,35 @@ class Book(Actor):
         return self._words
 
 
+class SlowBook(Book):
+    """Takes its time."""
+
+    @handles
+    async def put(self, msg: Put, ctx: Context) -> None:
+        await ctx.sleep(0.5)
+        ctx.persist(Came(msg.word))
+
+
+class Courier(Actor):
+    """Sends words on at least once."""
+
+    def __init__(self, reader: Ref[Any]) -> None:
+        self._reader = reader
+
+    @handles
+    def put(self, msg: Put) -> None:
+        self._reader.tell(msg, delivery="at_least_once")
+
+
+class Errand(Courier):
+    """Sends one word on, and has done its duty."""
+
+    @handles
+    def put(self, msg: Put, ctx: Context) -> None:
+        self._reader.tell(msg, delivery="at_least_once")
+        ctx.stop()
+
+
 class LateStart(Actor):
     """Its second start fails so late that its limit is over when that is heard of."""
 

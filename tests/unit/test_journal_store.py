@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from gristmill.durability import JournalError, Record
-from gristmill.durability.journal import open_store, read_journal, slots
+from gristmill.durability.journal import open_store, read_journal, slots, take_over
 from gristmill.errors import UsageError
 from support.waiting import eventually
 
@@ -263,6 +265,51 @@ def test_marks_are_the_maximum_of_all_slots(tmp_path: Path) -> None:
         first.commit()
         second.commit()
         assert first.marks("a") == second.marks("a") == {"s": 7, "r": 1}
+
+
+def test_what_a_slot_that_nobody_has_owes_is_taken_over_once(tmp_path: Path) -> None:
+    for slot in ("client", "w1", "w2", "w3"):
+        with open_store(tmp_path, slot) as store:
+            store.enqueue_all("t", [f"{slot}-{n}".encode() for n in (1, 2, 3)])
+            store.enqueue("channel://kafka", slot.encode())
+            store.commit()
+    before = (tmp_path / "w2.db").read_bytes()
+    with open_store(tmp_path, "w3") as store:
+        store.acknowledge("t", 1)
+        store.mark("t", "w2", 2)  # the target of these has handled them, as it says itself
+        store.commit()
+    expected = [(1, b"w1-1"), (2, b"w1-2"), (3, b"w1-3"), (4, b"w2-3"), (5, b"w3-2"), (6, b"w3-3")]
+    for _ in range(2):
+        with open_store(tmp_path, "w1") as store:
+            take_over(store, {"client", "w1"})
+            assert [message[1:] for message in store.pending("t")] == expected
+            channel = [payload for _, _, payload in store.pending("channel://kafka")]
+            assert channel == [b"w1", b"w2", b"w3"]
+            assert store.debtors() == ["client", "w1"]
+        (tmp_path / "w2.db").write_bytes(before)  # as if it had died before the acknowledgement
+    with open_store(tmp_path, "client") as store:
+        assert len(list(store.pending())) == 4
+
+
+def test_a_slot_that_somebody_still_has_is_not_taken_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    holds = "import sys; from gristmill.durability.journal import open_store as o\n"
+    holds += "s = o(sys.argv[1], 'w2'); s.enqueue('t', b''); s.commit(); print(flush=True); input()"
+    command = [sys.executable, "-c", holds, str(tmp_path)]
+    pipe = subprocess.PIPE
+    with (
+        subprocess.Popen(command, stdin=pipe, stdout=pipe) as other,
+        open_store(tmp_path, "w1") as store,
+    ):
+        assert other.stdout is not None
+        other.stdout.readline()
+        take_over(store, {"w1"})
+        assert list(store.pending()) == []
+        other.communicate(b"\n")
+        take_over(store, {"w1"})
+        assert list(store.pending()) == [("t", 1, b"")]
+    assert "another process is writing it" in caplog.text
 
 
 def test_schema_of_a_kind_can_not_change(tmp_path: Path) -> None:

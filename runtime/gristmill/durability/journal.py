@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
+from collections.abc import Collection
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import get_args
 
@@ -11,7 +15,11 @@ from gristmill.durability.store import Durability, JournalError
 from gristmill.durability.writer import SqliteStore
 from gristmill.errors import UsageError
 
+_TAKEN = "taken://"
+"""How the names begin under which a slot marks what it has taken over from others."""
 _SLOT_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+
+_log = logging.getLogger("gristmill.journal")
 
 
 def open_store(
@@ -54,8 +62,48 @@ def read_journal(directory: str | Path) -> JournalReader:
 
 
 def slots(directory: str | Path) -> list[str]:
-    """Give the names of all slots that have a file in the journal, sorted.
-
-    A slot that the next run doesn't have may still hold unacknowledged messages.
-    """
+    """Give the names of all slots that have a file in the journal, sorted."""
     return sorted(path.stem for path in Path(directory).glob("*.db"))
+
+
+def take_over(store: SqliteStore, held: Collection[str]) -> None:
+    """Make messages of this slot out of what is unacknowledged in slots that nobody has any more.
+
+    They are committed here before they are acknowledged there, and here together with a mark that
+    says so: whoever dies between the two, nothing is lost, and nothing is taken over twice.
+
+    Args:
+        store: the slot that gets them.
+        held: the slots that somebody has or will have; theirs stay.
+
+    Raises:
+        JournalError: a file of the journal is damaged or can't be written.
+    """
+    directory = store.path.parent
+    for slot in store.debtors():
+        if slot == store.slot or slot in held:
+            continue
+        try:
+            left = open_store(directory, slot)
+        except JournalError as error:
+            _log.warning("what slot %r has not sent yet stays there: %s", slot, error)
+            continue
+        with left:
+            _move(left, store)
+            _log.info("what slot %r had not sent yet is sent from %r now", slot, store.slot)
+
+
+def _move(left: SqliteStore, store: SqliteStore) -> None:
+    last: dict[str, int] = {}
+    for target, messages in groupby(left.pending(), itemgetter(0)):
+        taken = f"{_TAKEN}{target}"
+        handled = store.marks(target).get(left.slot, 0)  # its acknowledgement was lost
+        done = max(handled, store.marks(taken).get(left.slot, 0))
+        numbers, payloads = zip(*(message[1:] for message in messages), strict=True)
+        last[target] = numbers[-1]
+        store.enqueue_all(target, [p for n, p in zip(numbers, payloads, strict=True) if n > done])
+        store.mark(taken, left.slot, last[target])
+    store.commit()
+    for target, number in last.items():
+        left.acknowledge(target, number)
+    left.commit()

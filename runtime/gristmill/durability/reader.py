@@ -80,6 +80,11 @@ class JournalReader:
             highest[sender] = max(number, highest.get(sender, 0))
         return highest
 
+    def debtors(self) -> list[str]:
+        """Give the slots that have unacknowledged messages, sorted."""
+        sql = "SELECT 1 FROM outbox LIMIT 1"
+        return [path.stem for path in self._files() if any(self._rows(path, sql, ()))]
+
     def get_all(self, actor: str) -> dict[str, bytes]:
         """Give all values of the actor, the newest of each key."""
         sql = "SELECT key, stamp, value FROM value WHERE actor = ?"

@@ -9,7 +9,6 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from gristmill.behaviours.actor_host import Timer
-from gristmill.durability.journal import open_store
 from gristmill.metrics import Meter, TimeClass
 from gristmill.metrics.classes import NAMES as CLASS_NAMES
 from gristmill.metrics.wires import Wires
@@ -21,6 +20,7 @@ from gristmill.worker import counters
 from gristmill.worker.accounting import account
 from gristmill.worker.config import WorkerConfig
 from gristmill.worker.core import WorkerCore
+from gristmill.worker.journal import open_slot
 
 if TYPE_CHECKING:
     from gristmill.node.local import LocalWorld
@@ -187,11 +187,7 @@ class LocalWorker:
         self.waiting = self.plane.waiting
         self.disconnect = self.plane.disconnect
         self.close_moved = self.plane.close_moved
-        self._store = (
-            open_store(config.journal, config.name, durability=config.durability)
-            if config.journal
-            else None
-        )
+        self._store = open_slot(config, threaded=False) if config.journal else None
         self.core = WorkerCore(
             self, self.meter, self._store, config.channels, governs=config.governor
         )

@@ -8,7 +8,7 @@ from gristmill.node.breakers import Breakers
 from gristmill.node.groups import Groups
 from gristmill.node.pools import Pools
 from gristmill.node.roster import Client, Roster
-from gristmill.node.slots import Slot
+from gristmill.node.slots import CLIENT, Slot
 from gristmill.node.subscriptions import Subscriptions
 from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.transport import control as c
@@ -81,7 +81,7 @@ class Newcomers:
         for identity, hello in hellos:
             address = self._next_client
             self._next_client += 1
-            name = "client" if hello.owner else f"client-{address}"
+            name = CLIENT if hello.owner else f"client-{address}"
             peer = c.PeerInfo(address, 1, hello.endpoint, name)
             self._roster.clients[address] = Client(identity, peer, hello.owner)
             self._roster.broadcast(c.PeerUp(peer), but=address)

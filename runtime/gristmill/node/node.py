@@ -29,6 +29,7 @@ from gristmill.node.hosting import Host, LocalHost, ProcessHost
 from gristmill.node.launch import interrupts_held
 from gristmill.node.rundir import running_nodes
 from gristmill.node.running import RunningNode
+from gristmill.node.slots import CLIENT
 from gristmill.node.status import Reloaded
 from gristmill.supervision import (
     ChildSpec,
@@ -198,7 +199,7 @@ class Node(RunningNode):
                 from gristmill.durability.journal import open_store
 
                 store = open_store(
-                    self._journal, "client", durability=self._durability, threaded=True
+                    self._journal, CLIENT, durability=self._durability, threaded=True
                 )
                 connection.post.open_journal(store)
         except BaseException:

@@ -214,6 +214,8 @@ class Placing(Questions):
     def remove_worker(self, name: str) -> None:
         """Let the keyed actors of a worker move to others, end it, and wait for that.
 
+        It ends when what its actors have sent at least once was handled.
+
         Raises:
             UsageError: there is no such worker, it is the last one, or other actors live there,
                 which can't move.

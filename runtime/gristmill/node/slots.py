@@ -9,6 +9,8 @@ from enum import Enum, auto
 from gristmill.errors import UsageError
 from gristmill.transport.control import ControlMessage, PeerInfo
 
+CLIENT = "client"
+"""What the client that owns the node is called, and its slot of the journal."""
 _RULES = ("any", "io", "dedicated")
 
 

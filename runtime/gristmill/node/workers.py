@@ -16,7 +16,7 @@ from gristmill.node.remains import Remains
 from gristmill.node.replacing import Replacing
 from gristmill.node.roster import Roster
 from gristmill.node.run import Run
-from gristmill.node.slots import Slot, SlotState
+from gristmill.node.slots import CLIENT, Slot, SlotState
 from gristmill.node.supervisor_shell import SupervisorShell
 from gristmill.supervision import Action, ExitReason, Killed, describe
 from gristmill.transport import control as c
@@ -132,9 +132,20 @@ class Workers:
             trace=config.trace,
             cpu=slot.cpu,
             expected=tuple(slot.keys),
+            journal_slots=self._journal_slots(slot),
             asked_ns=config.started_ns if first else self._shell.now_ns(),
             arriving=arriving,
         )
+
+    def _journal_slots(self, slot: Slot) -> tuple[str, ...]:
+        """Give the journal slots of this run, if the worker is to take over those of others.
+
+        The first one does so before anybody else can come who might need one of them.
+        """
+        slots = self._slots.all()
+        if self._run.phase != "boot" or slot is not slots[0]:
+            return ()
+        return (CLIENT, *(each.name for each in slots))
 
     def forked(self, address: int, incarnation: int, pid: int) -> None:
         """A worker process exists."""
@@ -197,10 +208,13 @@ class Workers:
             self.tell(slot, c.Terminate())
 
     def dismiss(self, slot: Slot) -> None:
-        """End the worker of a slot in which nobody lives, and give the slot up."""
+        """End the worker of a slot in which nobody lives, and give the slot up.
+
+        It stays until what its actors have sent at least once was handled: nobody else sends that.
+        """
         self.replacing.cancel(slot, "nobody lives there any more")
         slot.leaving = True
-        self.tell(slot, c.Exit())
+        self.tell(slot, c.Exit(dismissed=True))
 
     # --- death ---
 

@@ -35,5 +35,8 @@ class WorkerConfig(msgspec.Struct, frozen=True, array_like=True):
     """Whether its single messages are recorded."""
     asked_ns: int
     """When it was asked for, perf_counter ns."""
+    journal_slots: tuple[str, ...] = ()
+    """The slots of the journal that this run has, for the worker that takes over what is pending in
+    all others; else empty."""
     arriving: bool = False
     """Whether it takes the place of a worker that lives: that has the journal, and messages."""

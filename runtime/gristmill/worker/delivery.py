@@ -89,6 +89,7 @@ class Delivery:
             self._outbox.acknowledged(target, number)
             if target in self._core.keyed.pools.leaving:
                 self._core.keyed.pools.acknowledged(target)
+            self._core.keyed.leave_when_done()
 
     # --- where the targets are ---
 
@@ -107,6 +108,11 @@ class Delivery:
     def has_open(self, name: str) -> bool:
         """Tell whether something must still reach an actor."""
         return self._outbox is not None and self._outbox.has_open(name)
+
+    @property
+    def undelivered(self) -> int:
+        """How many messages are not acknowledged yet."""
+        return len(self._outbox) if self._outbox is not None else 0
 
     def open_to(self, name: str) -> int:
         """Count what must still reach an actor."""

@@ -49,6 +49,7 @@ class Keyed:
         self._restless: dict[int, _Restless] = {}
         self._looking = False
         self._leave: Callable[[], None] | None = None
+        self._dismissed = False
 
     # --- sending ---
 
@@ -105,7 +106,7 @@ class Keyed:
     def members(self, news: c.Members) -> None:
         """An elastic pool has other members."""
         self.pools.members(news)
-        self._leave_when_done()
+        self.leave_when_done()
 
     def placed(self, address: Address) -> None:
         """An actor is here now: what has waited goes there."""
@@ -113,14 +114,14 @@ class Keyed:
         for held in self._places.placed(address):
             held.send(address)
         self._core.sending.feed(address.name)
-        self._leave_when_done()
+        self.leave_when_done()
 
     def not_placed(self, name: str, reason: str) -> None:
         """An actor could not be started."""
         for held in self._places.refused(name):
             held.refuse(ActorNotFoundError(reason))
         self._core.sending.feed(name)
-        self._leave_when_done()
+        self.leave_when_done()
 
     def retire(self, number: int, home: int, names: tuple[str, ...]) -> None:
         """Actors leave a worker: nothing goes there any more, and a fence says so."""
@@ -143,14 +144,24 @@ class Keyed:
         else:
             self._shell.post(home, pack((FENCE, number)))
 
-    def exit(self, leave: Callable[[], None]) -> None:
-        """End the worker, once what its actors have sent is on its way."""
-        self._leave = leave
-        self._leave_when_done()
+    def exit(self, leave: Callable[[], None], *, dismissed: bool) -> None:
+        """End the worker, once what its actors have sent is on its way.
 
-    def _leave_when_done(self) -> None:
-        if self._leave is not None and not len(self._places):
-            self._leave()
+        One that is dismissed ends when what must arrive has arrived: nobody reads its journal until
+        the next start of the node.
+        """
+        self._leave, self._dismissed = leave, dismissed
+        self.leave_when_done()
+
+    def leave_when_done(self) -> None:
+        """End the worker, if it is to end and nothing that its actors have sent is left here."""
+        if self._leave is None or len(self._places):
+            return
+        if self._dismissed:
+            publications = self._core.records.publications
+            if self._core.delivery.undelivered or publications.has_journaled:
+                return
+        self._leave()
 
     @property
     def settled(self) -> bool:

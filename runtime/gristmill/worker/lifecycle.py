@@ -136,8 +136,8 @@ class Lifecycle:
                     if cell is not None
                 }
                 self._shell.control(c.Loads(loads))
-            case c.Exit():
-                self._core.keyed.exit(self._shell.exit)
+            case c.Exit(dismissed):
+                self._core.keyed.exit(self._shell.exit, dismissed=dismissed)
             case c.Terminate():
                 self.stop_all()
                 self._shell.exit(TERMINATED)

@@ -21,7 +21,6 @@ import zmq
 from gristmill.behaviours.actor_host import Timer
 from gristmill.death import LAST_WORDS_SECONDS
 from gristmill.durability import JournalError, JournalStore
-from gristmill.durability.journal import open_store
 from gristmill.errors import ErrorData
 from gristmill.metrics import Calibration, CounterPage, TimeClass
 from gristmill.metrics.wires import Wires
@@ -42,6 +41,7 @@ from gristmill.worker.accounting import Accounting
 from gristmill.worker.activity import Activity
 from gristmill.worker.config import WorkerConfig
 from gristmill.worker.duties import Duties
+from gristmill.worker.journal import open_slot
 from gristmill.worker.loop import LoopTimer, MeteredSelector
 from gristmill.worker.output import WorkerOutput
 from gristmill.worker.succession import Inlet, Succession
@@ -126,7 +126,8 @@ class WorkerProcess:
         self._notices = NoticeSender(self.plane)
         self._control = ControlLink(self.context, config.control, self._on_control)
         self.control = self._control.send
-        self._store = _open_store(config) if config.journal and not config.arriving else None
+        own = config.journal and not config.arriving
+        self._store = open_slot(config, threaded=True) if own else None
         self.core = parts.core(
             self, self.meter, self._store, config.channels, activity, governs=config.governor
         )
@@ -382,7 +383,7 @@ class WorkerProcess:
         """Open the journal, if the node has one."""
         config = self.config
         if config.journal:
-            self._store = _open_store(config)
+            self._store = open_slot(config, threaded=True)
         return self._store
 
     def close_journal(self) -> bool:
@@ -421,10 +422,6 @@ class WorkerProcess:
 def page_path(config: WorkerConfig) -> Path:
     """Give where a worker's counter page is."""
     return Path(config.run_dir) / f"{config.name}.{config.incarnation}.page"
-
-
-def _open_store(config: WorkerConfig) -> JournalStore:
-    return open_store(config.journal, config.name, durability=config.durability, threaded=True)
 
 
 def run_worker(config: WorkerConfig, calibration: Calibration) -> int:

@@ -178,8 +178,19 @@ class Publications:
 
     def rests(self) -> None:
         """A broker has everything; called on a publisher's thread."""
-        if self._confirmed:
-            self._core.shell.from_thread(self.forget_confirmed)
+        if self._store is not None:
+            self._core.shell.from_thread(self._rested)
+
+    def _rested(self) -> None:
+        self.forget_confirmed()
+        self._core.keyed.leave_when_done()
+
+    @property
+    def has_journaled(self) -> bool:
+        """Whether the journal keeps something that a broker does not have yet."""
+        brokers = self._brokers
+        waits = any(broker.outgoing or len(broker.publisher) for broker in brokers)
+        return self._store is not None and waits
 
     def forget_confirmed(self) -> None:
         """Have the next commit forget what brokers have."""

@@ -234,6 +234,9 @@ class ReportMailboxes(ControlMessage, tag="ReportMailboxes", frozen=True):
 class Exit(ControlMessage, tag="Exit", frozen=True):
     """Flush, send a last :class:`Metrics`, and end the process."""
 
+    dismissed: bool = False
+    """Whether the node goes on: what this worker has journaled must have arrived before it ends."""
+
 
 class Terminate(ControlMessage, tag="Terminate", frozen=True):
     """SIGTERM was meant for you alone: end your actors in order, and the process."""
