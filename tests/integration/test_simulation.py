@@ -222,6 +222,28 @@ def test_a_start_with_fewer_workers_sends_what_the_others_had(
             assert book.ask(s.Words()) == ["handled", "handled", "left", "left"]
 
 
+@pytest.mark.parametrize("seconds", [0.5, 100.0])
+@pytest.mark.parametrize("sender", ["client", "worker"])
+def test_what_must_arrive_waits_for_a_keyed_actor_that_can_not_start(
+    sender: str, seconds: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    with Simulation(3, journal=True) as node:
+        books = node.keyed(s.LateBook, "books", args=(node.now() + seconds,))
+        courier = node.spawn(s.Courier, args=(books["a"],))
+        if sender == "client":
+            books.tell("a", s.Put("one"), delivery="at_least_once")
+        else:
+            courier.tell(s.Put("one"))
+        node.advance(seconds + 31.0)
+        node.run_until(lambda: not node.undelivered, timeout=0.1)
+        assert books.ask("a", s.Words()) == ["one"]
+        said = [line for line in caplog.messages if "tried again" in line]
+        assert len(said) == 1
+        assert said[0].startswith("books/a could not start: crash: ConnectionError: the database")
+        starts = [line for line in node.trace if "StartActor(" in line and "books/a" in line]
+        assert len(starts) == (2 if seconds < 1.0 else 9)  # after 1, 2, 4, 8, 16, 30 s ...
+
+
 def test_an_actor_crashes_on_its_next_message_and_is_restarted() -> None:
     with Simulation(4) as node:
         ref = node.spawn(Worker)

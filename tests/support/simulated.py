@@ -188,6 +188,18 @@ class SlowBook(Book):
         ctx.persist(Came(msg.word))
 
 
+class LateBook(Book):
+    """Can't start before a point of time."""
+
+    def __init__(self, opens_at: float) -> None:
+        super().__init__()
+        self._opens_at = opens_at
+
+    def on_start(self, ctx: Context) -> None:
+        if ctx.now() < self._opens_at:
+            raise ConnectionError("the database is away")
+
+
 class Courier(Actor):
     """Sends words on at least once."""
 

@@ -86,6 +86,8 @@ class Groups:
         self._starts: dict[int, tuple[_Group, str]] = {}
         """The group and key of each start that is under way, by its operation of the tree."""
         self._retirements: dict[int, _Group] = {}
+        self._later: set[tuple[str, str, int]] = set()
+        """What is going to be located: the group, the key, and the process that asks."""
         self._numbers = numbers
 
     # --- groups ---
@@ -162,6 +164,18 @@ class Groups:
             self._roster.tell(process, refusal)
             return
         self._act(group, group.places.locate(key, process))
+
+    def locate_later(self, name: str, key: str, process: int, seconds: float) -> None:
+        """A process will ask where the actor of a key is, unless it is going to do so anyway."""
+        question = (name, key, process)
+        if question not in self._later:
+            self._later.add(question)
+            self._shell.call_at(self._shell.now() + seconds, partial(self._locate_now, *question))
+
+    def _locate_now(self, name: str, key: str, process: int) -> None:
+        self._later.discard((name, key, process))
+        if process in self._roster.processes():
+            self.locate(name, key, process)
 
     def fenced(self, number: int) -> None:
         """All fences of a retirement have come."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from gristmill.placement.places import Places
 from gristmill.ref import KEYED, POOLED, Address
 from gristmill.transport import control as c
 from gristmill.transport.envelope import ASK, FENCE, TELL, pack
+
+_log = logging.getLogger("gristmill.node")
 
 
 class _Held(NamedTuple):
@@ -141,9 +144,9 @@ class KeyedSending:
             for name in self._delivery.open_targets(f"{group}/"):
                 self.want(name)
 
-    def _locate(self, name: str) -> None:
+    def _locate(self, name: str, after: float = 0.0) -> None:
         group, _, key = name.partition("/")
-        self._say(c.Locate(group, key))
+        self._say(c.Locate(group, key, after))
 
     # --- what the supervisor process says ---
 
@@ -160,6 +163,11 @@ class KeyedSending:
         """An actor could not be started."""
         with self._outgoing.lock:
             refused = self._places.refused(name)
+            if self._delivery.has_open(name):
+                seconds, new = self._places.ask_again(name)
+                if new:
+                    _log.warning("%s; it is tried again, as something must reach it", reason)
+                self._locate(name, seconds)
         for held in refused:
             held.refuse(ActorNotFoundError(reason))
         self._outgoing.wake_reader()

@@ -179,9 +179,11 @@ class SupervisorCore:
                 slot = self._slots.by_identity(identity)
                 if slot is not None:
                     self._on_report(slot, message)
-            case c.Locate(group, key):
+            case c.Locate(group, key, after):
                 process = self._roster.process_of(identity)
-                if process and key:
+                if process and key and after:
+                    self._groups.locate_later(group, key, process, after)
+                elif process and key:
                     self._groups.locate(group, key, process)
                 elif process:
                     self._pools.join(group, process)

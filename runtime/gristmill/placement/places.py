@@ -12,8 +12,12 @@ from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from gristmill.ref import Address, OverflowPolicy
+from gristmill.supervision import Backoff
 
 T = TypeVar("T")
+
+_AGAIN = Backoff(1.0, 30.0)
+"""The delays before the next attempt to start who could not start."""
 
 
 class Places(Generic[T]):
@@ -23,6 +27,8 @@ class Places(Generic[T]):
         self._known: dict[str, Address] = {}
         self._waiting: dict[str, deque[T]] = {}
         self._asked: set[str] = set()
+        self._failed: dict[str, int] = {}
+        """How often in a row those could not be started that are still wanted."""
 
     def find(self, name: str) -> Address | None:
         """Give where an actor is; None if that is not known."""
@@ -50,11 +56,21 @@ class Places(Generic[T]):
     def placed(self, address: Address) -> list[T]:
         """An actor is here from now on; give what has waited for that, in order."""
         self._known[address.name] = address
+        self._failed.pop(address.name, None)
         return self.take(address.name)
 
     def refused(self, name: str) -> list[T]:
         """There will be no actor of this name; give what has waited for it."""
         return self.take(name)
+
+    def ask_again(self, name: str) -> tuple[float, bool]:
+        """One that is wanted all the same could not be started.
+
+        Give the seconds until its place is to be asked for again, and whether that is new.
+        """
+        failures = self._failed.get(name, 0)
+        self._failed[name] = failures + 1
+        return _AGAIN.delay(failures, 0.0), not failures
 
     def forget(self, names: Iterable[str]) -> list[str]:
         """Actors leave their places; give those whose new ones must be asked for at once."""

@@ -9,6 +9,7 @@ to do for a while may end.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,6 +26,7 @@ from gristmill.worker.pooled import Pooled
 if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
 
+_log = logging.getLogger("gristmill.worker")
 _LOOKS = 4
 """How often those that may rest are looked at in the time after which they do."""
 
@@ -82,9 +84,9 @@ class Keyed:
             dropped.refuse(MailboxFullError(f"too many messages wait for the place of {to.label}"))
         self.want(to)
 
-    def _locate(self, name: str) -> None:
+    def _locate(self, name: str, after: float = 0.0) -> None:
         group, _, key = name.partition("/")
-        self._shell.control(c.Locate(group, key))
+        self._shell.control(c.Locate(group, key, after))
 
     # --- what the supervisor process says ---
 
@@ -120,6 +122,11 @@ class Keyed:
         """An actor could not be started."""
         for held in self._places.refused(name):
             held.refuse(ActorNotFoundError(reason))
+        if self._core.delivery.has_open(name):
+            seconds, new = self._places.ask_again(name)
+            if new:
+                _log.warning("%s; it is tried again, as something must reach it", reason)
+            self._locate(name, seconds)
         self._core.sending.feed(name)
         self.leave_when_done()
 

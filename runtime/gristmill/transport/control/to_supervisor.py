@@ -136,6 +136,8 @@ class Locate(ControlMessage, tag="Locate", frozen=True):
 
     group: str
     key: str
+    after: float = 0.0
+    """Seconds until it is to be looked for: it could not be started a moment ago."""
 
 
 class Fenced(ControlMessage, tag="Fenced", frozen=True):
