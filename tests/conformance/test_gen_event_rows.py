@@ -21,6 +21,7 @@ from gristmill.behaviours.gen_event import (
     SyncNotify,
     add_handler,
 )
+from gristmill.testing import Simulation
 from support import managers as m
 from support.waiting import eventually
 
@@ -254,6 +255,18 @@ def test_GE15_also_when_the_adder_is_killed_with_its_worker(node: Node) -> None:
     adder.ask(m.Act(manager, "add", "again"))
     adder.stop()
     eventually(lambda: handlers(manager) == [], "the handler of the next incarnation leaves")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_GE15_the_end_of_an_adder_removes_no_handler_of_the_next_incarnation(seed: int) -> None:
+    with Simulation(seed) as node:
+        manager = node.spawn(m.Manager, placement="w2")
+        node.spawn(m.Starter, args=(manager,), name="adder", placement="w1")
+        node.advance(1.0)
+        node.pause("w2", 0.5)
+        node.kill("w1")
+        node.advance(5.0)
+        assert len(handlers(manager)) == 1
 
 
 def test_GE16_the_adder_is_told_how_its_handler_leaves(either: Node, adder: Ref[m.Adder]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill import (
+    Actor,
     Command,
     Context,
     Event,
@@ -139,6 +140,17 @@ class Survivor(Manager):
 
     def on_start(self, ctx: Context) -> None:
         """Keep the log."""
+
+
+class Starter(Actor):
+    """Adds a supervised handler whenever it starts."""
+
+    def __init__(self, manager: Ref[Any]) -> None:
+        self.manager = manager
+
+    async def on_start(self, ctx: Context) -> None:
+        name = ctx.new_id()
+        await ctx.ask(self.manager, add_handler(name, Recorder, name, supervised=True))
 
 
 class Adder(GenServer):

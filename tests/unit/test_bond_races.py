@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from gristmill import Node, Ref
+from gristmill import Node, Ref, Reject
+from gristmill.behaviours.gen_event import DeleteHandler, ListHandlers, SwapHandler, add_handler
 from gristmill.node.hosting import LocalHost
 from gristmill.supervision import Killed, Normal
 from gristmill.transport.envelope import SIGNAL, pack, pack_frame
 from gristmill.transport.signals import Ended, Exit, Join, Signal, Watch, signal_envelope
 from gristmill.worker.core import WorkerCore
+from support import managers as m
 from support.bonding import heard, peer
 from support.bonds import Finish, Link, Observe, Ping, Trapper
 from support.bonds import Watch as AskToWatch
@@ -125,3 +127,21 @@ def test_a_link_that_is_read_behind_the_death_of_its_maker_is_broken(node: Node,
     one.ask(Ping())
     receive(node, one, 2, 1, Join(other.address, 1))
     assert heard(log, "one") == ["exited other lost with node w2"]
+
+
+def test_event_handlers_that_have_left_leave_nothing(node: Node) -> None:
+    manager = node.spawn(m.Manager, placement="w1")
+    adder = node.spawn(m.Adder, placement="w2")
+    for name in ("a", "b"):
+        adder.ask(m.Act(manager, "add", name))
+    adder.ask(m.Act(manager, "swap", "a", "c"))
+    adder.ask(m.Act(manager, "take over", "b", "d"))
+    assert [len(core_of(node, worker).bonds._monitors) for worker in (1, 2)] == [2, 1]
+    adder.ask(m.Act(manager, "add", "e"))
+    with pytest.raises(Reject, match="no disk"):
+        manager.ask(SwapHandler("e", add_handler("bad", m.Recorder, "bad", "bad init")))
+    for name in ("c", "d"):
+        manager.ask(DeleteHandler(name))
+    adder.ask(m.Log())
+    assert [len(core_of(node, worker).bonds._monitors) for worker in (1, 2)] == [0, 0]
+    assert manager.ask(ListHandlers()) == []

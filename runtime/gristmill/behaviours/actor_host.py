@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from gristmill.behaviours.bonding import BondHost
 from gristmill.behaviours.facet_set import FacetSet
+from gristmill.behaviours.links import MonitorRef
 from gristmill.channels.contract import Listen
 from gristmill.deferred import Reply
 from gristmill.keyed import KeyedGroup
@@ -118,7 +119,7 @@ class ActorHost(BondHost, Protocol):
     def flush(self) -> None:
         """Let what was told so far leave now."""
 
-    def watch(self, to: AnyRef, make: Callable[[ExitReason], Event]) -> None:
+    def watch(self, to: AnyRef, make: Callable[[ExitReason], Event]) -> MonitorRef:
         """Handle what ``make`` gives when the incarnation of another actor has ended."""
 
     def publish(self, channel: str, event: Event, key: str) -> None:

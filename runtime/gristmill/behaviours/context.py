@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from gristmill.behaviours.actor_host import ActorHost, AwaitedReply, Timer
 from gristmill.behaviours.bonding import Bonding
 from gristmill.behaviours.facet_set import FacetSet
+from gristmill.behaviours.links import MonitorRef
 from gristmill.behaviours.multi_ask import multi_ask
 from gristmill.channels.contract import ChannelBackend, Listen, Start
 from gristmill.deferred import Reply
@@ -181,9 +182,13 @@ class Context(Bonding):
         """
         self._host.flush()
 
-    def watch(self, ref: AnyRef, make: Callable[[ExitReason], Event]) -> None:
-        """Handle the event that ``make`` gives when the incarnation of ``ref`` has ended."""
-        self._host.watch(ref, make)
+    def watch(self, ref: AnyRef, make: Callable[[ExitReason], Event]) -> MonitorRef:
+        """Handle the event that ``make`` gives when the incarnation of ``ref`` has ended.
+
+        Returns:
+            What :meth:`demonitor` takes.
+        """
+        return self._host.watch(ref, make)
 
     def empty(self, shape: int | tuple[int, ...], dtype: npt.DTypeLike = float) -> npt.NDArray[Any]:
         """Give a writable array, uninitialised, whose first sending copies nothing.

@@ -66,8 +66,8 @@ class HandlerLeft(Event):
 class AdderExited(Event, internal=True):
     """The actor that supervises a handler has ended."""
 
-    adder: int
-    """Its key."""
+    number: int
+    """Of the supervision."""
     reason: ExitReason
 
 

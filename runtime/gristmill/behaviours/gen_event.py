@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Union
+from typing import Any, ClassVar, NamedTuple, Union
 
 import msgspec
 
@@ -28,6 +29,7 @@ from gristmill.behaviours.event_messages import (
     SyncNotify,
     add_handler,
 )
+from gristmill.behaviours.links import MonitorRef
 from gristmill.behaviours.protocol import Handler, Protocol, handles
 from gristmill.errors import ErrorData, GristmillError, ProtocolError, Reject
 from gristmill.importing import resolve
@@ -53,15 +55,23 @@ __all__ = [
 ]
 
 
+class _Supervision(NamedTuple):
+    """Who supervises a handler: one incarnation of an actor."""
+
+    adder: AnyRef
+    number: int
+    """What the notice of its end carries; of nobody else's end."""
+    watch: MonitorRef
+
+
 class _Installed:
     """A handler in its place."""
 
-    __slots__ = ("adder", "handler")
+    __slots__ = ("handler", "supervision")
 
     def __init__(self, handler: EventHandler) -> None:
         self.handler = handler
-        self.adder: AnyRef | None = None
-        """Who supervises it."""
+        self.supervision: _Supervision | None = None
 
 
 class _Handlers(dict[str, _Installed]):
@@ -69,8 +79,8 @@ class _Handlers(dict[str, _Installed]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.watched: set[int] = set()
-        """The keys of the actors that are watched: each once, as long as it lives."""
+        self.numbers = itertools.count(1)
+        """Of the supervisions."""
 
 
 class GenEvent(Actor):
@@ -180,13 +190,23 @@ class GenEvent(Actor):
         self._named(msg.old)
         if msg.new.id != msg.old:
             self._refuse_taken(msg.new.id)
-        adder, before = self._adder_of(msg.new, ctx), self._handlers()[msg.old].adder
+        adder = self._adder_of(msg.new, ctx)
         successor = _made(msg.new)
         self._refuse_unknown(successor)
-        removal = Removal(RemovalCause.SWAPPED)
-        given = self._remove(msg.old, removal, ctx, told=adder is not None and adder != before)
-        self._install(msg.new.id, successor, given, ctx)
-        self._supervise(msg.new.id, adder or before, ctx)
+        old = self._handlers()[msg.old]
+        kept: _Supervision | None = None
+        if adder is None:  # who supervised the old one supervises the new one
+            kept, old.supervision = old.supervision, None
+        told = old.supervision is not None and old.supervision.adder != adder
+        try:
+            given = self._remove(msg.old, Removal(RemovalCause.SWAPPED), ctx, told=told)
+            self._install(msg.new.id, successor, given, ctx)
+        except Reject:
+            if kept is not None:
+                ctx.demonitor(kept.watch)
+            raise
+        self._handlers()[msg.new.id].supervision = kept
+        self._supervise(msg.new.id, adder, ctx)
 
     @handles
     def _on_call(self, msg: CallHandler, ctx: Context) -> Any:  # noqa: ANN401
@@ -205,12 +225,13 @@ class GenEvent(Actor):
 
     @handles
     def _on_adder_exited(self, msg: AdderExited, ctx: Context) -> None:
-        self._handlers().watched.discard(msg.adder)
-        for handler_id, installed in list(self._handlers().items()):
-            if installed.adder is not None and installed.adder.address.key == msg.adder:
+        for handler_id, installed in self._handlers().items():
+            supervision = installed.supervision
+            if supervision is not None and supervision.number == msg.number:
+                installed.supervision = None
                 removal = Removal(RemovalCause.STOP, reason=msg.reason)
-                installed.adder = None
                 self._remove_quietly(handler_id, removal, ctx)
+                return
 
     # --- life ---
 
@@ -279,11 +300,9 @@ class GenEvent(Actor):
         """Have a handler leave when the actor that supervises it ends."""
         if adder is None:
             return
-        handlers = self._handlers()
-        handlers[handler_id].adder = adder
-        if adder.address.key not in handlers.watched:
-            handlers.watched.add(adder.address.key)
-            _watch(adder, ctx)
+        number = next(self._handlers().numbers)
+        watch = ctx.watch(adder, lambda reason: AdderExited(number, reason))
+        self._handlers()[handler_id].supervision = _Supervision(adder, number, watch)
 
     def _refuse_taken(self, handler_id: str) -> None:
         if handler_id in self._handlers():
@@ -308,9 +327,12 @@ class GenEvent(Actor):
     def _remove(self, handler_id: str, removal: Removal, ctx: Context, *, told: bool = True) -> Any:  # noqa: ANN401 - what its terminate gives
         """Remove a handler; ``told``: who supervises it is told."""
         installed = self._handlers().pop(handler_id)
-        if told and installed.adder is not None:
+        if installed.supervision is not None:
+            adder, _, watch = installed.supervision
+            ctx.demonitor(watch)
             try:
-                installed.adder.tell(HandlerLeft(ctx.ref, handler_id, removal))
+                if told:
+                    adder.tell(HandlerLeft(ctx.ref, handler_id, removal))
             except GristmillError as error:
                 ctx.log.error("can't say that handler %r has left: %s", handler_id, error)
         try:
@@ -330,12 +352,6 @@ class GenEvent(Actor):
         ctx.log.error("event handler %r raised and is removed", handler_id, exc_info=error)
         removal = Removal(RemovalCause.ERROR, ErrorData.of(error))
         self._remove_quietly(handler_id, removal, ctx)
-
-
-def _watch(adder: AnyRef, ctx: Context) -> None:
-    """Get an :class:`AdderExited` when the present incarnation of an actor has ended."""
-    key = adder.address.key
-    ctx.watch(adder, lambda reason: AdderExited(key, reason))
 
 
 def _check_types(

@@ -51,9 +51,9 @@ class Bonds:
         """Have an actor told when the present incarnation of another one ends."""
         return self._open(cell, to, "monitored", lambda one, reason: Down(to, reason, one))
 
-    def watch(self, cell: Cell, to: AnyRef, make: Callable[[ExitReason], Event]) -> None:
+    def watch(self, cell: Cell, to: AnyRef, make: Callable[[ExitReason], Event]) -> MonitorRef:
         """Have an actor handle the event that ``make`` makes of that end."""
-        self._open(cell, to, "watched", lambda _, reason: make(reason))
+        return self._open(cell, to, "watched", lambda _, reason: make(reason))
 
     def _open(
         self, cell: Cell, to: AnyRef, what: str, make: Callable[[MonitorRef, ExitReason], Event]

@@ -247,9 +247,9 @@ class CellHost:
         """Let what was told so far leave now."""
         self._core.shell.flush_midway()
 
-    def watch(self, to: AnyRef, make: Callable[[ExitReason], Event]) -> None:
+    def watch(self, to: AnyRef, make: Callable[[ExitReason], Event]) -> MonitorRef:
         """Handle what ``make`` gives when the incarnation of another actor has ended."""
-        self._core.bonds.watch(self._cell, to, make)
+        return self._core.bonds.watch(self._cell, to, make)
 
     def publish(self, channel: str, event: Event, key: str) -> None:
         """Publish an event."""
