@@ -15,7 +15,7 @@ import pytest
 
 from gristmill import ActorDied, Node
 from support.actors import Add, Pid
-from support.deaths import Slow, Spin
+from support.deaths import Slow, SlowParent, Spin
 from support.processes import fork_server_pid, kill, supervisor_pid, worker_pids
 from support.waiting import eventually
 
@@ -89,10 +89,11 @@ def test_PR08_a_handler_that_computes_for_long_is_left_alone(node: Node) -> None
     busy.stop()
 
 
-def test_PR24_a_brutal_kill_of_one_actor_restarts_its_siblings_for_free(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [Slow, SlowParent])
+def test_PR24_a_brutal_kill_of_one_actor_restarts_its_siblings_for_free(kind: type[Slow]) -> None:
     with Node(workers=1, max_restarts=0) as node, ThreadPoolExecutor(2) as threads:
         victim = node.spawn(Slow, name="victim", shutdown="brutal_kill")
-        sibling = node.spawn(Slow, name="sibling")
+        sibling = node.spawn(kind, name="sibling")
         pid = sibling.ask(Pid())
         held = threads.submit(victim.ask, Spin(20), timeout=None)
         eventually(lambda: node.activity()[0].message == "Spin", "it computes")

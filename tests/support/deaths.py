@@ -70,6 +70,13 @@ class Slow(Worker):
         return self.die(Die(msg.how))
 
 
+class SlowParent(Slow):
+    """Has a child."""
+
+    async def on_start(self, ctx: Context) -> None:
+        await ctx.spawn(Slow)
+
+
 class Limited(Slow):
     """May take a fifth of a second."""
 

@@ -101,7 +101,9 @@ class Endings:
             why = self._limits.ended(key, reason)
             if self._families.has(key):
                 told = None if late else verdict
-                tell = partial(self._tell, [pair], why, event, told, replaced=replaced)
+                tell = partial(
+                    self._tell, [pair], why, event, told, collateral=collateral, replaced=replaced
+                )
                 self._families.end(key, why, tell)
             elif late:
                 self._tell([pair], why, event)
@@ -119,9 +121,14 @@ class Endings:
         event: int,
         verdict: Verdict | None = None,
         *,
+        collateral: bool = False,
         replaced: bool = False,
     ) -> None:
-        self._driver.act(self._tell_tree(exited, reason, event, verdict, replaced=replaced))
+        self._driver.act(
+            self._tell_tree(
+                exited, reason, event, verdict, collateral=collateral, replaced=replaced
+            )
+        )
         self._driver.settle([key for key, _ in exited])
 
     def _tell_tree(
