@@ -200,6 +200,23 @@ def test_what_must_arrive_outlives_a_worker_that_is_removed(seed: int) -> None:
         assert sorted(book.ask(s.Words()), key=int) == WORDS
 
 
+def test_a_worker_that_stays_for_what_nobody_takes_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with Simulation(1, journal=True) as node:
+        book = node.spawn(s.Book, name="book", restart="temporary")
+        book.stop()
+        errand = node.spawn(s.Errand, args=(book,), placement="dedicated", restart="temporary")
+        errand.tell(s.Put("a"))
+        node.advance(11.0)
+        assert [line for line in caplog.messages if "this worker stays: 1 for book" in line]
+        assert len(node.status().workers) == 3
+        book = node.spawn(s.Book, name="book")
+        node.advance(1.0)
+        assert book.ask(s.Words()) == ["a"]
+        assert len(node.status().workers) == 2
+
+
 @pytest.mark.parametrize("end", [0.0, None])
 def test_a_start_with_fewer_workers_sends_what_the_others_had(
     end: float | None, tmp_path: Path

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
 
 _log = logging.getLogger("gristmill.worker")
+_SAYS_AFTER = 10.0
+"""Seconds after which a worker that is to leave says why it has not."""
+_NAMED = 5
+"""How many targets it names."""
 _LOOKS = 4
 """How often those that may rest are looked at in the time after which they do."""
 
@@ -158,6 +162,8 @@ class Keyed:
         the next start of the node.
         """
         self._leave, self._dismissed = leave, dismissed
+        if dismissed:
+            self._shell.call_later(_SAYS_AFTER, self._say_why_it_stays)
         self.leave_when_done()
 
     def leave_when_done(self) -> None:
@@ -169,6 +175,18 @@ class Keyed:
             if self._core.delivery.undelivered or publications.has_journaled:
                 return
         self._leave()
+
+    def _say_why_it_stays(self) -> None:
+        targets = self._core.delivery.open_targets("")
+        if targets:
+            more = ", ..." if len(targets) > _NAMED else ""
+            _log.warning(
+                "nobody lives here any more, but what was sent at least once has not "
+                "been handled yet, so this worker stays: %d for %s%s",
+                self._core.delivery.undelivered,
+                ", ".join(targets[:_NAMED]),
+                more,
+            )
 
     @property
     def settled(self) -> bool:
