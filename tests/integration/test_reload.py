@@ -22,7 +22,7 @@ import pytest
 
 from gristmill import ActorBuilder, Node, Strategy, SupervisorSpec
 from gristmill.errors import ReloadError, UsageError
-from support.actors import read_lines
+from support.actors import Hold, Worker, read_lines
 from support.moving import (
     Answer,
     Chained,
@@ -328,23 +328,34 @@ def test_a_worker_that_dies_in_a_reload_is_restarted(victim: str) -> None:
 def test_a_worker_that_has_left_its_place_to_one_that_died_is_started_again(
     tmp_path: Path,
 ) -> None:
-    with Node(workers=1, journal=tmp_path, max_restarts=0) as node, ThreadPoolExecutor(1) as pool:
+    gate, journal = tmp_path / "gate", tmp_path / "journal"
+    with Node(workers=1, journal=journal, max_restarts=0) as node, ThreadPoolExecutor(1) as pool:
         node.spawn(Mover, name="mover")
-        napping = node.spawn(Mover).request(Nap(0.5))  # it can't be replaced before
+        held = node.spawn(Worker).request(Hold(str(gate)))  # it can't be replaced before
         (old,) = worker_pids(node).values()
         reload = pool.submit(node.reload)
         eventually(lambda: state(node) == "handing over", "a new worker is up", 10.0)
+        eventually(lambda: answer(node, 0.2) == 0, "the old one is about to leave", 10.0)
         (new,) = set(children_of_servers(node)) - {old}
-        supervisor = supervisor_pid(node)
-        kill(supervisor, signal.SIGSTOP)
-        napping.result(10.0)
-        eventually(lambda: is_free(tmp_path / "w1.lock"), "the old one has handed over", 10.0)
-        kill(new)
-        eventually(lambda: not psutil.pid_exists(new), "the new one is dead")
-        kill(supervisor, signal.SIGCONT)
+        with stopped(supervisor_pid(node)):
+            gate.touch()
+            held.result(10.0)
+            eventually(lambda: is_free(journal / "w1.lock"), "the old one has left", 10.0)
+            kill(new)
+            eventually(lambda: not psutil.pid_exists(new), "the new one is dead")
         with pytest.raises(ReloadError, match="killed by SIGKILL"):
             reload.result(20.0)
         assert eventually(lambda: answer(node), "it is there again", 10.0) not in {old, new}
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """Have a process stand still in the block."""
+    kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        kill(pid, signal.SIGCONT)
 
 
 def is_free(lock: Path) -> bool:
@@ -363,10 +374,10 @@ def state(node: Node) -> str:
     return worker.state
 
 
-def answer(node: Node) -> int:
+def answer(node: Node, timeout: float = 1.0) -> int:
     """Ask the actor where it is; 0 while it is nowhere."""
     try:
-        pid: int = node.lookup("mover").ask(Where(), timeout=1.0)
+        pid: int = node.lookup("mover").ask(Where(), timeout=timeout)
     except Exception:  # its worker has just died
         return 0
     return pid

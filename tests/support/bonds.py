@@ -210,7 +210,7 @@ class Peer(Actor):
 
         ctx.watch(msg.ref, ended)
         with contextlib.suppress(GristmillError):  # whoever is answered here is watched by now
-            await ctx.ask(msg.ref, Ping(), timeout=0.2)
+            await ctx.ask(msg.ref, Ping(), timeout=5.0)
 
     @handles
     def observed(self, msg: Observed, ctx: Context) -> None:
