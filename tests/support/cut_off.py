@@ -76,18 +76,10 @@ class Durably(Actor):
         return self.numbers
 
 
-class FailsOnce(Actor):
-    """Handles a number at the second attempt."""
+class FailsOnce(Durably):
+    """Adds the number 1 at the second attempt."""
 
-    facets = (Durable(),)
-    mailbox = Mailbox(capacity=2, overflow=OverflowPolicy.DROP_OLDEST)
     attempts: ClassVar[list[int]] = []
-
-    def __init__(self) -> None:
-        self.numbers: list[int] = []
-
-    def apply(self, event: Added) -> None:
-        self.numbers.append(event.number)
 
     @handles
     async def add(self, msg: Add, ctx: Context) -> None:
@@ -96,14 +88,6 @@ class FailsOnce(Actor):
         if self.attempts == [1]:
             raise ValueError("once")
         ctx.persist(Added(msg.number))
-
-    @handles
-    def poke(self, msg: Poke) -> None:
-        pass
-
-    @handles
-    def all(self, msg: Numbers) -> list[int]:
-        return self.numbers
 
 
 class Passing(Actor):
