@@ -108,7 +108,7 @@ def test_what_cannot_travel_is_refused_with_a_remedy(monkeypatch: pytest.MonkeyP
     codec = Codec(None)
     for scalar in (
         np.datetime64("2024-05-01", "ns"),
-        np.timedelta64("NaT"),
+        np.timedelta64("NaT", "s"),
         np.longdouble(1),
         np.complex64(1j),
     ):
