@@ -10,7 +10,8 @@ import pytest
 from gristmill.behaviours.context import Context
 from gristmill.transport.codec import Codec
 from gristmill.worker import functions
-from gristmill.worker.functions import BatchResult, Bodies, FunctionRunner, RunBatch, types_of
+from gristmill.worker.bodies import Bodies
+from gristmill.worker.functions import BatchResult, FunctionRunner, RunBatch, types_of
 from support.actors import Quote
 from support.functions import blank, dearer, divide, power, total
 
@@ -60,7 +61,7 @@ def test_without_shared_memory_a_batch_ends_where_its_message_is_full(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(functions, "ROOM", 1000)
-    monkeypatch.setattr(functions, "_MOST", 2000)
+    monkeypatch.setattr(functions, "MOST", 2000)
     result = run(blank.__name__, [900], [900], [150], [10])
     sizes = [len(msgspec.msgpack.decode(value)) for value in result.values]
     assert (sizes, result.error) == ([900, 900, 150, 10], None)

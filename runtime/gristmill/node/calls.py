@@ -9,7 +9,8 @@ from gristmill.errors import PayloadTooLargeError
 from gristmill.node.sending import ClientExporter, ClientSending
 from gristmill.transport.arrays import LIMIT, Beside, NoSharedMemoryError
 from gristmill.transport.codec import Codec
-from gristmill.worker.functions import ROOM, Bodies, RunBatch, size_in_band
+from gristmill.worker.bodies import ROOM, Bodies, size_in_band
+from gristmill.worker.functions import RunBatch
 
 if TYPE_CHECKING:
     from gristmill.transport.arrays.layout import Array

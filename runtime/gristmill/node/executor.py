@@ -23,7 +23,8 @@ from gristmill.node.post import ClientPost
 from gristmill.node.reading import Bell
 from gristmill.node.requests import Waiter
 from gristmill.ref import Address
-from gristmill.worker.functions import BatchResult, Bodies, RunBatch, types_of
+from gristmill.worker.bodies import Bodies
+from gristmill.worker.functions import BatchResult, RunBatch, types_of
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from itertools import chain
-from typing import Any, Self
+from typing import Any
 
 import msgspec
-import numpy as np
 
 from gristmill.behaviours.actor import Actor
 from gristmill.behaviours.context import Context
@@ -18,86 +16,8 @@ from gristmill.behaviours.protocol import handles
 from gristmill.errors import ErrorData, PayloadTooLargeError
 from gristmill.importing import resolve
 from gristmill.messages import Request
-from gristmill.transport.arrays import ArrayBody
-from gristmill.transport.codec import MAX_BODY, Codec
-
-ROOM = MAX_BODY // 2
-"""Bytes of bodies to which no more are added in one message."""
-_MOST = MAX_BODY - (1 << 20)
-"""Bytes of bodies that a message carries at most, for there is more in it."""
-
-
-def size_in_band(body: bytes) -> int:
-    """Give the bytes that a body may take in a message, if its arrays find no room elsewhere."""
-    if not isinstance(body, ArrayBody):
-        return len(body)
-    return len(body) + sum(each.nbytes for each in body.arrays if isinstance(each, np.ndarray))
-
-
-class Bodies(msgspec.Struct, array_like=True):
-    """Encoded values in one message, each of which is decoded by itself."""
-
-    near: list[msgspec.Raw] = msgspec.field(default_factory=list)
-    arrays: dict[int, list[Any]] = msgspec.field(default_factory=dict)
-    """The large arrays of bodies, by the places of those."""
-    aside: list[Any] = msgspec.field(default_factory=list)
-    """Lists of the bodies before those in ``near``, encoded, in arrays of bytes."""
-    size: int = 0
-    """Bytes of those in ``near``."""
-    count: int = 0
-    """How many bodies there are."""
-
-    @classmethod
-    def of(cls, body: bytes) -> Self:
-        """Make one of one body."""
-        bodies = cls()
-        bodies.append(body)
-        return bodies
-
-    def append(self, body: bytes) -> None:
-        """Add a body."""
-        if type(body) is bytes:
-            self.size += len(body)
-        elif isinstance(body, ArrayBody):
-            self.arrays[self.count] = list(body.arrays)
-            self.size += size_in_band(body)
-        self.near.append(msgspec.Raw(body))
-        self.count += 1
-
-    def pop(self) -> int:
-        """Remove the body that was added last, whose arrays are shared; give its size."""
-        size = len(bytes(self.near.pop()))
-        self.count -= 1
-        self.arrays.pop(self.count, None)
-        self.size -= size
-        return size
-
-    def put_aside(self, encode: Callable[[object], bytes]) -> bool:
-        """Let all bodies lie in shared memory; give whether there was room."""
-        packed = np.frombuffer(msgspec.msgpack.encode(self.near), np.uint8)
-        try:
-            body = encode(packed)
-        except PayloadTooLargeError:
-            return False
-        if not isinstance(body, ArrayBody):
-            return False
-        self.aside += body.arrays
-        self.near, self.size = [], 0
-        return True
-
-    def __iter__(self) -> Iterator[bytes | msgspec.Raw]:
-        """Give each, to be decoded."""
-        if not self.arrays and not self.aside:
-            return iter(self.near)
-        return self._each()
-
-    def _each(self) -> Iterator[bytes | msgspec.Raw]:
-        for place, body in enumerate(chain(*map(_decode_list, self.aside), self.near)):
-            arrays = self.arrays.get(place)
-            yield ArrayBody(bytes(body), arrays) if arrays else body
-
-
-_decode_list = msgspec.msgpack.Decoder(list[msgspec.Raw]).decode
+from gristmill.transport.codec import Codec
+from gristmill.worker.bodies import MOST, ROOM, Bodies
 
 
 class BatchResult(msgspec.Struct, frozen=True):
@@ -157,12 +77,12 @@ class _Results:
         bodies.append(self._encode(value))
         if bodies.size <= self._most or (self._most == ROOM and bodies.put_aside(self._encode)):
             return
-        self._most = _MOST  # there is no shared memory, so the message has to carry what it can
-        if bodies.size > _MOST:
+        self._most = MOST  # there is no shared memory, so the message has to carry what it can
+        if bodies.size > MOST:
             size = bodies.pop()
             raise PayloadTooLargeError(
                 f"{self._function} has returned {size:,} bytes, and its batch {bodies.size:,} "
-                f"before: more than the {_MOST:,} that fit into one message, and there is no room "
+                f"before: more than the {MOST:,} that fit into one message, and there is no room "
                 "for them in shared memory; make batches smaller, or return less"
             )
 
