@@ -25,7 +25,7 @@ from gristmill.supervision import (
     describe,
     is_ordered,
 )
-from gristmill.worker.lifecycle import TERMINATED
+from gristmill.worker.leaving import TERMINATED
 
 _TOLD = 5
 """Decisions of one moment that are told one by one."""

@@ -69,7 +69,9 @@ from gristmill.worker.effects import Effects
 from gristmill.worker.failures import Failures
 from gristmill.worker.handling import Handling
 from gristmill.worker.inspecting import Inspecting
+from gristmill.worker.instructions import carry_out
 from gristmill.worker.keyed import Keyed
+from gristmill.worker.leaving import Leaving
 from gristmill.worker.lifecycle import Lifecycle
 from gristmill.worker.parking import Parking
 from gristmill.worker.peers import Peers
@@ -135,6 +137,7 @@ class WorkerCore:
         self.arrays = shell.arrays
         self.codec = Codec(self.sending, self.arrays.pool)
         self.lifecycle = Lifecycle(self)
+        self.leaving = Leaving(self)
         self.bonds = Bonds(self)
         self.spawns = Spawns(self)
         self.breakers = SharedBreakers(self)
@@ -241,7 +244,7 @@ class WorkerCore:
         elif kind == ACK:
             self.delivery.on_ack(envelope[1], envelope[2])
         elif kind == NOTICE:
-            self.lifecycle.on_control(envelope[1])
+            carry_out(self, envelope[1])
         elif kind == SIGNAL:
             self.bonds.on_signal(header[1], envelope[1], envelope[2])
         elif kind == ANSWER:

@@ -89,7 +89,7 @@ class Delivery:
             self._outbox.acknowledged(target, number)
             if target in self._core.keyed.pools.leaving:
                 self._core.keyed.pools.acknowledged(target)
-            self._core.keyed.leave_when_done()
+            self._core.leaving.leave_when_done()
 
     # --- where the targets are ---
 

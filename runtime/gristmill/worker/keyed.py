@@ -27,10 +27,6 @@ if TYPE_CHECKING:
     from gristmill.worker.core import WorkerCore
 
 _log = logging.getLogger("gristmill.worker")
-_SAYS_AFTER = 10.0
-"""Seconds after which a worker that is to leave says why it has not."""
-_NAMED = 5
-"""How many targets it names."""
 _LOOKS = 4
 """How often those that may rest are looked at in the time after which they do."""
 
@@ -54,8 +50,6 @@ class Keyed:
         self._fences = Fences()
         self._restless: dict[int, _Restless] = {}
         self._looking = False
-        self._leave: Callable[[], None] | None = None
-        self._dismissed = False
 
     # --- sending ---
 
@@ -112,7 +106,7 @@ class Keyed:
     def members(self, news: c.Members) -> None:
         """An elastic pool has other members."""
         self.pools.members(news)
-        self.leave_when_done()
+        self._core.leaving.leave_when_done()
 
     def placed(self, address: Address) -> None:
         """An actor is here now: what has waited goes there."""
@@ -120,7 +114,7 @@ class Keyed:
         for held in self._places.placed(address):
             held.send(address)
         self._core.sending.feed(address.name)
-        self.leave_when_done()
+        self._core.leaving.leave_when_done()
 
     def not_placed(self, name: str, reason: str) -> None:
         """An actor could not be started."""
@@ -132,7 +126,7 @@ class Keyed:
                 _log.warning("%s; it is tried again, as something must reach it", reason)
             self._locate(name, seconds)
         self._core.sending.feed(name)
-        self.leave_when_done()
+        self._core.leaving.leave_when_done()
 
     def retire(self, number: int, home: int, names: tuple[str, ...]) -> None:
         """Actors leave a worker: nothing goes there any more, and a fence says so."""
@@ -155,43 +149,15 @@ class Keyed:
         else:
             self._shell.post(home, pack((FENCE, number)))
 
-    def exit(self, leave: Callable[[], None], *, dismissed: bool) -> None:
-        """End the worker, once what its actors have sent is on its way.
-
-        One that is dismissed ends when what must arrive has arrived: nobody reads its journal until
-        the next start of the node.
-        """
-        self._leave, self._dismissed = leave, dismissed
-        if dismissed:
-            self._shell.call_later(_SAYS_AFTER, self._say_why_it_stays)
-        self.leave_when_done()
-
-    def leave_when_done(self) -> None:
-        """End the worker, if it is to end and nothing that its actors have sent is left here."""
-        if self._leave is None or len(self._places):
-            return
-        if self._dismissed:
-            publications = self._core.records.publications
-            if self._core.delivery.undelivered or publications.has_journaled:
-                return
-        self._leave()
-
-    def _say_why_it_stays(self) -> None:
-        targets = self._core.delivery.open_targets("")
-        if targets:
-            more = ", ..." if len(targets) > _NAMED else ""
-            _log.warning(
-                "nobody lives here any more, but what was sent at least once has not "
-                "been handled yet, so this worker stays: %d for %s%s",
-                self._core.delivery.undelivered,
-                ", ".join(targets[:_NAMED]),
-                more,
-            )
+    @property
+    def holds_any(self) -> bool:
+        """Whether something waits for the place of an actor."""
+        return bool(len(self._places))
 
     @property
     def settled(self) -> bool:
         """Whether nothing waits for the place of an actor, and no actor is about to leave."""
-        return not len(self._places) and not self._fences
+        return not self.holds_any and not self._fences
 
     # --- hosting ---
 

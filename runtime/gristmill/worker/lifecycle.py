@@ -1,4 +1,4 @@
-"""The lives of a worker's actors: start, replay, stop, crash; and the control plane's words."""
+"""The lives of a worker's actors: start, replay, stop, crash."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import inspect
 from collections import deque
 from collections.abc import Iterable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gristmill.behaviours.context import Context
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
 _OWN = (CONTINUE, TIMER, SIGNAL, REMINDER)
 """The kinds of messages that end with their incarnation."""
 _STARTUP = int(TimeClass.STARTUP)
-TERMINATED = 128 + 15
-"""Exit status of a worker that SIGTERM has asked to leave."""
 
 
 class Lifecycle:
@@ -64,91 +61,9 @@ class Lifecycle:
         """Hold what comes for an actor that is going to be started here."""
         self._core.cells.setdefault(key, Cell(key))
 
-    def on_control(self, encoded: bytes) -> None:
-        """Take in a message from the supervisor process."""
-        peers = self._core.peers
-        message = c.decode_from_supervisor(encoded)
-        if self._core.succession is not None and self._core.succession.on_control(message):
-            return
-        match message:
-            case c.StartActors(starts):
-                self._start_all(starts)
-            case c.StopActor(key, incarnation, reason):
-                # what was sent before it comes by another pipe, and is to be handled before it
-                self._shell.when_arrived(partial(self.stop, key, incarnation, reason))
-            case c.KillActor(key, incarnation):
-                cell = self._core.cells.get(key)
-                if cell is not None and cell.incarnation == incarnation:
-                    self.kill(cell)
-            case c.ForgetActor(key):
-                self.forget(key)
-            case c.PeerUp(peer):
-                peers.up(peer)
-            case c.PeerDown(address, incarnation, name, reason, final, death):
-                peers.down(address, name, reason, death, final=final)
-                self._core.keyed.process_down(address)
-                self._core.bonds.process_died(address, incarnation, reason, final=final)
-            case c.PeerMoved(peer):
-                peers.moved(peer)
-            case c.Departed(address, incarnation):
-                peers.departed(address, incarnation)
-            case c.Gone(addresses):
-                self._core.directory.gone.update(addresses)
-            case c.Registered(address):
-                peers.registered(address)
-            case c.Unregistered(key, name):
-                peers.unregistered(key, name)
-                self._core.keyed.pools.unregistered(name)
-                self._core.breakers.forget(name)
-            case c.BreakerNews() as news:
-                self._core.breakers.on_news(news)
-            case c.Grouped(address):
-                self._core.keyed.grouped(address)
-            case c.Placed(address):
-                self._core.keyed.placed(address)
-            case c.NotPlaced(name, why):
-                self._core.keyed.not_placed(name, why)
-            case c.Members() as news:
-                self._core.keyed.members(news)
-            case c.Retire(number, home, names):
-                self._core.keyed.retire(number, home, names)
-            case c.AwaitFences(number, processes):
-                self._core.keyed.await_fences(number, processes)
-            case c.Subscribers(channel, targets, number):
-                self._core.publishing.subscribers(channel, targets)
-                if number:
-                    self._shell.control(c.Heard(number))
-            case c.Hear(number):
-                self._shell.control(c.Heard(number))
-            case c.ReportMetrics():
-                self._shell.report_metrics()
-            case c.ReportTrace(number, begin):
-                self._core.report_trace(number, begin)
-            case c.ReportMailboxes():
-                cells = self._core.cells.items()
-                lengths = {key: len(cell.queue) for key, cell in cells if cell.queue}
-                self._shell.control(c.Mailboxes(lengths))
-            case c.ReportLoads(keys):
-                found = ((key, self._core.cells.get(key)) for key in keys)
-                loads = {
-                    key: (cell.is_occupied, len(cell.queue))
-                    for key, cell in found
-                    if cell is not None
-                }
-                self._shell.control(c.Loads(loads))
-            case c.Exit(dismissed):
-                self._core.keyed.exit(self._shell.exit, dismissed=dismissed)
-            case c.Terminate():
-                self.stop_all()
-                self._shell.exit(TERMINATED)
-            case c.Result() as result:
-                self._core.spawns.on_result(result)
-            case other:
-                raise ValueError(f"a worker does not understand {type(other).__name__}")
-
     # --- start ---
 
-    def _start_all(self, starts: Iterable[c.StartActor]) -> None:
+    def start_all(self, starts: Iterable[c.StartActor]) -> None:
         """Start incarnations; report those that are up at once with one message."""
         together = self._together = []
         try:
@@ -305,7 +220,7 @@ class Lifecycle:
             cell.state = State.STOPPING
         self._core.request_stop(cell)
 
-    def stop_all(self) -> None:
+    def end_all(self) -> None:
         """End every actor at once, in order; the worker's exit status tells of all of them."""
         for cell in list(self._core.cells.values()):
             if cell.state is not State.HELD:

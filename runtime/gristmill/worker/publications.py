@@ -183,7 +183,7 @@ class Publications:
 
     def _rested(self) -> None:
         self.forget_confirmed()
-        self._core.keyed.leave_when_done()
+        self._core.leaving.leave_when_done()
 
     @property
     def has_journaled(self) -> bool:
