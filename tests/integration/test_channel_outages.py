@@ -44,12 +44,15 @@ def config(server: ServerProcess, request: pytest.FixtureRequest) -> ChannelConf
     return found
 
 
+def started(config: ChannelConfig, tmp_path: Path) -> Node:
+    journal = tmp_path / "journal"
+    return Node(workers=2, channels=config, journal=journal, max_restarts=1000, within=1.0)
+
+
 @pytest.fixture
 def node(config: ChannelConfig, tmp_path: Path, nothing_is_left: None) -> Iterator[Node]:
-    with Node(
-        workers=2, channels=config, journal=tmp_path / "journal", max_restarts=1000, within=1.0
-    ) as started:
-        yield started
+    with started(config, tmp_path) as node:
+        yield node
 
 
 def notes_of(reader: Ref[Reader]) -> list[tuple[str, int]]:
@@ -111,20 +114,27 @@ def test_a_worker_at_rest_forgets_what_its_broker_has(
 
 
 def test_an_author_that_has_its_worker_for_itself_leaves_nothing_behind(
-    node: Node, server: ServerProcess
+    config: ChannelConfig,
+    server: ServerProcess,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    nothing_is_left: None,
 ) -> None:
     channel = f"gone-{server.name}"
-    reader = node.spawn(Reader, args=(channel, "all"), name="reader", placement="w1")
-    author = node.spawn(DurableAuthor, name="author", placement="dedicated")
-    server.kill()
-    tell(author, channel, 1, 20)
-    eventually(lambda: node.counters().unconfirmed == 40, "all of them wait", 15)
-    author.stop()
-    time.sleep(4.0)  # longer than the end of a worker waits for a server
-    assert len(node.status().workers) == 3
-    server.start()
-    eventually(lambda: len(set(notes_of(reader))) == 40, "all that was published", 15)
-    eventually(lambda: len(node.status().workers) == 2, "it has gone", 15)
+    with started(config, tmp_path) as node:  # here, so that capfd has what its workers say
+        reader = node.spawn(Reader, args=(channel, "all"), name="reader", placement="w1")
+        author = node.spawn(DurableAuthor, name="author", placement="dedicated")
+        server.kill()
+        tell(author, channel, 1, 20)
+        eventually(lambda: node.counters().unconfirmed == 40, "all of them wait", 15)
+        author.stop()
+        # it says so later than the end of a worker would wait for a server
+        stays = "this worker stays: 40 for brokers"
+        eventually(lambda: stays in capfd.readouterr().err, "it says why it stays", 30)
+        assert len(node.status().workers) == 3
+        server.start()
+        eventually(lambda: len(set(notes_of(reader))) == 40, "all that was published", 15)
+        eventually(lambda: len(node.status().workers) == 2, "it has gone", 15)
 
 
 def tell(author: Ref[DurableAuthor], channel: str, first: int, last: int) -> None:

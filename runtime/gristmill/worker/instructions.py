@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 
 def carry_out(core: WorkerCore, encoded: bytes) -> None:
-    """Take in a message of the supervisor process, and have whom it concerns do what it says."""
+    """Take in a message of the supervisor process, and have whom it concerns do what it says.
+
+    Raises:
+        msgspec.DecodeError: it can't be read.
+        ValueError: it is none that a worker understands.
+    """
     shell, peers = core.shell, core.peers
     message = c.decode_from_supervisor(encoded)
     if core.succession is not None and core.succession.on_control(message):

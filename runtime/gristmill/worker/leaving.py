@@ -26,10 +26,11 @@ class Leaving:
         self._dismissed = False
 
     def leave(self, *, dismissed: bool) -> None:
-        """End the worker as soon as that may be.
+        """End the worker as soon as nothing waits here for the place of an actor.
 
-        One that is dismissed ends when what must arrive has arrived: nobody reads its journal until
-        the next start of the node.
+        Args:
+            dismissed: it has no successor, so it also stays until what it has journaled has
+                arrived: nobody else reads its journal until the next start of the node.
         """
         self._told, self._dismissed = True, dismissed
         if dismissed:
@@ -41,7 +42,7 @@ class Leaving:
         core = self._core
         if not self._told or core.keyed.holds_any:
             return
-        must_arrive = core.delivery.undelivered or core.records.publications.has_journaled
+        must_arrive = core.delivery.undelivered or core.records.publications.owed
         if not (self._dismissed and must_arrive):
             core.shell.exit()
 
@@ -51,14 +52,17 @@ class Leaving:
         self._core.shell.exit(TERMINATED)
 
     def _say_why_it_stays(self) -> None:
-        delivery = self._core.delivery
+        delivery, waiting = self._core.delivery, []
         targets = delivery.open_targets("")
         if targets:
             more = ", ..." if len(targets) > _NAMED else ""
+            waiting.append(f"{delivery.undelivered} for {', '.join(targets[:_NAMED])}{more}")
+        owed = self._core.records.publications.owed
+        if owed:
+            waiting.append(f"{owed} for brokers")
+        if waiting:
             _log.warning(
                 "nobody lives here any more, but what was sent at least once has not "
-                "been handled yet, so this worker stays: %d for %s%s",
-                delivery.undelivered,
-                ", ".join(targets[:_NAMED]),
-                more,
+                "arrived yet, so this worker stays: %s",
+                "; ".join(waiting),
             )

@@ -186,11 +186,11 @@ class Publications:
         self._core.leaving.leave_when_done()
 
     @property
-    def has_journaled(self) -> bool:
-        """Whether the journal keeps something that a broker does not have yet."""
-        brokers = self._brokers
-        waits = any(broker.outgoing or len(broker.publisher) for broker in brokers)
-        return self._store is not None and waits
+    def owed(self) -> int:
+        """How many events the journal keeps that a broker does not have yet."""
+        if self._store is None:
+            return 0
+        return sum(len(broker.outgoing) + len(broker.publisher) for broker in self._brokers)
 
     def forget_confirmed(self) -> None:
         """Have the next commit forget what brokers have."""
