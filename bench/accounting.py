@@ -43,7 +43,7 @@ class Never(Sampling):
         super().__init__(random)
         self.n = 2
 
-    def gap(self, cost_ns: int, messages: int = 1) -> int:  # noqa: ARG002
+    def gap(self, cost_ns: int, messages: int = 1) -> int:
         """Let all go by."""
         return 1 << 60
 

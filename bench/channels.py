@@ -81,7 +81,7 @@ class Subscriber(Actor):
         self._last_ns = time.perf_counter_ns() - event.sent_ns
 
     @handles
-    def take(self, msg: Take) -> tuple[int, int]:  # noqa: ARG002
+    def take(self, msg: Take) -> tuple[int, int]:
         """Answer."""
         return self._handled, self._last_ns
 

@@ -54,12 +54,12 @@ class Caller(Actor):
     def __init__(self, port: int) -> None:
         self._port = port
 
-    async def on_start(self, ctx: Context) -> None:  # noqa: ARG002
+    async def on_start(self, ctx: Context) -> None:
         """Connect."""
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
 
     @handles
-    async def call(self, msg: Call) -> bool:  # noqa: ARG002
+    async def call(self, msg: Call) -> bool:
         """Call, and wait for the answer."""
         self._writer.write(b"call\n")
         return await self._reader.readline() == b"done\n"

@@ -47,7 +47,7 @@ class Idle(Actor):
         self._asked = 0
 
     @handles
-    def count(self, msg: Count) -> int:  # noqa: ARG002
+    def count(self, msg: Count) -> int:
         """Answer."""
         self._asked += 1
         return self._asked

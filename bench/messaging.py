@@ -62,12 +62,12 @@ class Counter(Actor):
         return len(msg.body)
 
     @handles
-    def note(self, msg: Note) -> None:  # noqa: ARG002
+    def note(self, msg: Note) -> None:
         """Count."""
         self._notes += 1
 
     @handles
-    def noted(self, msg: Noted) -> int:  # noqa: ARG002
+    def noted(self, msg: Noted) -> int:
         """Give the count and begin anew."""
         notes, self._notes = self._notes, 0
         return notes

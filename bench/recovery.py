@@ -43,7 +43,7 @@ class Volatile(Actor):
         self._total = 0
 
     @handles
-    def total(self, msg: Total) -> tuple[int, int]:  # noqa: ARG002
+    def total(self, msg: Total) -> tuple[int, int]:
         """Answer."""
         return os.getpid(), self._total
 
@@ -53,12 +53,12 @@ class Ledger(Volatile):
 
     facets = (Durable(),)
 
-    def apply(self, event: Counted) -> None:  # noqa: ARG002
+    def apply(self, event: Counted) -> None:
         """Count."""
         self._total += 1
 
     @handles
-    def count(self, msg: Count, ctx: Context) -> None:  # noqa: ARG002
+    def count(self, msg: Count, ctx: Context) -> None:
         """Count durably."""
         ctx.persist(Counted())
 

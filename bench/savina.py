@@ -117,7 +117,7 @@ class Fork(Actor):
         self._handled += 1
 
     @handles
-    def handled(self, msg: Handled) -> int:  # noqa: ARG002
+    def handled(self, msg: Handled) -> int:
         """Give the count and begin anew."""
         handled, self._handled = self._handled, 0
         return handled

@@ -105,12 +105,12 @@ class Victim(Actor):
         ctx.exit(msg.target, Killed(9))
 
     @handles
-    def fail(self, msg: Raise) -> None:  # noqa: ARG002 - it only has to come
+    def fail(self, msg: Raise) -> None:
         """Crash."""
         raise ValueError("a bug, as far as the runtime knows")
 
     @handles
-    def work(self, msg: Work) -> None:  # noqa: ARG002 - it only has to come
+    def work(self, msg: Work) -> None:
         """Be slower than who floods the mailbox."""
         end = time.perf_counter() + 0.0002
         while time.perf_counter() < end:

@@ -58,7 +58,7 @@ class DaskActors:
         """Map over the cluster, whose scheduler balances tasks and not calls of actors."""
         return sum(self._client.gather(self._client.map(jobs.compute, steps, pure=False)))
 
-    def tell(self, count: int) -> int | None:  # noqa: ARG002
+    def tell(self, count: int) -> int | None:
         """Not there."""
         return None
 

@@ -52,12 +52,12 @@ class Echo(Actor):
         return jobs.follow(msg.number)
 
     @handles
-    def note(self, msg: Note) -> None:  # noqa: ARG002
+    def note(self, msg: Note) -> None:
         """Count."""
         self._notes += 1
 
     @handles
-    def noted(self, msg: Noted) -> int:  # noqa: ARG002
+    def noted(self, msg: Noted) -> int:
         """Give the count and begin anew."""
         notes, self._notes = self._notes, 0
         return notes
@@ -73,7 +73,7 @@ class Echo(Actor):
         return jobs.compute(msg.steps)
 
     @handles
-    def pid(self, msg: Pid) -> int:  # noqa: ARG002
+    def pid(self, msg: Pid) -> int:
         """Answer."""
         return jobs.pid(0)
 

@@ -26,7 +26,7 @@ class MultiprocessingPool:
         """Map without chunks, as the calls are uneven."""
         return sum(self._pool.imap(jobs.compute, steps, chunksize=1))
 
-    def tell(self, count: int) -> int | None:  # noqa: ARG002
+    def tell(self, count: int) -> int | None:
         """Not there."""
         return None
 

@@ -31,7 +31,7 @@ class Executor:
         """Map."""
         return sum(self._pool.map(jobs.compute, steps))
 
-    def tell(self, count: int) -> int | None:  # noqa: ARG002
+    def tell(self, count: int) -> int | None:
         """Not there."""
         return None
 

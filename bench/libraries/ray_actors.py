@@ -19,7 +19,7 @@ class Echo:
         """Answer."""
         return jobs.follow(number)
 
-    def note(self, number: int) -> None:  # noqa: ARG002
+    def note(self, number: int) -> None:
         """Count."""
         self._notes += 1
 

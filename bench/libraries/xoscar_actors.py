@@ -27,7 +27,7 @@ class Echo(xoscar.Actor):  # type: ignore[misc]  # its base has no types here
         """Answer."""
         return jobs.follow(number)
 
-    def note(self, number: int) -> None:  # noqa: ARG002
+    def note(self, number: int) -> None:
         """Count."""
         self._notes += 1
 
