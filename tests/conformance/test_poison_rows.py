@@ -54,7 +54,7 @@ def test_PR21_a_durable_actor_goes_on_behind_a_quarantined_message(
             for number in numbers:
                 ref.tell(Note(number), delivery="at_least_once")
             all_delivered(ref, 20.0)
-            eventually(lambda: len(node.dead_letters()) == letters, "each is one")  # noqa: B023
+            eventually(lambda: len(node.dead_letters()) == letters, "each is one")  # noqa: B023 - now
         assert ref.ask(Notes()) == [1, 2, 3, 4]
         assert node.status().worker_restarts == 6
     with Node(workers=1, journal=tmp_path / "journal") as node:
@@ -86,7 +86,7 @@ def test_PR21_an_idempotent_request_is_quarantined_after_three_deaths(
         assert "died 3 times with it in hand" in str(caught.value)
         assert caught.value.death is not None
         assert caught.value.actor == "scale"
-        assert ref.ask(make(5)) == 5  # type: ignore[call-arg]
+        assert ref.ask(make(5)) == 5  # type: ignore[call-arg]  # as above
         assert node.status().worker_restarts == 3
     assert read_lines(log) == [*["weigh 13"] * 3, "weigh 5"]
 
@@ -137,6 +137,6 @@ def test_PR21_the_deaths_of_others_do_not_count(tmp_path: Path, log: Path) -> No
             pid = eventually(lambda: worker_pids(node).get("w1"), "it is back")
             all_delivered(ref)
             kill(pid)  # between two messages
-            eventually(lambda: worker_pids(node).get("w1") not in (None, 0, pid), "it is back")  # noqa: B023
+            eventually(lambda: worker_pids(node).get("w1") not in (None, 0, pid), "it is back")  # noqa: B023 - now
         all_delivered(ref)
         assert not [x for x in node.dead_letters() if "quarantined" in x.reason]

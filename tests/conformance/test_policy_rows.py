@@ -338,7 +338,7 @@ def put(threads: ThreadPoolExecutor, ref: Ref[p.Stash], *numbers: int) -> list[A
     asked = []
     for number in numbers:
         asked.append(threads.submit(ref.ask, p.Put(number), timeout=20))
-        eventually(lambda: ref.ask(p.Tried())[-1:] == [number], "it was looked at")  # noqa: B023
+        eventually(lambda: ref.ask(p.Tried())[-1:] == [number], "it was looked at")  # noqa: B023 - now
     return asked
 
 

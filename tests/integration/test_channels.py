@@ -89,7 +89,7 @@ def test_a_clients_subscription_is_bounded_and_counts(node: Node) -> None:
     publisher.stop()
 
 
-def test_CH02_a_closed_subscription_drains_and_then_says_so(node: Node) -> None:  # noqa: N802
+def test_CH02_a_closed_subscription_drains_and_then_says_so(node: Node) -> None:  # noqa: N802 - a row's name
     subscription = node.subscribe("closing", Tick)
     node.publish("closing", Tick("c", 1))
     node.publish("closing", Tick("c", 2))

@@ -131,7 +131,7 @@ class Artist(Actor):
     def sum_once(self, msg: SumOnce) -> float:
         """Wait, then sum up."""
         if msg.gate:
-            with open(msg.begun, "a") as file:  # noqa: PTH123
+            with open(msg.begun, "a") as file:  # noqa: PTH123 - a str
                 file.write("begun\n")
             wait_at(msg.gate)
         return float(msg.numbers.sum())

@@ -45,13 +45,13 @@ class Actor:
     keep_children: ClassVar[bool] = False
     """Whether the actors that it spawns outlive its restarts; they always end when it stops."""
 
-    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - passed on
+    def __init_subclass__(cls, **options: Any) -> None:
         """Check the protocol of the new class."""
         super().__init_subclass__(**options)
         cls.__protocol__ = Protocol.of(cls)
         check_on_failure(cls.__qualname__, cls.on_failure)
 
-    def on_start(self, ctx: Context) -> Any:  # noqa: ANN401 - None or an awaitable
+    def on_start(self, ctx: Context) -> Any:
         """Run after the constructor and the replay, before the first message; may be async."""
 
     def terminate(self, reason: ExitReason, ctx: Context) -> None:
@@ -61,7 +61,7 @@ class Actor:
         """Run in place of ``terminate`` when ``on_failure`` restarts the actor; calls that one."""
         self.terminate(reason, ctx)
 
-    def __begin__(self, ctx: Context) -> Any:  # noqa: ANN401 - None or an awaitable
+    def __begin__(self, ctx: Context) -> Any:
         """Start; behaviours put their own part around ``on_start``."""
         return self.on_start(ctx)
 
@@ -79,20 +79,20 @@ class Actor:
         vars(self).clear()
         vars(self).update(state)
 
-    def apply(self, event: Any) -> None:  # noqa: ANN401 - the application's own events
+    def apply(self, event: Any) -> None:
         """Change the state by a journaled event; pure. Durable actors define it."""
         raise UsageError(
             f"{type(self).__qualname__} is durable and can't apply {type(event).__qualname__}; "
             "define apply(self, event)"
         )
 
-    def snapshot(self) -> Any:  # noqa: ANN401 - the application's own state
+    def snapshot(self) -> Any:
         """Give the state that all events so far have made, as a Struct or plain data; pure.
 
         An actor with ``Durable(snapshot_every=...)`` defines it, and :meth:`restore`.
         """
         raise UsageError(f"{type(self).__qualname__} defines no snapshot(self)")
 
-    def restore(self, state: Any) -> None:  # noqa: ANN401, ARG002 - what snapshot gave; for others
+    def restore(self, state: Any) -> None:  # noqa: ARG002 - what snapshot gave; for others
         """Take the state of a snapshot, before the events after it are applied; pure."""
         raise UsageError(f"{type(self).__qualname__} defines no restore(self, state)")

@@ -134,7 +134,7 @@ class ActorHost(BondHost, Protocol):
     def idle_timeout(self, seconds: float | None, message: Command | Event | None) -> None:
         """Send to oneself when nothing else comes."""
 
-    def persist(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
+    def persist(self, event: Any) -> None:
         """Journal and apply an event."""
 
     def continue_with(self, message: Command | Event) -> None:

@@ -69,7 +69,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def message_of(where: str, annotation: Any) -> Any:  # noqa: ANN401 - type expressions
+def message_of(where: str, annotation: Any) -> Any:
     """Give what a batch handler takes a list of.
 
     Raises:
@@ -84,7 +84,7 @@ def message_of(where: str, annotation: Any) -> Any:  # noqa: ANN401 - type expre
     return inside[0]
 
 
-def reply_of(where: str, annotation: Any) -> Any:  # noqa: ANN401 - type expressions
+def reply_of(where: str, annotation: Any) -> Any:
     """Give what a batch handler returns a list of, refusals left out.
 
     Raises:

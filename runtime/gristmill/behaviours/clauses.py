@@ -24,7 +24,7 @@ class Machine(Protocol):
     """What clauses need of the machine that they belong to."""
 
     @property
-    def state(self) -> Any:  # noqa: ANN401 - a state of the table
+    def state(self) -> Any:
         """The present state."""
 
 
@@ -152,7 +152,7 @@ def _check_states(
             )
 
 
-def call(clause: Handler, machine: Machine, message: Message, ctx: Context) -> Any:  # noqa: ANN401
+def call(clause: Handler, machine: Machine, message: Message, ctx: Context) -> Any:
     """Call a clause; give what it returns."""
     if clause.wants_context:
         return clause.function(machine, message, ctx)

@@ -260,7 +260,7 @@ class Context(Bonding):
         """
         self._host.idle_timeout(seconds, message)
 
-    def persist(self, event: Any) -> None:  # noqa: ANN401 - any tagged Struct
+    def persist(self, event: Any) -> None:
         """Apply ``event`` to the actor and journal it; needs the ``Durable`` facet.
 
         The events of a message are committed together when its handler has finished, before any

@@ -67,10 +67,10 @@ class EventHandler:
         if "handle_event" in vars(cls):
             cls.events = _events_of(cls)
 
-    def init(self, previous: Any, ctx: Context) -> None:  # noqa: ANN401 - the predecessor's own
+    def init(self, previous: Any, ctx: Context) -> None:
         """Start. ``previous`` is what ``terminate`` of a swapped handler gave, else None."""
 
-    def handle_event(self, event: Any, ctx: Context) -> Remove | None:  # noqa: ANN401
+    def handle_event(self, event: Any, ctx: Context) -> Remove | None:
         """Take an event; give :data:`REMOVE` to leave."""
         raise NotImplementedError
 
@@ -83,11 +83,11 @@ class EventHandler:
         )
         return None
 
-    def handle_call(self, request: Any, ctx: Context) -> Any:  # noqa: ANN401, ARG002
+    def handle_call(self, request: Any, ctx: Context) -> Any:  # noqa: ARG002 - for those who override it
         """Answer a :class:`~gristmill.behaviours.gen_event.CallHandler`."""
         raise Reject(f"{type(self).__qualname__} answers no calls; define handle_call")
 
-    def terminate(self, removal: Removal, ctx: Context) -> Any:  # noqa: ANN401
+    def terminate(self, removal: Removal, ctx: Context) -> Any:
         """Clean up; the result goes to who deleted it, or to its successor in a swap."""
 
 

@@ -102,7 +102,7 @@ class GenEvent(Actor):
 
     _installed: _Handlers | None = None
 
-    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - passed on
+    def __init_subclass__(cls, **options: Any) -> None:
         """Check that no event type has two ways to be handled, and add them to the protocol."""
         super().__init_subclass__(**options)
         wanted = dict.fromkeys(cls.events)
@@ -126,7 +126,7 @@ class GenEvent(Actor):
         """
         self._install(handler_id, handler, None, ctx)
 
-    def delete_handler(self, handler_id: str, ctx: Context) -> Any:  # noqa: ANN401
+    def delete_handler(self, handler_id: str, ctx: Context) -> Any:
         """Remove a handler; give what its ``terminate`` gives.
 
         Raises:
@@ -166,7 +166,7 @@ class GenEvent(Actor):
     @handles
     def _on_sync_notify(self, msg: SyncNotify, ctx: Context) -> None:
         try:
-            event = msgspec.convert(msg.event, Union[self.events], dec_hook=_as_it_is)  # noqa: UP007
+            event = msgspec.convert(msg.event, Union[self.events], dec_hook=_as_it_is)  # noqa: UP007 - made at run time
         except (msgspec.ValidationError, TypeError) as error:
             names = ", ".join(kind.__qualname__ for kind in self.events) or "none"
             raise Reject(
@@ -182,7 +182,7 @@ class GenEvent(Actor):
         self._supervise(msg.id, adder, ctx)
 
     @handles
-    def _on_delete(self, msg: DeleteHandler, ctx: Context) -> Any:  # noqa: ANN401
+    def _on_delete(self, msg: DeleteHandler, ctx: Context) -> Any:
         return self.delete_handler(msg.id, ctx)
 
     @handles
@@ -209,7 +209,7 @@ class GenEvent(Actor):
         self._supervise(msg.new.id, adder, ctx)
 
     @handles
-    def _on_call(self, msg: CallHandler, ctx: Context) -> Any:  # noqa: ANN401
+    def _on_call(self, msg: CallHandler, ctx: Context) -> Any:
         handler = self._named(msg.id)
         try:
             return handler.handle_call(msg.request, ctx)
@@ -235,7 +235,7 @@ class GenEvent(Actor):
 
     # --- life ---
 
-    def __begin__(self, ctx: Context) -> Any:  # noqa: ANN401 - None or an awaitable
+    def __begin__(self, ctx: Context) -> Any:
         """Install the declared handlers, then start."""
         for handler_id, make in self.handlers.items():
             handler = make()
@@ -274,7 +274,7 @@ class GenEvent(Actor):
         self,
         handler_id: str,
         handler: EventHandler,
-        previous: Any,  # noqa: ANN401 - what the predecessor gave
+        previous: Any,
         ctx: Context,
     ) -> None:
         self._refuse_taken(handler_id)
@@ -324,7 +324,7 @@ class GenEvent(Actor):
             raise Reject(f"no handler {handler_id!r} (handlers: {known})", code="not_found")
         return installed.handler
 
-    def _remove(self, handler_id: str, removal: Removal, ctx: Context, *, told: bool = True) -> Any:  # noqa: ANN401 - what its terminate gives
+    def _remove(self, handler_id: str, removal: Removal, ctx: Context, *, told: bool = True) -> Any:
         """Remove a handler; ``told``: who supervises it is told."""
         installed = self._handlers().pop(handler_id)
         if installed.supervision is not None:

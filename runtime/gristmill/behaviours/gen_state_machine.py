@@ -73,7 +73,7 @@ class GenStateMachine(Actor):
 
     _course: _Course | None = None
 
-    def __init_subclass__(cls, **options: Any) -> None:  # noqa: ANN401 - passed on
+    def __init_subclass__(cls, **options: Any) -> None:
         """Check the clauses against the table, and build the protocol."""
         super().__init_subclass__(**options)
         if not isinstance(getattr(cls, "table", None), TransitionTable):
@@ -87,11 +87,11 @@ class GenStateMachine(Actor):
         cls.__protocol__ = Protocol(cls, handlers)
 
     @property
-    def state(self) -> Any:  # noqa: ANN401 - a state of the table
+    def state(self) -> Any:
         """The present state; while a handler runs, the one in which it began."""
         return self.table.initial if self._course is None else self._course.state
 
-    def become(self, state: Any) -> None:  # noqa: ANN401 - a state of the table
+    def become(self, state: Any) -> None:
         """Go to ``state`` when the handler has finished; outside a handler at once.
 
         Outside a handler is the constructor, and ``apply`` during a replay.
@@ -201,7 +201,7 @@ class GenStateMachine(Actor):
         else:
             raise UsageError("a timeout can be armed from on_start on")
 
-    def on_enter(self, old: Any, ctx: Context) -> None:  # noqa: ANN401 - a state of the table
+    def on_enter(self, old: Any, ctx: Context) -> None:
         """Run when a state was entered, before any further message; it can't change the state.
 
         That is at the start and on :meth:`repeat`, where ``old`` is that state too, and on a
@@ -210,7 +210,7 @@ class GenStateMachine(Actor):
 
     # --- the runtime's part ---
 
-    def __begin__(self, ctx: Context) -> Any:  # noqa: ANN401 - None or an awaitable
+    def __begin__(self, ctx: Context) -> Any:
         """Start, then enter the first state."""
         self._on_course.timeouts = Timeouts(ctx)
         starting = super().__begin__(ctx)
@@ -219,7 +219,7 @@ class GenStateMachine(Actor):
         self._enter(self.state, ctx)
         return starting
 
-    async def _enter_after(self, starting: Any, ctx: Context) -> Any:  # noqa: ANN401
+    async def _enter_after(self, starting: Any, ctx: Context) -> Any:
         value = await starting
         self._enter(self.state, ctx)
         return value
@@ -246,11 +246,11 @@ class GenStateMachine(Actor):
             self._course = _Course(self.table.initial)
         return self._course
 
-    def _ahead(self) -> Any:  # noqa: ANN401 - a state of the table
+    def _ahead(self) -> Any:
         turn = self._on_course.turn
         return self.state if turn is None else turn.target
 
-    def _go(self, state: Any) -> None:  # noqa: ANN401 - a state of the table
+    def _go(self, state: Any) -> None:
         course = self._on_course
         if course.entering:
             raise UsageError(f"{type(self).__qualname__}.on_enter can't change the state")
@@ -259,7 +259,7 @@ class GenStateMachine(Actor):
         else:
             course.turn.target = state
 
-    def _enter(self, old: Any, ctx: Context) -> None:  # noqa: ANN401 - a state of the table
+    def _enter(self, old: Any, ctx: Context) -> None:
         course = self._on_course
         course.entering = True
         try:
@@ -276,7 +276,7 @@ class GenStateMachine(Actor):
         turn = course.turn = _Turn(course.state)
         return turn
 
-    def _end_turn(self, turn: _Turn, clause: Handler, value: Any, ctx: Context) -> Any:  # noqa: ANN401
+    def _end_turn(self, turn: _Turn, clause: Handler, value: Any, ctx: Context) -> Any:
         """Let the turn's decisions take place; give what is still to be answered."""
         self._on_course.turn = None
         if issubclass(clause.message, Request):
@@ -312,24 +312,24 @@ class GenStateMachine(Actor):
 
 
 def _run(clauses: Clauses) -> Callable[..., Any]:
-    def run(machine: GenStateMachine, message: Message, ctx: Context) -> Any:  # noqa: ANN401
+    def run(machine: GenStateMachine, message: Message, ctx: Context) -> Any:
         turn = machine._begin_turn()  # noqa: SLF001 - the machine's own half
         try:
             clause = clauses.choose(machine)
             value = call(clause, machine, message, ctx)
         except Postponed as postponed:
-            postponed.retry = machine._settle(turn, ctx)  # noqa: SLF001
+            postponed.retry = machine._settle(turn, ctx)  # noqa: SLF001 - as above
             raise
         except BaseException:
-            machine._on_course.turn = None  # noqa: SLF001
+            machine._on_course.turn = None  # noqa: SLF001 - as above
             raise
-        return machine._end_turn(turn, clause, value, ctx)  # noqa: SLF001
+        return machine._end_turn(turn, clause, value, ctx)  # noqa: SLF001 - as above
 
     return run
 
 
 def _run_async(clauses: Clauses) -> Callable[..., Any]:
-    async def run(machine: GenStateMachine, message: Message, ctx: Context) -> Any:  # noqa: ANN401
+    async def run(machine: GenStateMachine, message: Message, ctx: Context) -> Any:
         turn = machine._begin_turn()  # noqa: SLF001 - the machine's own half
         try:
             clause = clauses.choose(machine)
@@ -337,11 +337,11 @@ def _run_async(clauses: Clauses) -> Callable[..., Any]:
             if clause.is_async:
                 value = await value
         except Postponed as postponed:
-            postponed.retry = machine._settle(turn, ctx)  # noqa: SLF001
+            postponed.retry = machine._settle(turn, ctx)  # noqa: SLF001 - as above
             raise
         except BaseException:
-            machine._on_course.turn = None  # noqa: SLF001
+            machine._on_course.turn = None  # noqa: SLF001 - as above
             raise
-        return machine._end_turn(turn, clause, value, ctx)  # noqa: SLF001
+        return machine._end_turn(turn, clause, value, ctx)  # noqa: SLF001 - as above
 
     return run

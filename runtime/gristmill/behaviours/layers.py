@@ -68,7 +68,7 @@ def through(*layers: Layer) -> Callable[[F], F]:
 
 def _around(layer: Layer, function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
-    def handler(actor: Any, message: Any, ctx: Context) -> Any:  # noqa: ANN401 - as the handler's
+    def handler(actor: Any, message: Any, ctx: Context) -> Any:
         run = layer(message, ctx)
         answered, reply = _enter(run)
         if answered:
@@ -84,7 +84,7 @@ def _around(layer: Layer, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _around_async(layer: Layer, function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
-    async def handler(actor: Any, message: Any, ctx: Context) -> Any:  # noqa: ANN401 - as above
+    async def handler(actor: Any, message: Any, ctx: Context) -> Any:
         run = layer(message, ctx)
         answered, reply = _enter(run)
         if answered:
@@ -107,7 +107,7 @@ def _enter(run: Generator[None, Any, Any]) -> tuple[bool, Any]:
     return False, None
 
 
-def _returned(run: Generator[None, Any, Any], reply: Any) -> Any:  # noqa: ANN401 - the reply
+def _returned(run: Generator[None, Any, Any], reply: Any) -> Any:
     try:
         run.send(reply)
     except StopIteration as done:
@@ -115,7 +115,7 @@ def _returned(run: Generator[None, Any, Any], reply: Any) -> Any:  # noqa: ANN40
     raise _twice(run)
 
 
-def _threw(run: Generator[None, Any, Any], error: BaseException) -> Any:  # noqa: ANN401 - the reply
+def _threw(run: Generator[None, Any, Any], error: BaseException) -> Any:
     try:
         run.throw(error)
     except StopIteration as done:

@@ -162,8 +162,8 @@ def _batch_handler(
     where: str,
     name: str,
     function: Callable[..., Any],
-    kind: Any,  # noqa: ANN401 - what stands in the annotation
-    answers: Any,  # noqa: ANN401 - a type expression
+    kind: Any,
+    answers: Any,
     wants_context: bool,
     batch: Batch,
 ) -> Handler:
@@ -176,8 +176,8 @@ def _handler(
     where: str,
     name: str,
     function: Callable[..., Any],
-    kind: Any,  # noqa: ANN401 - what stands in the annotation
-    answers: Any,  # noqa: ANN401 - a type expression
+    kind: Any,
+    answers: Any,
     wants_context: bool,
 ) -> Handler:
     if not (isinstance(kind, type) and issubclass(kind, Message)):
@@ -214,13 +214,13 @@ def _handler(
     )
 
 
-def _class_of(reply: Any) -> type | None:  # noqa: ANN401 - a type expression
+def _class_of(reply: Any) -> type | None:
     """Give the class that says all about a reply type; ``Any`` is a class from Python 3.11 on."""
     whole = isinstance(reply, type) and reply is not Any and get_origin(reply) is None
     return reply if whole and not typing.is_typeddict(reply) else None
 
 
-def _fits(answers: Any, reply: Any) -> bool:  # noqa: ANN401 - type expressions
+def _fits(answers: Any, reply: Any) -> bool:
     answers, reply = _bare(answers), _bare(reply)
     if answers is Any or reply is Any or answers == reply:
         return True
@@ -235,16 +235,16 @@ def _fits(answers: Any, reply: Any) -> bool:  # noqa: ANN401 - type expressions
     return get_origin(answers) is not None and get_origin(answers) == get_origin(reply)
 
 
-def _bare(annotation: Any) -> Any:  # noqa: ANN401 - a type expression
+def _bare(annotation: Any) -> Any:
     """Give a type without what annotates it."""
     return annotation.__origin__ if get_origin(annotation) is Annotated else annotation
 
 
-def _is_union(annotation: Any) -> bool:  # noqa: ANN401 - a type expression
+def _is_union(annotation: Any) -> bool:
     return get_origin(annotation) in (Union, types.UnionType)
 
 
-def _name(kind: Any) -> str:  # noqa: ANN401 - a type expression
+def _name(kind: Any) -> str:
     return kind.__qualname__ if isinstance(kind, type) and not get_args(kind) else str(kind)
 
 
@@ -279,7 +279,7 @@ def _answers(handler: Handler, value: object) -> bool:
     return True
 
 
-def _structurally(value: object, reply: Any) -> bool:  # noqa: ANN401 - a type expression
+def _structurally(value: object, reply: Any) -> bool:
     """Check containers that msgspec.convert does not take as they are, by their outer class."""
     reply = _bare(reply)
     if _is_union(reply):

@@ -105,7 +105,7 @@ class BlockActor(Actor):
             self._do_step(ctx)
 
     @handles
-    def go_on(self, msg: GoOn, ctx: Context) -> None:  # noqa: ARG002
+    def go_on(self, msg: GoOn, ctx: Context) -> None:  # noqa: ARG002 - it says nothing
         """Do the next step."""
         self._do_step(ctx)
 

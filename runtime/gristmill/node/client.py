@@ -132,7 +132,7 @@ class Connection:
             if waited > timeout:
                 raise NodeConnectError(f"the node did not answer within {timeout:g} s")
 
-    def call(self, operation: c.Operation, kind: Any, timeout: float | None = 30.0) -> Any:  # noqa: ANN401
+    def call(self, operation: c.Operation, kind: Any, timeout: float | None = 30.0) -> Any:  # noqa: ANN401 - as kind says
         """Have the supervisor process do something; give the result, decoded as ``kind``.
 
         Raises:

@@ -343,7 +343,7 @@ class RunningNode(Publishing, Placing):
         """Describe the node: its workers, its tree, its counters."""
         from gristmill.node.status import NodeStatus
 
-        return self._connected().call(c.GetStatus(), NodeStatus)  # type: ignore[no-any-return]
+        return self._connected().call(c.GetStatus(), NodeStatus)  # type: ignore[no-any-return]  # as it says
 
     def counters(self) -> Deliveries:
         """Count all messages since the node's start by what became of them.

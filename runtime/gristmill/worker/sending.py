@@ -319,7 +319,7 @@ class Sending:
         """Answer a deferred request, from the handler that runs now."""
         self._core.replying.answer(self.origin, ticket, value)
 
-    def ask(self, to: Address, request: Request[R], timeout: float | None) -> R:  # noqa: ARG002
+    def ask(self, to: Address, request: Request[R], timeout: float | None) -> R:  # noqa: ARG002 - as in Post
         """Refuse: a synchronous ask would stop this worker's core."""
         _refuse_blocking(to, type(request).__qualname__)
 
@@ -332,9 +332,9 @@ class Sending:
     def ask_many(
         self,
         to: Address,
-        requests: Iterable[Request[R]],  # noqa: ARG002 - the signature of Post
-        window: int,  # noqa: ARG002
-        timeout: float | None,  # noqa: ARG002
+        requests: Iterable[Request[R]],  # noqa: ARG002 - as in Post
+        window: int,  # noqa: ARG002 - as in Post
+        timeout: float | None,  # noqa: ARG002 - as in Post
     ) -> Iterator[R]:
         """Refuse: it would stop this worker's core."""
         _refuse_blocking(to, "requests")
@@ -344,7 +344,7 @@ class Sending:
         name = type(request).__qualname__
         raise UsageError(f"request {name} from {to.label} with ctx.request(ref, request)")
 
-    def stop_actor(self, to: Address, reason: ExitReason | None, timeout: float) -> None:  # noqa: ARG002
+    def stop_actor(self, to: Address, reason: ExitReason | None, timeout: float) -> None:  # noqa: ARG002 - as in Post
         """Refuse: an actor stops itself with ``ctx.stop()``."""
         raise UsageError(f"{to.label} can't be stopped from a handler; tell it to ctx.stop()")
 

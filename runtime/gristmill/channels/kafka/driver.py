@@ -54,7 +54,7 @@ class KafkaDriver:
         """Make sure that a broker is there."""
         try:
             from confluent_kafka import KafkaException  # noqa: PLC0415 - only when on
-            from confluent_kafka.admin import AdminClient  # noqa: PLC0415
+            from confluent_kafka.admin import AdminClient  # noqa: PLC0415 - the same
         except ImportError:
             raise ConfigError(
                 "[channel] use_kafka = true needs confluent-kafka; pip install 'gristmill[kafka]', "
