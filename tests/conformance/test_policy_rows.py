@@ -26,7 +26,7 @@ from gristmill import (
 )
 from gristmill.errors import ProtocolError, UsageError
 from gristmill.testing import Simulation
-from gristmill.worker.dead_letter_log import LIMIT, PAUSE, DeadLetterLog
+from gristmill.worker.turns.dead_letter_log import LIMIT, PAUSE, DeadLetterLog
 from support import policies as p
 from support.actors import Note, Notes, read_lines
 from support.processes import all_delivered

@@ -13,7 +13,7 @@ import pytest
 
 from gristmill import ActorDied, Durable, Node, Ref
 from gristmill.errors import ActorError
-from gristmill.node.post import ClientPost
+from gristmill.node.client.post import ClientPost
 from gristmill.ref import AnyRef
 from support.actors import read_lines
 from support.array_actors import (

@@ -14,7 +14,7 @@ import pytest
 from gristmill import Actor, Mailbox, Node, Ref
 from gristmill.config import Transport
 from gristmill.errors import PayloadTooLargeError, UsageError
-from gristmill.node.post import ClientPost
+from gristmill.node.client.post import ClientPost
 from gristmill.transport import codec as codec_module
 from gristmill.transport.codec import MAX_BODY, Codec
 from support.array_actors import (

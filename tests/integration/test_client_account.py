@@ -12,7 +12,7 @@ import pytest
 
 from gristmill import Durable, Mailbox, Node
 from gristmill.metrics.schema import TypeRow, WorkerRow
-from gristmill.node.reading import BLOCKED_WAIT
+from gristmill.node.client.reading import BLOCKED_WAIT
 from support.actors import Compute, GetQuote, Ledger, Note, Noted, Worker
 from support.processes import all_delivered
 from support.waiting import eventually

@@ -29,7 +29,7 @@ from gristmill.errors import (
     UsageError,
 )
 from gristmill.transport.codec import MAX_BODY
-from gristmill.worker import counters
+from gristmill.worker.telemetry import counters
 from support.actors import (
     Add,
     AskSelf,

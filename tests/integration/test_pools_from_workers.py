@@ -333,7 +333,7 @@ def test_who_is_not_heard_of_in_time_loses_nothing(
     simulation_seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Members leave before all have put their fences: what comes too late goes to others."""
-    monkeypatch.setattr("gristmill.node.pools._FENCES_WITHIN", 0.01)
+    monkeypatch.setattr("gristmill.node.supervisor.actors.pools._FENCES_WITHIN", 0.01)
     faults = Faults(kill_every=1.0, pause_every=0.1, pause_seconds=1.5, until=6.0)
     counted = counted_in_a_simulation(simulation_seed, tmp_path, faults)
     assert set(counted) == set(range(SENT))

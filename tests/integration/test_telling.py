@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 
 from gristmill import Node
-from gristmill.node.post import ClientPost
+from gristmill.node.client.post import ClientPost
 from support.actors import Add, Note, Noted, Notes, Worker
 from support.reports import during
 from support.transports import transport  # noqa: F401 - a fixture, used by all tests

@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from gristmill.durability.journal import open_store
 from gristmill.ref import Address, Mailbox
-from gristmill.worker.outbox import Outbox
+from gristmill.worker.messaging.outbox import Outbox
 
 CAPACITY = 3
 

@@ -14,9 +14,9 @@ from gristmill.errors import CircuitOpenError
 from gristmill.facets import CircuitBreaker, CircuitBreakerSpec, CircuitState
 from gristmill.facets.breaker_events import BreakerMoved
 from gristmill.facets.specs import Breaker
-from gristmill.node.breakers import Breakers
+from gristmill.node.supervisor.breakers import Breakers
 from gristmill.transport import control as c
-from gristmill.worker.breakers import SharedBreakers
+from gristmill.worker.actors.breakers import SharedBreakers
 
 SPEC = CircuitBreakerSpec(
     consecutive_failures=2, open_seconds=5.0, half_open_probes=1, half_open_successes=1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gristmill import Node, Ref, Request
-from gristmill.node.monitor import Monitor
+from gristmill.node.client.monitor import Monitor
 from support.actors import read_lines
 from support.bonds import Peer, Ping
 

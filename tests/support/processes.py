@@ -9,7 +9,7 @@ from collections.abc import Container
 import psutil
 
 from gristmill import Node
-from gristmill.node.post import ClientPost
+from gristmill.node.client.post import ClientPost
 from gristmill.node.rundir import find_node
 from gristmill.ref import AnyRef
 from support.waiting import eventually

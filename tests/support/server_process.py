@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from gristmill.node.linux import die_with_parent
+from gristmill.node.processes.linux import die_with_parent
 from support.waiting import eventually
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gristmill.worker.activity import ACTOR, MESSAGE, SINCE, Activity, read_activity
-from gristmill.worker.traces import look
+from gristmill.worker.telemetry.activity import ACTOR, MESSAGE, SINCE, Activity, read_activity
+from gristmill.worker.telemetry.traces import look
 
 
 def test_what_runs_is_seen_by_others_at_once(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections import deque
 
 import pytest
 
-from gristmill.worker.cell import _CONTAINERS, Cell
+from gristmill.worker.actors.cell import _CONTAINERS, Cell
 
 
 def test_idle_cells_share_what_they_have_nothing_in() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gristmill.metrics import TimeClass
-from gristmill.node.client_account import DESER, ClientAccount
+from gristmill.node.client.account import DESER, ClientAccount
 from gristmill.ref import Address
 from support.actors import Add
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gristmill.errors import UsageError
-from gristmill.node.dead_letters import DeadLetters
+from gristmill.node.supervisor.dead_letters import DeadLetters
 from gristmill.transport.control import DeadLetter
 
 

@@ -16,7 +16,7 @@ from gristmill.transport.envelope import (
     count_messages,
     pack,
 )
-from gristmill.worker.counters import NAMES
+from gristmill.worker.telemetry.counters import NAMES
 
 
 def tally(address: int, *wires: Wire, incarnation: int = 1, **counted: int) -> Tally:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gristmill.metrics import Meter
-from gristmill.worker.eager import Eager, Suspended
-from gristmill.worker.metered import metered
+from gristmill.worker.turns.eager import Eager, Suspended
+from gristmill.worker.turns.metered import metered
 
 Work = Coroutine[Any, Any, Any]
 

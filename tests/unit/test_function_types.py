@@ -9,9 +9,9 @@ import pytest
 
 from gristmill.behaviours.context import Context
 from gristmill.transport.codec import Codec
-from gristmill.worker import functions
-from gristmill.worker.bodies import Bodies
-from gristmill.worker.functions import BatchResult, FunctionRunner, RunBatch, types_of
+from gristmill.worker.turns import functions
+from gristmill.worker.turns.bodies import Bodies
+from gristmill.worker.turns.functions import BatchResult, FunctionRunner, RunBatch, types_of
 from support.actors import Quote
 from support.functions import blank, dearer, divide, power, total
 

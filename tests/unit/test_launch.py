@@ -8,7 +8,7 @@ import pytest
 
 from gristmill import Node
 from gristmill.errors import NodeStartError
-from gristmill.node.launch import check_open_files
+from gristmill.node.processes.launch import check_open_files
 
 
 @pytest.mark.parametrize("allowed", [64, 128, resource.RLIM_INFINITY])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gristmill.node.linux import OomKills
+from gristmill.node.processes.linux import OomKills
 
 
 def _machine(folder: Path, cgroup: str, counter: str) -> tuple[Path, Path, Path]:

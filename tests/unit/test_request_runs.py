@@ -15,8 +15,8 @@ from gristmill.errors import (
     QuarantinedError,
     ReplyTypeError,
 )
-from gristmill.node.grouping import group
-from gristmill.node.requests import OPEN, PLACE_BITS, RequestKind, RequestRun
+from gristmill.node.client.grouping import group
+from gristmill.node.client.requests import OPEN, PLACE_BITS, RequestKind, RequestRun
 from gristmill.ref import Address
 from gristmill.transport.codec import Codec
 

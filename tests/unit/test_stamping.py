@@ -12,11 +12,11 @@ from gristmill.messages import Request
 from gristmill.metrics import Meter, TimeClass
 from gristmill.metrics.meter import INTERRUPTION
 from gristmill.metrics.sampling import ALLOWED
-from gristmill.worker import counters
-from gristmill.worker.cell import Cell, Entry
+from gristmill.worker.actors.cell import Cell, Entry
 from gristmill.worker.core import WorkerCore
-from gristmill.worker.stamp import Stamp
-from gristmill.worker.stamping import Stamping
+from gristmill.worker.telemetry import counters
+from gristmill.worker.telemetry.stamp import Stamp
+from gristmill.worker.telemetry.stamping import Stamping
 
 PROBE_NS, PROBED_NS = 100, 2_000
 CLASSES = (TimeClass.COMPUTE, TimeClass.OTHER, TimeClass.PROBE, TimeClass.SEND, TimeClass.SER)
@@ -107,7 +107,7 @@ def test_a_thread_that_stands_still_while_cpu_time_is_read_accounts_for_nothing(
         now += ns
         return now
 
-    monkeypatch.setattr("gristmill.worker.stamp.thread_time_ns", lambda: later(4_000_000))
+    monkeypatch.setattr("gristmill.worker.telemetry.stamp.thread_time_ns", lambda: later(4_000_000))
     meter = Meter(later, probe_ns=PROBE_NS)
     core = SimpleNamespace(shell=SimpleNamespace(random=Random(1)), counters=[0])
     stamping = Stamping(cast("WorkerCore", core), meter)

@@ -8,10 +8,10 @@ from typing import cast
 
 import pytest
 
-from gristmill.node.hearing import Hearing
-from gristmill.node.roster import Roster
-from gristmill.node.subscriptions import Subscriptions
-from gristmill.node.supervisor_shell import SupervisorShell
+from gristmill.node.supervisor.hearing import Hearing
+from gristmill.node.supervisor.roster import Roster
+from gristmill.node.supervisor.shell import SupervisorShell
+from gristmill.node.supervisor.subscriptions import Subscriptions
 from gristmill.transport import control as c
 
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from gristmill.cli.nodes import ANSWER, attached, counted
 from gristmill.cli.output import console, print_json
 from gristmill.errors import GristmillError, UsageError
-from gristmill.node.client import Connection
+from gristmill.node.client.connection import Connection
 from gristmill.node.status import NodeStatus
 from gristmill.transport import control as c
 

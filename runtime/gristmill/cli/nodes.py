@@ -11,7 +11,7 @@ from rich.text import Text
 
 from gristmill.cli.output import console, print_json
 from gristmill.errors import NodeConnectError
-from gristmill.node.client import Connection
+from gristmill.node.client.connection import Connection
 from gristmill.node.rundir import find_node
 from gristmill.node.status import NodeStatus, Reloaded
 from gristmill.transport import control as c

@@ -14,7 +14,7 @@ from gristmill.cli.nodes import ANSWER, COLOURS, attached, counted
 from gristmill.cli.output import console, print_json
 from gristmill.errors import UsageError
 from gristmill.facets.breaker_state import CircuitState, SharedState
-from gristmill.node.client import Connection
+from gristmill.node.client.connection import Connection
 from gristmill.node.status import NodeTree
 from gristmill.supervision import Snapshot
 from gristmill.transport import control as c

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from gristmill.metrics.wires import Wire
-from gristmill.worker.counters import DROPPED, FINISHED, NAMES, NOW
+from gristmill.worker.telemetry.counters import DROPPED, FINISHED, NAMES, NOW
 
 LOST_WITH_PROCESS = "lost_with_process"
 """Waited in a process that was killed: in a mailbox, or on its way out."""
@@ -86,7 +86,7 @@ class Tally(NamedTuple):
     address: int
     incarnation: int
     counters: dict[str, int]
-    """By the names of :mod:`~gristmill.worker.counters`."""
+    """By the names of :mod:`~gristmill.worker.telemetry.counters`."""
     wires: tuple[Wire, ...]
 
     @property

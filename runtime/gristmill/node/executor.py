@@ -18,13 +18,13 @@ from gristmill.errors import (
     UsageError,
 )
 from gristmill.importing import import_path
-from gristmill.node.calls import Calls, batches
-from gristmill.node.post import ClientPost
-from gristmill.node.reading import Bell
-from gristmill.node.requests import Waiter
+from gristmill.node.client.calls import Calls, batches
+from gristmill.node.client.post import ClientPost
+from gristmill.node.client.reading import Bell
+from gristmill.node.client.requests import Waiter
 from gristmill.ref import Address
-from gristmill.worker.bodies import Bodies
-from gristmill.worker.functions import BatchResult, RunBatch, types_of
+from gristmill.worker.turns.bodies import Bodies
+from gristmill.worker.turns.functions import BatchResult, RunBatch, types_of
 
 P = ParamSpec("P")
 T = TypeVar("T")

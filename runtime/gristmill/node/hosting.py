@@ -16,12 +16,12 @@ import msgspec
 
 from gristmill.errors import NodeStoppedError
 from gristmill.node.config import NodeConfig
-from gristmill.node.launch import check_open_files, launch
+from gristmill.node.processes.launch import check_open_files, launch
 from gristmill.node.rundir import RunDirectory
 
 if TYPE_CHECKING:
-    from gristmill.node.client import Connection
-    from gristmill.node.local import LocalWorld
+    from gristmill.node.client.connection import Connection
+    from gristmill.node.in_process.world import LocalWorld
 
 
 NewWorld = Callable[[NodeConfig], "LocalWorld"]
@@ -57,7 +57,7 @@ class ProcessHost:
         config = msgspec.structs.replace(config, run_dir=str(path), lock=self._run_dir.lock)
         self._process = launch(config, self._run_dir.lock, blas_threads)
         from gristmill.metrics.tracing import Recorder
-        from gristmill.node.client import Connection
+        from gristmill.node.client.connection import Connection
 
         recorder = Recorder(thread=threading.get_ident) if config.trace else None
         self.connection = Connection(
@@ -100,8 +100,8 @@ class LocalHost:
     """The client's own process."""
 
     def __init__(self, config: NodeConfig, new_world: NewWorld | None = None) -> None:
-        from gristmill.node.local import LocalWorld, real_sources
-        from gristmill.node.local_client import LocalConnection
+        from gristmill.node.in_process.client import LocalConnection
+        from gristmill.node.in_process.world import LocalWorld, real_sources
 
         self._run_dir = RunDirectory()  # for arrays, which are shared as among processes
         config = msgspec.structs.replace(config, run_dir=str(self._run_dir.path))

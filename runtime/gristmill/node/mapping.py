@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 
 from gristmill.errors import ActorCrashed, UsageError
 from gristmill.importing import import_path
-from gristmill.node.calls import Calls, batches
-from gristmill.node.post import ClientPost
-from gristmill.node.spreading import Spread, lanes
+from gristmill.node.client.calls import Calls, batches
+from gristmill.node.client.post import ClientPost
+from gristmill.node.client.spreading import Spread, lanes
 from gristmill.placement.balancing import Loads
 from gristmill.ref import Address
-from gristmill.worker.functions import BatchResult, types_of
+from gristmill.worker.turns.functions import BatchResult, types_of
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -26,11 +26,11 @@ from gristmill.errors import (
 from gristmill.importing import WORKER_MAIN, main_script
 from gristmill.node.config import NodeConfig
 from gristmill.node.hosting import Host, LocalHost, ProcessHost
-from gristmill.node.launch import interrupts_held
+from gristmill.node.processes.launch import interrupts_held
 from gristmill.node.rundir import running_nodes
 from gristmill.node.running import RunningNode
-from gristmill.node.slots import CLIENT
 from gristmill.node.status import Reloaded
+from gristmill.node.supervisor.workers.slots import CLIENT
 from gristmill.supervision import (
     ChildSpec,
     Strategy,
@@ -42,7 +42,7 @@ from gristmill.transport.sockets import available, resolved
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from gristmill.node.client import Connection
+    from gristmill.node.client.connection import Connection
     from gristmill.reporting import MessageTrace
 
 A = TypeVar("A", bound=Actor)
@@ -316,7 +316,7 @@ class Node(RunningNode):
             UsageError: the node does not record messages, or the window is not above 0.
         """
         from gristmill.metrics.tracing import ProcessTrace
-        from gristmill.node.traced_post import traced
+        from gristmill.node.client.traced_post import traced
         from gristmill.reporting import MessageTrace
 
         connection = self._connected()

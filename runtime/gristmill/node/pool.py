@@ -10,9 +10,9 @@ from gristmill.behaviours.actor import Actor
 from gristmill.errors import ActorTypeError, UsageError
 from gristmill.importing import resolve
 from gristmill.messages import Command, Event, Request
-from gristmill.node.post import ClientPost
-from gristmill.node.spreading import Spread, lanes
-from gristmill.node.streams import Part, check_window, in_turn
+from gristmill.node.client.post import ClientPost
+from gristmill.node.client.spreading import Spread, lanes
+from gristmill.node.client.streams import Part, check_window, in_turn
 from gristmill.placement.balancing import Balancer, Loads, Routing
 from gristmill.placement.pacing import SharedLane
 from gristmill.ref import DEFAULT_TIMEOUT, POOLED, Address, DeliveryGuarantee, Ref

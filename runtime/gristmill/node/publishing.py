@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from gristmill.channels.broker import BrokerBackend
     from gristmill.channels.consumer import Consumer
     from gristmill.channels.manager import ChannelManager
-    from gristmill.node.brokers import ClientBrokers
-    from gristmill.node.client import Connection
-    from gristmill.node.subscription import Subscription
+    from gristmill.node.client.brokers import ClientBrokers
+    from gristmill.node.client.connection import Connection
+    from gristmill.node.client.subscription import Subscription
 
 _WINDOW = 1000
 """Events from a broker that wait in a client's subscription at most."""
@@ -88,7 +88,7 @@ class Publishing:
             UsageError: no event type was given, or no backend that is on can do that.
         """
         from gristmill.channels.broker import BrokerBackend
-        from gristmill.node.subscription import Subscription
+        from gristmill.node.client.subscription import Subscription
 
         if not kinds:
             raise UsageError("say which event types you want: subscribe(channel, Type, ...)")
@@ -117,7 +117,7 @@ class Publishing:
     def _subscribe_broker(
         self, chosen: BrokerBackend, listen: Listen, kinds: tuple[type[Event], ...], capacity: int
     ) -> Subscription:
-        from gristmill.node.subscription import Subscription
+        from gristmill.node.client.subscription import Subscription
 
         consumers: list[Consumer] = []
 
@@ -131,7 +131,7 @@ class Publishing:
         return subscription
 
     def _client_brokers(self) -> ClientBrokers:
-        from gristmill.node.brokers import ClientBrokers
+        from gristmill.node.client.brokers import ClientBrokers
 
         if self._brokers is None:
             connection = self._connected()

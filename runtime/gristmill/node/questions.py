@@ -14,8 +14,8 @@ from gristmill.ref import DEFAULT_TIMEOUT, AnyRef
 from gristmill.transport.inspection import GetState, ReplaceState, Resume, Suspend
 
 if TYPE_CHECKING:
-    from gristmill.node.client import Connection
-    from gristmill.node.pending import PendingReply
+    from gristmill.node.client.connection import Connection
+    from gristmill.node.client.pending import PendingReply
 
 R = TypeVar("R")
 
@@ -46,7 +46,7 @@ class Questions(ABC):
             timeout: seconds for all together; None waits for as long as they live. Whoever has
                 not answered then is among the failed, and a late reply is dropped.
         """
-        from gristmill.node.pending import PendingReply, check_timeout
+        from gristmill.node.client.pending import PendingReply, check_timeout
 
         check_timeout(timeout)
         post = self._connected().post

@@ -22,9 +22,9 @@ from gristmill.transport import control as c
 
 if TYPE_CHECKING:
     from gristmill.metrics import Report
+    from gristmill.node.client.monitor import Monitor
     from gristmill.node.deliveries import Deliveries
     from gristmill.node.executor import NodeExecutor
-    from gristmill.node.monitor import Monitor
     from gristmill.node.status import NodeStatus, WorkerActivity
     from gristmill.node.supervisor_ref import SupervisorRef
 
@@ -306,8 +306,8 @@ class RunningNode(Publishing, Placing):
 
     def _function_runners(self) -> list[Address]:
         """Start what runs functions, one in each worker, when it is first wanted."""
-        from gristmill.worker.functions import FunctionRunner
         from gristmill.worker.specs import actor_spec, child_spec
+        from gristmill.worker.turns.functions import FunctionRunner
 
         with self._runner_lock:
             if not self._runners:

@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 
 from gristmill.errors import UsageError
-from gristmill.node.client import Connection
+from gristmill.node.client.connection import Connection
 from gristmill.node.status import WorkerActivity
 from gristmill.transport import control as c
-from gristmill.worker.traces import STACKS
+from gristmill.worker.telemetry.traces import STACKS
 
 _ANSWER = 1.0
 """Seconds that a worker has to write: a signal handler in C does, whatever the worker computes."""

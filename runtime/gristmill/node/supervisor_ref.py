@@ -15,7 +15,7 @@ from gristmill.transport import child_operations as o
 from gristmill.transport.control import Operation
 
 if TYPE_CHECKING:
-    from gristmill.node.client import Connection
+    from gristmill.node.client.connection import Connection
     from gristmill.node.running import RunningNode
 
 A = TypeVar("A", bound=Actor)

@@ -9,8 +9,8 @@ from gristmill.metrics import CounterPage, CounterPageError
 from gristmill.metrics.wires import Wire, read_wires
 from gristmill.node.deliveries import Tally
 from gristmill.transport.control import FIRST_CLIENT, PeerInfo
-from gristmill.worker import counters
-from gristmill.worker.traces import PAGE, WIRES
+from gristmill.worker.telemetry import counters
+from gristmill.worker.telemetry.traces import PAGE, WIRES
 
 
 class ClientCounters:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 from gristmill.behaviours.actor_host import Timer
 from gristmill.messages import tag_of
-from gristmill.node.local_worker import LocalWorker, LoopbackPlane
+from gristmill.node.in_process.worker import LocalWorker, LoopbackPlane
 from gristmill.testing.faults import InjectedCrash, Point
 from gristmill.testing.virtual_loop import VirtualLoop, new_loop
 from gristmill.transport.codec import message_tag
-from gristmill.worker.cell import Cell, State
+from gristmill.worker.actors.cell import Cell, State
 from gristmill.worker.config import WorkerConfig
 
 if TYPE_CHECKING:

@@ -17,11 +17,11 @@ from gristmill.behaviours.actor_host import Timer
 from gristmill.errors import GristmillError, UsageError
 from gristmill.messages import Request
 from gristmill.metrics import Calibration
+from gristmill.node.client.sending import ControlSide
 from gristmill.node.config import NodeConfig
-from gristmill.node.local import LocalWorld, Sources
-from gristmill.node.local_client import LocalPost
-from gristmill.node.local_worker import LocalWorker, LoopbackPlane
-from gristmill.node.sending import ControlSide
+from gristmill.node.in_process.client import LocalPost
+from gristmill.node.in_process.worker import LocalWorker, LoopbackPlane
+from gristmill.node.in_process.world import LocalWorld, Sources
 from gristmill.ref import Address
 from gristmill.testing.determinism import Determinism
 from gristmill.testing.faults import Faults, Point

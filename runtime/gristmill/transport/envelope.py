@@ -6,7 +6,8 @@ Each of these is an array whose first item is its kind:
 HEADER    process, incarnation, messages sent before, envelopes, sent at (ns), messages
 TELL      target, sender, number, bodies     (number: at-least-once, else 0)
 ASK       target, sender, deadline, request, bodies   (monotonic seconds, 0: none; the sender
-          is a chain, see :mod:`~gristmill.worker.cycles`, if an actor waits for the reply)
+          is a chain if an actor waits for the reply, see
+          :mod:`~gristmill.worker.messaging.cycles`)
 REPLY     request, bodies
 ERROR     request, body                      (an :class:`ErrorReply`)
 EVENT     channel, [targets], sender, number, bodies  (number: 0)

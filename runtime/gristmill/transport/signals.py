@@ -59,7 +59,7 @@ class Exit(msgspec.Struct, frozen=True, array_like=True, tag="Exit"):
 class Probe(msgspec.Struct, frozen=True, array_like=True, tag="Probe"):
     """These actors, as keys and labels, wait for room: the last of them in the receiver's mailbox.
 
-    See :mod:`gristmill.worker.starving`.
+    See :mod:`gristmill.worker.turns.starving`.
     """
 
     chain: tuple[tuple[int, str], ...]

@@ -45,14 +45,9 @@ from gristmill.transport.envelope import (
     is_lone_ask,
     read_frame,
 )
-from gristmill.worker import counters
-from gristmill.worker.activity import Activity
-from gristmill.worker.asking import Asks
-from gristmill.worker.batching import Batching
-from gristmill.worker.bonds import Bonds
-from gristmill.worker.breakers import SharedBreakers
-from gristmill.worker.cancelling import Cancelling
-from gristmill.worker.cell import (
+from gristmill.worker.actors.bonds import Bonds
+from gristmill.worker.actors.breakers import SharedBreakers
+from gristmill.worker.actors.cell import (
     CONTINUE,
     INSPECTION,
     RECORD,
@@ -62,31 +57,36 @@ from gristmill.worker.cell import (
     Entry,
     State,
 )
-from gristmill.worker.cycles import Cycles
-from gristmill.worker.delivery import Delivery
-from gristmill.worker.directory import Directory
-from gristmill.worker.effects import Effects
-from gristmill.worker.failures import Failures
-from gristmill.worker.handling import Handling
-from gristmill.worker.inspecting import Inspecting
+from gristmill.worker.actors.inspecting import Inspecting
+from gristmill.worker.actors.lifecycle import Lifecycle
+from gristmill.worker.actors.reminding import Reminding
+from gristmill.worker.actors.spawning import Spawns
+from gristmill.worker.handover.leaving import Leaving
+from gristmill.worker.handover.succession import Succession
 from gristmill.worker.instructions import carry_out
-from gristmill.worker.keyed import Keyed
-from gristmill.worker.leaving import Leaving
-from gristmill.worker.lifecycle import Lifecycle
-from gristmill.worker.parking import Parking
-from gristmill.worker.peers import Peers
-from gristmill.worker.publishing import Publishing
-from gristmill.worker.records import Records
-from gristmill.worker.reminding import Reminding
-from gristmill.worker.replying import Replying
-from gristmill.worker.sending import Sending
+from gristmill.worker.messaging.asking import Asks
+from gristmill.worker.messaging.cycles import Cycles
+from gristmill.worker.messaging.delivery import Delivery
+from gristmill.worker.messaging.directory import Directory
+from gristmill.worker.messaging.keyed import Keyed
+from gristmill.worker.messaging.peers import Peers
+from gristmill.worker.messaging.publishing import Publishing
+from gristmill.worker.messaging.records import Records
+from gristmill.worker.messaging.sending import Sending
 from gristmill.worker.shell import Shell
-from gristmill.worker.showing import LOOK_AGAIN, Showing
-from gristmill.worker.spawning import Spawns
-from gristmill.worker.stamping import Stamping
-from gristmill.worker.starving import Starving
-from gristmill.worker.succession import Succession
-from gristmill.worker.waiting import Waiting
+from gristmill.worker.telemetry import counters
+from gristmill.worker.telemetry.activity import Activity
+from gristmill.worker.telemetry.showing import LOOK_AGAIN, Showing
+from gristmill.worker.telemetry.stamping import Stamping
+from gristmill.worker.turns.batching import Batching
+from gristmill.worker.turns.cancelling import Cancelling
+from gristmill.worker.turns.effects import Effects
+from gristmill.worker.turns.failures import Failures
+from gristmill.worker.turns.handling import Handling
+from gristmill.worker.turns.parking import Parking
+from gristmill.worker.turns.replying import Replying
+from gristmill.worker.turns.starving import Starving
+from gristmill.worker.turns.waiting import Waiting
 
 _DISPATCH = int(TimeClass.DISPATCH)
 _RUNNING = State.RUNNING

@@ -13,7 +13,7 @@ from gristmill.metrics.wires import Wires
 from gristmill.transport.control import ControlMessage, PeerInfo
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.outbound import Outbound
-from gristmill.worker.counters import Cells
+from gristmill.worker.telemetry.counters import Cells
 
 
 class Shell(Protocol):
@@ -27,7 +27,7 @@ class Shell(Protocol):
     random: Random
     arrays: ArrayExchange
     counters: Cells
-    """The process's :mod:`~gristmill.worker.counters`, where they outlive it."""
+    """The process's :mod:`~gristmill.worker.telemetry.counters`, where they outlive it."""
     wires: Wires
     """Counts what it exchanges with other processes."""
 

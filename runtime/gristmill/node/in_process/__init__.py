@@ -1,0 +1,1 @@
+"""``Node(in_process=True)``: the parts of a node without processes of their own."""

@@ -1,0 +1,1 @@
+"""The processes of a node: how the supervisor process and the fork server start and end."""

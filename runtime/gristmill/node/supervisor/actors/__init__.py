@@ -1,0 +1,1 @@
+"""The actors of a node: their incarnations, families, groups and pools."""

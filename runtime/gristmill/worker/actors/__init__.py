@@ -1,0 +1,1 @@
+"""The actors of a worker: their cells, their lives, and the bonds between them."""

@@ -1,0 +1,1 @@
+"""How a worker hands its place over to another process, and how it leaves."""

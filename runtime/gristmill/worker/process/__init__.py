@@ -1,0 +1,1 @@
+"""The process around a worker's core: sockets, clock, event loop, output."""

@@ -1,0 +1,1 @@
+"""What an actor does in its turn: its messages are decoded, handled, answered."""
