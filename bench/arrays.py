@@ -3,7 +3,8 @@
 Both processes are pinned to a core each; rounds of ours and of the floor alternate, and ratios are
 medians over the rounds. The floor is ``np.copyto`` of as many bytes between arrays that have been
 touched before. Ours begins with an array and ends when the client has the worker's tiny reply.
-A zero-copy array was written where it is sent from, and its worker reads nothing of it.
+A zero-copy array was written where it is sent from, and its worker reads nothing of it. A cold one
+is sent while all segments that were kept are in use, so its own is new to both processes.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gristmill import Actor, Node, Ref, Request, handles
+from gristmill.transport.arrays.pool import KEEP
 from harness import Bench, Pairs, arguments, two_cores
 
 MB = 1 << 20
@@ -38,8 +40,21 @@ class Take(Request[int]):
     data: Bytes
 
 
+class Keep(Request[int]):
+    """Read one byte of every page, tell their sum, and keep the array."""
+
+    data: Bytes
+
+
+class Drop(Request[None]):
+    """Keep nothing any more."""
+
+
 class Reader(Actor):
     """Reads, or not."""
+
+    def __init__(self) -> None:
+        self.kept: list[Bytes] = []
 
     @handles
     def read(self, msg: Read) -> int:
@@ -51,6 +66,17 @@ class Reader(Actor):
         """Answer at once."""
         return msg.data.nbytes
 
+    @handles
+    def keep(self, msg: Keep) -> int:
+        """Answer when every page has been read."""
+        self.kept.append(msg.data)
+        return _pages(msg.data)
+
+    @handles
+    def drop(self, msg: Drop) -> None:
+        """Let go of all."""
+        self.kept.clear()
+
 
 def send(ref: Ref[Reader], data: Bytes, times: int) -> float:
     """Give the median milliseconds from an ordinary array to the reply of who has read it."""
@@ -60,6 +86,20 @@ def send(ref: Ref[Reader], data: Bytes, times: int) -> float:
         answer = ref.ask(Read(data), timeout=60.0)
         spent.append(time.perf_counter() - begin)
         _check(answer, expected)
+    return median(spent) * 1e3
+
+
+def send_cold(ref: Ref[Reader], data: Bytes, times: int) -> float:
+    """Give the median milliseconds as :func:`send` does, through memory that is new."""
+    expected, spent = _pages(data), []
+    for _ in range(KEEP // data.nbytes):  # what was kept free is in use
+        ref.ask(Keep(data), timeout=60.0)
+    for _ in range(times):
+        begin = time.perf_counter()
+        answer = ref.ask(Keep(data), timeout=60.0)
+        spent.append(time.perf_counter() - begin)
+        _check(answer, expected)
+    ref.ask(Drop(), timeout=60.0)
     return median(spent) * 1e3
 
 
@@ -89,6 +129,11 @@ def copy(size: int, times: int) -> float:
 
 def _pages(data: Bytes) -> int:
     return int(data[:: mmap.PAGESIZE].sum())
+
+
+def _has_huge_pages() -> bool:
+    rollup = Path("/proc/self/smaps_rollup").read_text()
+    return "ShmemPmdMapped:        0 kB" not in rollup
 
 
 def _check(found: int, expected: int) -> None:
@@ -128,16 +173,27 @@ def main() -> None:
                 partial(copy, 64 * MB, times),
             )
         )
+        cold = Pairs(
+            "array_64mb_cold",
+            "ms",
+            partial(send_cold, ref, data[64 * MB], 2),
+            partial(copy, 64 * MB, times),
+        )
         for pair in pairs:
             pair.warm_up()
         for _ in range(rounds):
             for pair in pairs:
                 pair.round()
+        for _ in range(rounds):  # afterwards: it takes the place of what the others keep warm
+            cold.round()
+        pairs.append(cold)
+        pages = "huge pages" if _has_huge_pages() else f"pages of {mmap.PAGESIZE >> 10} KiB"
     bench = Bench.of("arrays", [pair.result() for pair in pairs])
     bench.show(
         [
             f"{rounds} rounds of {times}; floor: np.copyto of as many bytes, in the client",
             "ours: from the array to the reply of who has read every page; zero-copy: reads none",
+            f"cold: through new segments; shared memory came in {pages}",
         ]
     )
     if options.json:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import gc
-import os
 import pickle
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -218,22 +217,6 @@ def test_over_its_limit_a_pool_refuses_and_then_gives_up_what_is_free(start: Sta
     assert pool.size == 5 * SMALLEST // 2
 
 
-def test_a_full_shared_memory_is_an_error_of_ours(
-    start: Start, directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pool = start(1)
-    pool.export(np.zeros(COUNT))  # free again, and given up for room
-
-    def full(descriptor: int, offset: int, size: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(NoSharedMemoryError, match="No space"):
-        pool.export(np.zeros(2 * COUNT))
-    assert files(directory) == []
-    assert pool.size == 0
-
-
 def test_a_process_maps_no_more_arrays_than_it_may(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,7 +277,7 @@ def test_an_address_that_can_not_be_cut_out_is_let_go(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(mapping, "_munmap", refuse_first)
     with pytest.raises(OSError, match="too many mappings"):
-        mapping._reserve(SMALLEST)
+        mapping._cut_out(SMALLEST)
     assert unmapped[1][1] == SMALLEST + mapping._ALIGNMENT
 
 

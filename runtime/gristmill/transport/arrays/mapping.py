@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Self
 
 _NONE, _READ, _READ_WRITE = 0, 1, 3
-_SHARED, _PRIVATE, _FIXED, _ANONYMOUS, _POPULATE = 0x1, 0x2, 0x10, 0x20, 0x8000
+_SHARED, _PRIVATE, _FIXED, _ANONYMOUS = 0x1, 0x2, 0x10, 0x20
+_HUGE_PAGES, _POPULATE_WRITE = 14, 23
 _MOVE, _MOVE_TO, _LEAVE_MAPPED = 1, 2, 4
 _FAILED = ctypes.c_void_p(-1).value
 _ALIGNMENT = 2 << 20
-"""What one page of page-table entries covers: mappings move in such pieces, not page by page."""
+"""A huge page, and what one page of page-table entries covers: mappings move in such pieces."""
 
 
 def _bound() -> int:
@@ -36,6 +37,8 @@ _mmap, _munmap = _libc.mmap, _libc.munmap
 _mmap.restype = ctypes.c_void_p
 _mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
 _munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+_madvise = _libc.madvise
+_madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 if sys.platform == "linux":
     _mremap = _libc.mremap
     _mremap.restype = ctypes.c_void_p
@@ -62,11 +65,32 @@ class Mapping:
         if sys.platform != "linux":
             raise OSError(errno.ENOSYS, "arrays are shared on Linux only")
         mapping = cls(_reserve(size), size)
-        # whoever may write is about to write all of it; a reader may read a little
-        access, populate = (_READ_WRITE, _POPULATE) if writable else (_READ, 0)
-        flags = _SHARED | _FIXED | populate
-        _checked(_mmap(mapping.address, size, access, flags, descriptor, 0))
+        access = _READ_WRITE if writable else _READ
+        _checked(_mmap(mapping.address, size, access, _SHARED | _FIXED, descriptor, 0))
         return mapping
+
+    def populate(self, descriptor: int) -> None:
+        """Take all pages of a new file, huge ones where the system gives such to who asks for them.
+
+        A file that is full of holes would fail later, by a signal, where there is no room.
+
+        Args:
+            descriptor: the mapped file, which is as long as the mapping.
+
+        Raises:
+            OSError: there is no room for them.
+        """
+        if not self.size % _ALIGNMENT:
+            _madvise(self.address, self.size, _HUGE_PAGES)  # nothing is lost if it refuses
+        if not _madvise(self.address, self.size, _POPULATE_WRITE):
+            return
+        number = ctypes.get_errno()
+        if number == errno.EINVAL:  # before Linux 5.14
+            os.posix_fallocate(descriptor, 0, self.size)
+        elif number == errno.EFAULT:  # what a write would get as a signal
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        else:
+            _checked(None)
 
     def move_away(self, descriptor: int) -> Mapping:
         """Move the shared memory to another address, and leave a private copy of it here.
@@ -123,13 +147,21 @@ def crowded() -> bool:
 
 
 def _reserve(size: int) -> int:
-    """Give the aligned address of ``size`` bytes in which nothing is mapped.
+    """Give the address of ``size`` bytes in which nothing is mapped, aligned from one piece on.
 
     Raises:
         OSError: the process has too many mappings.
     """
-    anonymous = _PRIVATE | _ANONYMOUS
-    start = _checked(_mmap(None, size + _ALIGNMENT, _NONE, anonymous, -1, 0))
+    start = _free_address(size)
+    if size < _ALIGNMENT or not start % _ALIGNMENT:  # Linux aligns whole pieces itself since 6.7
+        return start
+    _unmap(start, size)
+    return _cut_out(size)
+
+
+def _cut_out(size: int) -> int:
+    """Reserve more than ``size`` bytes, and keep those that are aligned."""
+    start = _free_address(size + _ALIGNMENT)
     aligned, end = start + -start % _ALIGNMENT, start + size + _ALIGNMENT
     try:
         _unmap(aligned + size, end - aligned - size)
@@ -140,6 +172,10 @@ def _reserve(size: int) -> int:
         _munmap(start, end - start)
         raise
     return aligned
+
+
+def _free_address(size: int) -> int:
+    return _checked(_mmap(None, size, _NONE, _PRIVATE | _ANONYMOUS, -1, 0))
 
 
 def _unmap(address: int, size: int) -> None:

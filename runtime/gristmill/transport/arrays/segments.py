@@ -132,8 +132,9 @@ class Segments:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         descriptor = os.open(path, flags, 0o600)
         try:
-            os.posix_fallocate(descriptor, 0, size)
+            os.ftruncate(descriptor, size)
             mapping = Mapping.of(descriptor, size, writable=True)
+            mapping.populate(descriptor)
         except OSError:
             Path(path).unlink()
             raise
