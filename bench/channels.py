@@ -17,7 +17,7 @@ from typing import Any
 
 from gristmill import Actor, Command, Context, Event, Node, NodeBuilder, Ref, Request, handles
 from gristmill.config import ChannelConfig
-from gristmill.node.application import library_bootstrap
+from gristmill.node.building.application import library_bootstrap
 from harness import Bench, Result, arguments
 from harness.servers import servers
 

@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     from gristmill.keyed import KeyedGroup
     from gristmill.messages import Command, Event, Request
     from gristmill.metrics import CoordinationComputeTracker
-    from gristmill.node.application import Application
-    from gristmill.node.builder import ActorBuilder, NodeBuilder
-    from gristmill.node.factory import ActorFactory
+    from gristmill.node.building.actor_builder import ActorBuilder
+    from gristmill.node.building.application import Application
+    from gristmill.node.building.factory import ActorFactory
+    from gristmill.node.building.node_builder import NodeBuilder
+    from gristmill.node.building.registry import ObjectRegistry
     from gristmill.node.node import Node
-    from gristmill.node.registry import ObjectRegistry
     from gristmill.node.supervisor_ref import SupervisorRef
     from gristmill.placement.elasticity import Elasticity
     from gristmill.ref import DeliveryGuarantee, Mailbox, OverflowPolicy, Ref
@@ -133,12 +134,12 @@ _HOMES = {
     "Command": "gristmill.messages",
     "Event": "gristmill.messages",
     "Request": "gristmill.messages",
-    "Application": "gristmill.node.application",
-    "ActorBuilder": "gristmill.node.builder",
-    "NodeBuilder": "gristmill.node.builder",
-    "ActorFactory": "gristmill.node.factory",
+    "Application": "gristmill.node.building.application",
+    "ActorBuilder": "gristmill.node.building.actor_builder",
+    "NodeBuilder": "gristmill.node.building.node_builder",
+    "ActorFactory": "gristmill.node.building.factory",
     "Node": "gristmill.node.node",
-    "ObjectRegistry": "gristmill.node.registry",
+    "ObjectRegistry": "gristmill.node.building.registry",
     "SupervisorRef": "gristmill.node.supervisor_ref",
     "DeliveryGuarantee": "gristmill.ref",
     "Mailbox": "gristmill.ref",

@@ -12,8 +12,8 @@ import pytest
 from gristmill import Node
 from gristmill.config import PoolConfig
 from gristmill.errors import UsageError
-from gristmill.node.application import library_bootstrap
-from gristmill.node.builder import NodeBuilder
+from gristmill.node.building.application import library_bootstrap
+from gristmill.node.building.node_builder import NodeBuilder
 from gristmill.node.pool import Pool
 from gristmill.node.status import PoolStatus
 from gristmill.placement.elasticity import Elasticity

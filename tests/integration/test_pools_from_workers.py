@@ -14,7 +14,8 @@ import pytest
 from gristmill import Mailbox, Node, SupervisorSpec
 from gristmill.durability.journal import read_journal
 from gristmill.errors import GristmillError, UsageError
-from gristmill.node.builder import ActorBuilder, NodeBuilder
+from gristmill.node.building.actor_builder import ActorBuilder
+from gristmill.node.building.node_builder import NodeBuilder
 from gristmill.node.status import PoolStatus
 from gristmill.placement.elasticity import Elasticity
 from gristmill.testing import Faults, Simulation

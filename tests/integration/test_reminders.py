@@ -11,7 +11,7 @@ import pytest
 
 from gristmill import Durable, Node, Reminders
 from gristmill.errors import ActorCrashed, UsageError
-from gristmill.node.builder import NodeBuilder
+from gristmill.node.building.node_builder import NodeBuilder
 from gristmill.testing import Simulation
 from support.reminding import DueIn, Forget, Keeper, Notes, Remind
 from support.waiting import eventually

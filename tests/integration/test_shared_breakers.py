@@ -14,7 +14,7 @@ from gristmill.cli.nodes import attached
 from gristmill.cli.tree import as_data, draw
 from gristmill.errors import ActorError
 from gristmill.facets import BREAKERS, BreakerMoved, CircuitState
-from gristmill.node.builder import NodeBuilder
+from gristmill.node.building.node_builder import NodeBuilder
 from gristmill.node.status import NodeTree
 from gristmill.testing import Simulation
 from gristmill.transport.control import GetTree

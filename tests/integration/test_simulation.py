@@ -14,7 +14,8 @@ import pytest
 
 from gristmill import ActorCrashed, ActorDied, AskTimeoutError, Node, SupervisorSpec
 from gristmill.errors import NodeError, RestartIntensityError, UsageError
-from gristmill.node.builder import ActorBuilder, NodeBuilder
+from gristmill.node.building.actor_builder import ActorBuilder
+from gristmill.node.building.node_builder import NodeBuilder
 from gristmill.testing import Faults, NondeterminismError, Point, Simulation, StalledError
 from support import simulated as s
 from support.actors import (

@@ -26,7 +26,7 @@ from gristmill import (
 )
 from gristmill.config import ChannelConfig, Config
 from gristmill.errors import ActorTypeError, ConfigError, UsageError
-from gristmill.node.application import library_bootstrap
+from gristmill.node.building.application import library_bootstrap
 from gristmill.supervision import Backoff, ChildSpec, Restart, SupervisorSpec
 from gristmill.transport.control import ActorSpec
 from support.actors import Worker

@@ -23,8 +23,9 @@ from gristmill.channels import ChannelBackend, Start, backends_of
 from gristmill.channels.servers import make_driver
 from gristmill.config import ChannelConfig, Config, NodeConfig, PoolConfig
 from gristmill.errors import ConfigError
-from gristmill.node.application import Application
-from gristmill.node.builder import ActorBuilder, NodeBuilder
+from gristmill.node.building.actor_builder import ActorBuilder
+from gristmill.node.building.application import Application
+from gristmill.node.building.node_builder import NodeBuilder
 from gristmill.placement.ring import HashRing
 from gristmill.supervision import ChildSpec, SupervisorSpec
 from gristmill_orders.config import OrderProcessorConfig, bootstrap

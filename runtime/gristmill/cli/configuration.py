@@ -13,7 +13,7 @@ from gristmill.cli.importing import culprit, load_target
 from gristmill.cli.output import console, print_json
 from gristmill.config import Config, ConfigBootstrap, Setting, redacted
 from gristmill.errors import UsageError
-from gristmill.node.application import Application, library_bootstrap
+from gristmill.node.building.application import Application, library_bootstrap
 
 BOOTSTRAPS = "gristmill.config"
 """Entry points of installed applications: functions that give their ConfigBootstrap."""

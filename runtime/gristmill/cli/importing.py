@@ -15,8 +15,8 @@ from gristmill.errors import GristmillError, UsageError
 
 if TYPE_CHECKING:
     from gristmill.config import Config
-    from gristmill.node.application import Application
-    from gristmill.node.builder import NodeBuilder
+    from gristmill.node.building.application import Application
+    from gristmill.node.building.node_builder import NodeBuilder
 
 
 def load_target(path: str) -> object:

@@ -13,7 +13,7 @@ from gristmill.cli.nodes import counted
 from gristmill.cli.output import show_notice
 from gristmill.config import SECTIONS, Config
 from gristmill.errors import GristmillError
-from gristmill.node.application import Application
+from gristmill.node.building.application import Application
 from gristmill.node.node import Node
 
 

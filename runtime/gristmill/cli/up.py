@@ -17,7 +17,7 @@ from gristmill.cli.reloading import Reloader, has_terminal
 from gristmill.cli.signals import Terminated, terminate
 from gristmill.cli.tree import draw
 from gristmill.errors import GristmillError, UsageError
-from gristmill.node.application import Application
+from gristmill.node.building.application import Application
 from gristmill.node.node import Node
 from gristmill.node.status import NodeTree
 

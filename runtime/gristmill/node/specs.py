@@ -18,6 +18,9 @@ from gristmill.transport.codec import Codec
 from gristmill.transport.control import StartGroup, WatchPool
 from gristmill.worker.specs import actor_spec, child_spec
 
+WITHOUT_NODE = Codec(None)
+"""Encodes the arguments of actors that are described before there is a node."""
+
 
 def check_tree(spec: object) -> None:
     """Check what is to be started as a supervisor.

@@ -15,7 +15,7 @@ import msgspec
 
 from gristmill.channels import ChannelBackend, backends_of
 from gristmill.errors import ConfigError, NodeError, UsageError
-from gristmill.node.builder import NodeBuilder
+from gristmill.node.building.node_builder import NodeBuilder
 from gristmill.node.config import NodeConfig
 from gristmill.node.hosting import Host, LocalHost
 from gristmill.node.node import Node

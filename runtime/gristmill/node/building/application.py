@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from gristmill.config import ALIASES, SECTIONS, TABLES, Config, ConfigBootstrap, PoolConfig
 from gristmill.errors import ConfigError, UsageError
-from gristmill.node.builder import NodeBuilder
+from gristmill.node.building.node_builder import NodeBuilder
 
 
 def library_bootstrap() -> ConfigBootstrap:

@@ -1,4 +1,4 @@
-"""``NodeBuilder`` and ``ActorBuilder``: the fluent way to say what a node runs.
+"""``NodeBuilder``: the fluent way to say what a node runs.
 
 A builder is a value: every method gives a new one and leaves the old one as it was, so a builder
 can serve as the template of several others.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,170 +18,16 @@ from gristmill.config import ChannelConfig, Config, NodeConfig, PoolConfig, Recy
 from gristmill.durability import Durability
 from gristmill.errors import ConfigError, UsageError
 from gristmill.facets.specs import FacetSpec
+from gristmill.node.building.actor_builder import ActorBuilder
+from gristmill.node.building.pool_plan import PoolPlan
 from gristmill.node.node import Node, worker_count
-from gristmill.node.specs import pool_spec, watch_spec
 from gristmill.placement.elasticity import Elasticity
-from gristmill.ref import Mailbox, OverflowPolicy, Ref
-from gristmill.supervision import Backoff, ChildSpec, Restart, ShutdownPolicy, SupervisorSpec
-from gristmill.transport.codec import Codec
-from gristmill.transport.control import WatchPool
-from gristmill.worker.specs import actor_spec, child_spec
+from gristmill.ref import Mailbox
+from gristmill.supervision import ChildSpec, SupervisorSpec
 
-A = TypeVar("A", bound=Actor)
 N = TypeVar("N", bound=Node)
 
-_CODEC = Codec(None)
-
-
-@dataclass(frozen=True)
-class ActorBuilder(Generic[A]):
-    """Says how to make one actor; :meth:`spawn` makes it, or it becomes part of a tree.
-
-    Args:
-        kind: the actor's class, importable by the workers.
-    """
-
-    kind: type[A]
-    _actor: Mapping[str, Any] = field(default_factory=dict)
-    _child: Mapping[str, Any] = field(default_factory=dict)
-
-    def args(self, *values: object) -> ActorBuilder[A]:
-        """Set the positional arguments of its constructor."""
-        return self._for_actor(args=values)
-
-    def kwargs(self, **values: object) -> ActorBuilder[A]:
-        """Set the keyword arguments of its constructor."""
-        return self._for_actor(kwargs=values)
-
-    def name(self, name: str) -> ActorBuilder[A]:
-        """Set the name to register; one living actor has it at a time."""
-        return self._for_actor(name=name)
-
-    def mailbox(
-        self, capacity: int, overflow: OverflowPolicy | str = OverflowPolicy.WAIT
-    ) -> ActorBuilder[A]:
-        """Bound the mailbox, instead of the class's own bound.
-
-        Raises:
-            UsageError: the capacity is under 1, or the policy is unknown.
-        """
-        try:
-            policy = OverflowPolicy(overflow)
-        except ValueError:
-            known = ", ".join(OverflowPolicy)
-            raise UsageError(f"overflow is {overflow!r}; write one of: {known}") from None
-        if capacity < 1:
-            raise UsageError(f"a mailbox has a capacity of 1 or more, not {capacity}")
-        return self._for_actor(mailbox=Mailbox(capacity, policy))
-
-    def facet(self, *facets: FacetSpec) -> ActorBuilder[A]:
-        """Attach facets, besides those of the class and those attached before."""
-        return self._for_actor(facets=(*self._actor.get("facets", self.kind.facets), *facets))
-
-    def placement(self, placement: str) -> ActorBuilder[A]:
-        """Say where it lives: ``"any"``, ``"io"``, ``"dedicated"`` or a worker's name."""
-        return self._for_actor(placement=placement)
-
-    def start_timeout(self, seconds: float) -> ActorBuilder[A]:
-        """Bound the seconds that each of its starts may take."""
-        return self._for_actor(start_timeout=seconds)
-
-    def on_restart(self, what: str) -> ActorBuilder[A]:
-        """``"keep"`` or ``"drop"`` what waits in the mailbox when it is restarted."""
-        return self._for_actor(on_restart=what)
-
-    def time_limit(self, seconds: float) -> ActorBuilder[A]:
-        """Kill its worker when a handler takes longer; needs the placement ``"dedicated"``."""
-        return self._for_actor(time_limit=seconds)
-
-    def restart(self, restart: Restart | str) -> ActorBuilder[A]:
-        """Say when it is restarted: ``"permanent"``, ``"transient"`` or ``"temporary"``."""
-        return self._for_child(restart=restart)
-
-    def shutdown(self, shutdown: ShutdownPolicy) -> ActorBuilder[A]:
-        """Give it seconds to stop, or ``"brutal_kill"`` or ``"infinity"``."""
-        return self._for_child(shutdown=shutdown)
-
-    def backoff(
-        self,
-        minimum: float,
-        maximum: float,
-        *,
-        jitter: float = 0.2,
-        reset_after: float | None = None,
-    ) -> ActorBuilder[A]:
-        """Delay restarts: from ``minimum`` seconds, doubled each time, up to ``maximum``.
-
-        An actor that has run for ``reset_after`` seconds (None: ``maximum``) begins anew.
-        """
-        return self._for_child(backoff=Backoff(minimum, maximum, jitter, reset_after))
-
-    def significant(self, significant: bool = True) -> ActorBuilder[A]:
-        """Say that its end may end its supervisor, as that one's ``auto_shutdown`` says."""
-        return self._for_child(significant=significant)
-
-    def spawn(self, node: Node, *, supervisor: str = "") -> Ref[A]:
-        """Start the actor on a running node, under a supervisor (by path; empty: the root).
-
-        Raises:
-            StartFailedError: its constructor or ``on_start`` raised.
-            AlreadyStartedError: the name is taken.
-        """
-        return node.spawn(self.kind, supervisor=supervisor, **self._actor, **self._child)
-
-    def child_spec(self, child_id: str = "") -> ChildSpec:
-        """Describe the actor as a child of a supervisor.
-
-        Args:
-            child_id: its id under the supervisor; its name, else its class's name, if empty.
-
-        Raises:
-            ActorTypeError: no worker could import the class.
-            UsageError: an option is unknown, or an argument can't travel.
-        """
-        spec = actor_spec(_CODEC, self.kind, **self._actor)
-        return child_spec(spec, child_id or spec.name or self.kind.__name__, **self._child)
-
-    def _for_actor(self, **options: object) -> ActorBuilder[A]:
-        return replace(self, _actor={**self._actor, **options})
-
-    def _for_child(self, **options: object) -> ActorBuilder[A]:
-        return replace(self, _child={**self._child, **options})
-
-
-@dataclass(frozen=True)
-class _PoolPlan:
-    """A pool whose size the configuration may still change."""
-
-    kind: type[Actor]
-    name: str
-    size: int
-    restarts: Mapping[str, Any]
-    options: Mapping[str, Any]
-    elastic: Elasticity | None = None
-    supervisor: str = ""
-
-    def spec(self) -> SupervisorSpec:
-        options = {**self.restarts, **self.options}
-        return pool_spec(_CODEC, self.kind, self.name, self.size, **options)
-
-    def watch(self) -> WatchPool | None:
-        rule = self.elastic
-        if rule is None:
-            return None
-        watch = watch_spec(_CODEC, self.kind, self.name, self.size, rule, **self.options)
-        return msgspec.structs.replace(watch, supervisor=self.supervisor)
-
-    def resized(self, config: PoolConfig) -> _PoolPlan:
-        rule = None
-        if config.min < config.max:
-            rule = Elasticity(
-                config.min, config.max, config.scale_up, config.scale_down, config.cooldown
-            )
-        return replace(self, size=config.size, elastic=rule)
-
-
-_Member = SupervisorSpec | ChildSpec | _PoolPlan
+_Member = SupervisorSpec | ChildSpec | PoolPlan
 
 
 @dataclass(frozen=True)
@@ -321,7 +167,7 @@ class NodeBuilder:
             raise UsageError(f"the node has a pool {name!r} already; choose another name")
         restarts = {"max_restarts": max_restarts, "within": within}
         options = {"args": args, "kwargs": kwargs, "facets": facets, "mailbox": mailbox}
-        plan = _PoolPlan(kind, name, size, restarts, options, elastic, supervisor)
+        plan = PoolPlan(kind, name, size, restarts, options, elastic, supervisor)
         plan.watch()  # what is wrong with it is told here and not at build
         added = replace(self, _tree=(*self._tree, plan))
         _ = added.supervisors
@@ -330,14 +176,14 @@ class NodeBuilder:
     @property
     def pools(self) -> tuple[str, ...]:
         """The names of the declared pools."""
-        return tuple(member.name for member in self._tree if isinstance(member, _PoolPlan))
+        return tuple(member.name for member in self._tree if isinstance(member, PoolPlan))
 
     @property
     def supervisors(self) -> list[SupervisorSpec | ChildSpec]:
         """The specs that the node starts with."""
         top: list[SupervisorSpec | ChildSpec] = []
         for member in self._tree:
-            if not isinstance(member, _PoolPlan):
+            if not isinstance(member, PoolPlan):
                 top.append(member)
             elif not member.supervisor:
                 top.append(member.spec())
@@ -375,7 +221,7 @@ class NodeBuilder:
         sizes = config.table(PoolConfig) if self.pools else {}
         tree = tuple(
             member.resized(sizes[member.name])
-            if isinstance(member, _PoolPlan) and member.name in sizes
+            if isinstance(member, PoolPlan) and member.name in sizes
             else member
             for member in self._tree
         )
@@ -397,7 +243,7 @@ class NodeBuilder:
         Args:
             make: takes the keyword arguments of :class:`~gristmill.node.node.Node`.
         """
-        plans = (m.watch() for m in self._tree if isinstance(m, _PoolPlan))
+        plans = (m.watch() for m in self._tree if isinstance(m, PoolPlan))
         pools = [watch for watch in plans if watch is not None]
         return make(
             node_id=self.node_id, supervisors=self.supervisors, pools=pools, **self._options

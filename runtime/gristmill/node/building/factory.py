@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gristmill.behaviours.actor import Actor
-from gristmill.node.builder import ActorBuilder
+from gristmill.node.building.actor_builder import ActorBuilder
+from gristmill.node.building.registry import ObjectRegistry
 from gristmill.node.node import Node
-from gristmill.node.registry import ObjectRegistry
 from gristmill.ref import Ref
 
 
