@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
 import sys
@@ -20,7 +19,7 @@ import zmq
 
 from gristmill.behaviours.actor_host import Timer
 from gristmill.death import LAST_WORDS_SECONDS
-from gristmill.durability import JournalError, JournalStore
+from gristmill.durability import JournalStore
 from gristmill.errors import ErrorData
 from gristmill.metrics import Calibration, CounterPage, TimeClass
 from gristmill.metrics.wires import Wires
@@ -40,6 +39,7 @@ from gristmill.worker.config import WorkerConfig
 from gristmill.worker.handover.succession import Inlet, Succession
 from gristmill.worker.process.journal import open_slot
 from gristmill.worker.process.loop import LoopTimer, MeteredSelector
+from gristmill.worker.process.outlet import Outlet
 from gristmill.worker.process.output import WorkerOutput
 from gristmill.worker.telemetry import counters
 from gristmill.worker.telemetry.accounting import Accounting
@@ -48,7 +48,7 @@ from gristmill.worker.telemetry.duties import Duties
 from gristmill.worker.telemetry.traces import ACTIVITY, STACKS, WIRES, write_stacks
 from gristmill.worker.turns.tracing import Parts
 
-_IDLE, _ASK_WAIT, _IO_WAIT, _POLL, _RECV, _DISPATCH, _SEND = map(
+_IDLE, _ASK_WAIT, _IO_WAIT, _POLL, _RECV, _DISPATCH = map(
     int,
     (
         TimeClass.IDLE,
@@ -57,7 +57,6 @@ _IDLE, _ASK_WAIT, _IO_WAIT, _POLL, _RECV, _DISPATCH, _SEND = map(
         TimeClass.POLL,
         TimeClass.RECV,
         TimeClass.DISPATCH,
-        TimeClass.SEND,
     ),
 )
 _SWITCH = pack((SWITCH,))
@@ -67,12 +66,8 @@ _SMALL_FRAME = 400
 _CONVERSE_NS = 5_000_000
 _SOON = 0.001
 """Seconds in which somebody who was answered may ask the next thing."""
-_RETRY_SECONDS = 0.001
-_RETRY_JOURNAL_SECONDS = 0.1
 _PIPE_FRAMES = 10_000
 """Frames to look at for those of a dead process: more than wait in the pipe."""
-
-_log = logging.getLogger("gristmill.worker")
 
 
 class WorkerProcess:
@@ -100,9 +95,6 @@ class WorkerProcess:
         self._turn_requested = False
         self._context = copy_context()
         """What turns run in, and not in that of the handler that has asked for one."""
-        self._retrying = False
-        self._unwritable = False
-        """Whether the last commit of the journal has failed."""
         self._exiting = False
         self._status = 0
         self._selector = MeteredSelector(self)
@@ -127,12 +119,16 @@ class WorkerProcess:
         self._control = ControlLink(self.context, config.control, self._on_control)
         self.control = self._control.send
         own = config.journal and not config.arriving
-        self._store = open_slot(config, threaded=True) if own else None
+        store = open_slot(config, threaded=True) if own else None
         self.core = parts.core(
-            self, self.meter, self._store, config.channels, activity, governs=config.governor
+            self, self.meter, store, config.channels, activity, governs=config.governor
         )
         self.accounting = Accounting(config.name, counted, self.meter, self.core, self.control)
         self.lone_turns = self.accounting.lone_turns
+        self._outlet = Outlet(self.core, self.plane, self.arrays, self.accounting, self.loop, store)
+        self.flush = self._outlet.flush
+        self.flush_midway = self._outlet.flush_midway
+        self.send_now = self._outlet.send_now
         self._duties = Duties(self.core, self.accounting, self.loop.call_later)
         self.inlet: Inlet = self.core
         self.core.succession = Succession(self.core, self, arriving=config.arriving)
@@ -247,8 +243,8 @@ class WorkerProcess:
         self._control.close()
         self.plane.close()
         self._notices.close()
-        if self._store is not None:
-            self._store.close()
+        if self._outlet.store is not None:
+            self._outlet.store.close()
         self._output.finish()
         self.context.term()
 
@@ -320,53 +316,6 @@ class WorkerProcess:
         self.plane.move(peer.address, peer.incarnation, peer.endpoint, _SWITCH)
         self.flush()
 
-    def send_now(self, address: int, envelope: bytes) -> None:
-        """Send an envelope to another process; by the next flush if something must go first."""
-        if self._store is not None and self._store.dirty:
-            self.plane.post(address, envelope)
-            self.flush()
-            return
-        previous = self.meter.enter(_SEND)
-        self.plane.send_now(address, envelope)  # what finds no room is left to the next flush
-        self.meter.enter(previous)
-
-    def flush(self) -> None:
-        """Commit the journal, then send what waits; try again soon if a peer has no room."""
-        meter = self.meter
-        previous = meter.enter(_SEND)
-        self.core.effects.settle()
-        try:
-            if self._store is not None and self._store.dirty:
-                self.core.records.publications.forget_confirmed()
-                self._store.commit()
-                self._unwritable = False
-            self.core.records.committed()
-            if self.arrays.pool.release_due:
-                self.arrays.give_back(self.post)
-            again = self.plane.flush()
-        except JournalError as error:
-            if not self._unwritable:
-                _log.error("%s; nothing leaves this worker until it can be written", error)
-            self._unwritable = again = True
-        if again and not self._retrying:
-            self._retrying = True
-            seconds = _RETRY_JOURNAL_SECONDS if self._unwritable else _RETRY_SECONDS
-            self.loop.call_later(seconds, self._retry)
-        self.accounting.write_if_due()
-        meter.enter(previous)
-
-    def flush_midway(self) -> None:
-        """Flush; a thread that does the sending may share a core with this one, so let it."""
-        previous = self.meter.enter(_SEND)
-        self.flush()
-        if self.plane.background:
-            os.sched_yield()
-        self.meter.enter(previous)
-
-    def _retry(self) -> None:
-        self._retrying = False
-        self.flush()
-
     def exit(self, status: int = 0) -> None:
         """End the process after this turn."""
         self._status = status
@@ -381,24 +330,16 @@ class WorkerProcess:
 
     def open_journal(self) -> JournalStore | None:
         """Open the journal, if the node has one."""
-        config = self.config
-        if config.journal:
-            self._store = open_slot(config, threaded=True)
-        return self._store
+        if self.config.journal:
+            self._outlet.store = open_slot(self.config, threaded=True)
+        return self._outlet.store
 
     def close_journal(self) -> bool:
         """Commit and let go of the journal; if that can't be done the process ends instead."""
-        if self._store is None:
-            return True
-        try:
-            self._store.commit()
-            self._store.close()
-        except JournalError as error:
-            _log.error("%s; this worker ends, and another one goes on from the journal", error)
+        closed = self._outlet.close_journal()
+        if not closed:
             self.exit(1)
-            return False
-        self._store = None
-        return True
+        return closed
 
     def connect_other(self, address: int, peer: PeerInfo) -> None:
         """Open the way to the other worker of this place, under an address for it."""
