@@ -12,6 +12,7 @@ from gristmill import Node, Ref, Reject
 from gristmill.behaviours.gen_event import DeleteHandler, ListHandlers, SwapHandler, add_handler
 from gristmill.node.hosting import LocalHost
 from gristmill.supervision import Killed, Normal
+from gristmill.transport.control import PeerInfo
 from gristmill.transport.envelope import SIGNAL, pack, pack_frame
 from gristmill.transport.signals import Ended, Exit, Join, Signal, Watch, signal_envelope
 from gristmill.worker.core import WorkerCore
@@ -47,14 +48,20 @@ def receive(node: Node, ref: Ref[Any], source: int, incarnation: int, signal: Si
     ref.ask(Ping())
 
 
-def test_a_link_from_the_successor_of_a_worker_whose_death_is_not_known_yet(
+def announce(core: WorkerCore, address: int, incarnation: int) -> None:
+    """Have a worker know of the next incarnation of another one."""
+    core.directory.peer_up(PeerInfo(address, incarnation, "", f"w{address}"))
+
+
+def test_a_link_from_the_successor_of_a_worker_whose_last_words_are_awaited(
     node: Node, log: Path
 ) -> None:
     one, other = peer(node, log, "one", "w1", Trapper), peer(node, log, "other", "w2")
     one.ask(Link(other))
+    announce(core_of(node, 1), 2, 2)
     receive(node, one, 2, 2, Join(other.address, 2))
     assert heard(log, "one") == ["exited other lost with node w2"]
-    core_of(node, 1).bonds.process_died(2, 1, Killed(9), final=False)  # told late
+    core_of(node, 1).bonds.process_died(2, 1, Killed(9), final=False)  # settled late
     one.ask(Ping())
     one.ask(Ping())
     assert heard(log, "one") == ["exited other lost with node w2"]
@@ -67,9 +74,10 @@ def test_the_death_of_a_watchers_worker_leaves_the_monitors_of_its_successor(
 ) -> None:
     one = peer(node, log, "one", "w1", Trapper)
     old, new = (1 << 40) + 77, (2 << 40) + 77
-    receive(node, one, 2, 1, Watch(old))
-    receive(node, one, 2, 2, Watch(new))
     core = core_of(node, 1)
+    receive(node, one, 2, 1, Watch(old))
+    announce(core, 2, 2)
+    receive(node, one, 2, 2, Watch(new))
     core.bonds.process_died(2, 1, Killed(9), final=False)
     posted: list[bytes] = []
     post = core.shell.post

@@ -62,7 +62,7 @@ from gristmill.worker.actors.lifecycle import Lifecycle
 from gristmill.worker.actors.reminding import Reminding
 from gristmill.worker.actors.spawning import Spawns
 from gristmill.worker.handover.leaving import Leaving
-from gristmill.worker.handover.succession import Succession
+from gristmill.worker.handover.succession import Inlet, Succession
 from gristmill.worker.instructions import carry_out
 from gristmill.worker.messaging.asking import Asks
 from gristmill.worker.messaging.cycles import Cycles
@@ -157,6 +157,8 @@ class WorkerCore:
         self.channels = ChannelManager.from_config(channels, self.publishing, self.records)
         self.succession: Succession | None = None
         """Its part in a hand-over between two workers; set by the process around it."""
+        self.inlet: Inlet = self
+        """What takes in the frames that were read: this, or who stands before it meanwhile."""
         self.ready: deque[Cell] = deque()
         self._now = shell.now
         self._flushed_at = 0
@@ -183,19 +185,25 @@ class WorkerCore:
             self.handling.at_once = False
 
     def read(self, frame: bytes) -> list[Envelope]:
-        """Read a frame, and count the messages in it; nothing if it can't be read."""
+        """Read a frame, and count the messages in it.
+
+        Gives nothing if it can't be read, and if it is too early: see :meth:`Peers.keep`.
+        """
         try:
             envelopes = read_frame(frame)
         except DecodeError as error:
             self.failures.bury(None, "", b"", f"undecodable: {error}")
             return []
         header = envelopes[0]
-        if header[6]:
-            try:
+        try:
+            if header[6]:
                 self._wires.received(header[1], header[2], header[3], header[6])
-            except (TypeError, ValueError) as error:  # a field of the header has a wrong type
-                self.malformed(None, error, is_message=False)
+            known = self.directory.incarnation(header[1])
+            if 0 < known < header[2] and self.peers.keep(envelopes):
                 return []
+        except (TypeError, ValueError) as error:  # a field of the header has a wrong type
+            self.malformed(None, error, is_message=False)
+            return []
         return envelopes
 
     def take_in(self, envelopes: list[Envelope]) -> None:

@@ -149,7 +149,7 @@ class Arrival:
         """Nothing more is passed on: what came directly is taken in, and no more is held."""
         if not self._begun:
             return
-        self._wires.inlet = self._core
+        self._core.inlet = self._core
         self._awaited = set()
         self._let_in({*self._held, *self._apart})
         self._core.shell.request_turn()

@@ -172,7 +172,7 @@ class Departure:
         for cell in core.cells.values():
             self._pass_mailbox_on(cell)
         core.cells.clear()
-        self._wires.inlet = self
+        core.inlet = self
         shell = self._shell
         for address in core.directory.living:
             shell.post(address, _LAST)

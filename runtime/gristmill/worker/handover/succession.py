@@ -31,8 +31,6 @@ class Inlet(Protocol):
 class Wires(Protocol):
     """What a hand-over needs of the process around the core."""
 
-    inlet: Inlet
-
     @property
     def unsent(self) -> bool:
         """Whether something has not left yet."""
@@ -62,7 +60,7 @@ class Succession:
         self._arrival = Arrival(core, wires) if arriving else None
         self._departure: Departure | None = None
         if self._arrival is not None:
-            wires.inlet = self._arrival
+            core.inlet = self._arrival
 
     def on_control(self, message: c.ControlMessage) -> bool:
         """Take in a message of the supervisor process; tell whether that was all of it."""

@@ -8,6 +8,7 @@ from gristmill.death import Death
 from gristmill.ref import Address
 from gristmill.supervision import ExitReason, describe
 from gristmill.transport.control import PeerInfo
+from gristmill.transport.envelope import Envelope
 from gristmill.transport.segment_directory import Process
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Peers:
         """Processes that were replaced, by whom, and from which something may still come."""
         self._silent: dict[int, int] = {}
         """Processes that say no more, by address, and their incarnations."""
+        self._early: dict[int, list[list[Envelope]]] = {}
+        """Frames of incarnations that are not known yet, by address."""
 
     # --- processes ---
 
@@ -34,6 +37,28 @@ class Peers:
         for cell in self._core.cells.values():
             cell.owed.pop(peer.address, None)
         self._shell.connect(peer)
+        self._take_in_early(peer.address)
+
+    def keep(self, envelopes: list[Envelope]) -> bool:
+        """Keep a frame of the next incarnation of a process until that is known.
+
+        It comes by another pipe than the news. Taken in at once, what it asks would be answered to
+        the incarnation before, and what it leaves here would go with the news of that one's death.
+        Gives False for the other worker of this place, of which nobody brings news.
+        """
+        address = envelopes[0][1]
+        if address == self._shell.address:
+            return False
+        self._early.setdefault(address, []).append(envelopes)
+        return True
+
+    def _take_in_early(self, address: int) -> None:
+        known = self._directory.incarnation(address)
+        for envelopes in self._early.pop(address, ()):
+            if envelopes[0][2] > known:
+                self.keep(envelopes)
+            else:
+                self._core.inlet.take_in(envelopes)
 
     def down(
         self,
@@ -81,6 +106,7 @@ class Peers:
         self._directory.peer_up(peer)
         self._core.delivery.moved(peer.address, before, peer.incarnation)
         self._shell.move(peer)
+        self._take_in_early(peer.address)
 
     def departed(self, address: int, incarnation: int) -> None:
         """A process that was replaced has ended."""

@@ -36,7 +36,7 @@ from gristmill.transport.envelope import NOTICE, SWITCH, is_lone_ask, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.sockets import open_sockets
 from gristmill.worker.config import WorkerConfig
-from gristmill.worker.handover.succession import Inlet, Succession
+from gristmill.worker.handover.succession import Succession
 from gristmill.worker.process.journal import open_slot
 from gristmill.worker.process.loop import LoopTimer, MeteredSelector
 from gristmill.worker.process.outlet import Outlet
@@ -130,7 +130,6 @@ class WorkerProcess:
         self.flush_midway = self._outlet.flush_midway
         self.send_now = self._outlet.send_now
         self._duties = Duties(self.core, self.accounting, self.loop.call_later)
-        self.inlet: Inlet = self.core
         self.core.succession = Succession(self.core, self, arriving=config.arriving)
         for key in config.expected:
             self.core.lifecycle.expect(key)
@@ -176,7 +175,7 @@ class WorkerProcess:
         room = _FRAMES_A_TURN
         while frame is not None:
             meter.switch(_DISPATCH)
-            self.inlet.take_in(self.core.read(frame))
+            self.core.inlet.take_in(self.core.read(frame))
             room -= 1
             if not room:
                 self.loop.call_soon(self._drain)  # the descriptor is edge-triggered
@@ -197,10 +196,10 @@ class WorkerProcess:
             meter.switch(_DISPATCH)
             envelopes = core.read(frame)
             if len(frame) > _SMALL_FRAME and not is_lone_ask(envelopes):
-                self.inlet.take_in(envelopes)
+                core.inlet.take_in(envelopes)
                 meter.switch(_RECV)
                 return self.plane.receive()
-            self.inlet.take_in_alone(envelopes)
+            core.inlet.take_in_alone(envelopes)
             elsewhere = core.waiting.count or core.parking.parked
             if elsewhere or self._turn_requested or self._exiting:
                 meter.switch(_RECV)
@@ -292,7 +291,7 @@ class WorkerProcess:
             frame = self.plane.receive()
             if frame is None:
                 break
-            self.inlet.take_in(self.core.read(frame))
+            self.core.inlet.take_in(self.core.read(frame))
         then()
 
     def create_task(

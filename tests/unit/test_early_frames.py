@@ -1,0 +1,118 @@
+"""Frames of a process whose predecessor is not known to have died: they wait for the news."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgpack
+import pytest
+
+from gristmill import Actor, Node, Ref, Request, handles
+from gristmill.node.hosting import LocalHost
+from gristmill.supervision import Killed
+from gristmill.transport.control import PeerInfo
+from gristmill.transport.envelope import ASK, HEADER, pack, pack_frame
+from gristmill.worker.core import WorkerCore
+
+
+class Count(Request[int]):
+    """How many were there, this one included?"""
+
+    number: int
+
+
+class Counter(Actor):
+    """Counts what it is asked."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+
+    @handles
+    def take(self, msg: Count) -> int:
+        self.numbers.append(msg.number)
+        return len(self.numbers)
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    with Node(workers=2, in_process=True) as started:
+        yield started
+
+
+@pytest.fixture
+def ref(node: Node) -> Ref[Counter]:
+    return node.spawn(Counter, placement="w1")
+
+
+@pytest.fixture
+def core(node: Node) -> WorkerCore:
+    assert isinstance(node._host, LocalHost)
+    return node._host._world.workers[1].core
+
+
+@pytest.fixture
+def connected(core: WorkerCore, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, list[int]]]:
+    """Give to which incarnations of w2 there was a way, and what had been handled by then."""
+    found: list[tuple[int, list[int]]] = []
+    monkeypatch.setattr(
+        core.shell, "connect", lambda peer: found.append((peer.incarnation, handled(core)))
+    )
+    return found
+
+
+def handled(core: WorkerCore) -> list[int]:
+    """Give the numbers that the actor was asked with."""
+    ((cell),) = core.cells.values()
+    assert isinstance(cell.actor, Counter)
+    return list(cell.actor.numbers)
+
+
+def asks(ref: Ref[Counter], core: WorkerCore, incarnation: int, number: int) -> None:
+    """Have w1 take in an ask of an incarnation of w2, and let it act on it."""
+    body = core.codec.encode(Count(number))
+    envelope = pack((ASK, ref.address.key, 0, 0.0, number, (body,)))
+    core.inlet.take_in_alone(core.read(pack_frame(2, incarnation, 0, [envelope], 0, 1)))
+
+
+def down(core: WorkerCore, incarnation: int) -> None:
+    core.peers.down(2, "w2", Killed(9), final=False)
+    core.bonds.process_died(2, incarnation, Killed(9), final=False)
+
+
+def up(core: WorkerCore, incarnation: int) -> None:
+    core.peers.up(PeerInfo(2, incarnation, "", "w2"))
+    core.turn()
+
+
+def test_an_ask_that_overtakes_the_news_is_handled_when_there_is_a_way_to_its_sender(
+    ref: Ref[Counter], core: WorkerCore, connected: list[tuple[int, list[int]]]
+) -> None:
+    asks(ref, core, 2, 7)
+    down(core, 1)
+    assert handled(core) == []
+    up(core, 2)
+    assert connected == [(2, [])]
+    assert handled(core) == [7]
+    assert ref.ask(Count(8)) == 2
+
+
+def test_each_incarnation_waits_for_news_of_its_own(
+    ref: Ref[Counter], core: WorkerCore, connected: list[tuple[int, list[int]]]
+) -> None:
+    for incarnation, number in [(1, 10), (3, 30), (2, 20), (3, 31)]:
+        asks(ref, core, incarnation, number)
+    assert handled(core) == [10]
+    for incarnation in (1, 2):
+        down(core, incarnation)
+        up(core, incarnation + 1)
+    assert connected == [(2, [10]), (3, [10, 20])]
+    assert handled(core) == [10, 20, 30, 31]
+
+
+def test_a_frame_from_an_incarnation_that_is_no_number_is_malformed(
+    node: Node, core: WorkerCore
+) -> None:
+    header = (HEADER, 2, "next", 0, 1, 0, 0)
+    assert core.read(msgpack.packb([header, (ASK,)])) == []
+    (letter,) = node.dead_letters()
+    assert letter.reason.startswith("malformed envelope")
