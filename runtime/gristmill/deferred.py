@@ -25,6 +25,10 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
 class Answering(Protocol):
     """What a process answers with."""
 
+    @property
+    def node(self) -> str:
+        """The id of the node that it sends in."""
+
     def answer(self, ticket: Ticket, value: Any) -> None:  # noqa: ANN401 - the reply
         """Answer a deferred request."""
 
@@ -41,6 +45,11 @@ class Reply(Generic[R]):
     def __init__(self, ticket: Ticket, post: Answering) -> None:
         self.ticket = ticket
         self._post = post
+
+    @property
+    def node(self) -> str:
+        """The id of the node in which somebody waits."""
+        return self._post.node
 
     def __call__(self, value: R) -> None:
         """Answer.

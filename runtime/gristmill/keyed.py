@@ -61,6 +61,11 @@ class KeyedGroup(Generic[A]):
         """The group's name; its actors are named ``NAME/KEY``."""
         return self.address.name
 
+    @property
+    def node(self) -> str:
+        """The id of the group's node."""
+        return self._post.node
+
     def __getitem__(self, key: str) -> Ref[A]:
         """Give the ref of a key's actor, which is good for ever; it starts with its first message.
 

@@ -104,6 +104,10 @@ class Pending(Protocol[R_co]):
 class Post(Protocol):
     """The sending side of a process: a client, a worker, or both in one."""
 
+    @property
+    def node(self) -> str:
+        """The id of the node that it sends in."""
+
     def tell(self, to: Address, message: Command | Event, delivery: DeliveryGuarantee) -> None:
         """Send a message that nobody answers."""
 
@@ -141,6 +145,11 @@ class Ref(Generic[A]):
     def name(self) -> str:
         """The actor's registered name, or an empty string."""
         return self.address.name
+
+    @property
+    def node(self) -> str:
+        """The id of the actor's node: messages of another node can't carry its ref."""
+        return self._post.node
 
     def tell(
         self,

@@ -37,8 +37,8 @@ class Party:
 
     def __init__(self, directory: Any, process: Process) -> None:
         self.exchange = ArrayExchange(ArrayPool(directory, process))
-        post = create_autospec(Post, instance=True)
-        self.codec = Codec(post, self.exchange.pool)
+        self.post = create_autospec(Post, instance=True, node="node")
+        self.codec = Codec(self.post, self.exchange.pool)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_a_body_that_is_kept_has_copies_in_it(parties: tuple[Party, Party, Any])
     sender, receiver, directory = parties
     plain = sender.codec.encode([1, LARGE[:5]])
     assert in_band(plain) is plain
-    ref: Ref[Any] = Ref(Address(3, 1, "m:A", "name"), create_autospec(Post, instance=True))
+    ref: Ref[Any] = Ref(Address(3, 1, "m:A", "name"), sender.post)
     message = PassOn(LARGE, ref)  # type: ignore[arg-type]  # bytes will do
     copy = in_band(receiver.exchange.open(sent(sender, message))[-1][0])
     remove_segments(directory, SENDER)

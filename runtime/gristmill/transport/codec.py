@@ -73,8 +73,9 @@ class Codec:
     def __init__(self, post: Post | None, exporter: Exporter | None = None) -> None:
         self._post = post
         self._exporter = exporter
-        encoder = _in_band if exporter is None else Encoder(enc_hook=_encode_small)
-        self.encode_short = encoder.encode
+        self._in_band = Encoder(enc_hook=self._encode_ours)
+        small = self._in_band if exporter is None else Encoder(enc_hook=self._encode_small)
+        self.encode_short = small.encode
         """Encodes what is short; raises :class:`LargeArray` if there are large arrays in it."""
         self._decoders: dict[Any, Decoder[Any]] = {}
 
@@ -109,7 +110,7 @@ class Codec:
     def encode_in_band(self, value: object) -> bytes:
         """Encode what somebody keeps, its arrays with it. Raises what :meth:`encode` raises."""
         try:
-            body = _in_band.encode(value)
+            body = self._in_band.encode(value)
         except _UNENCODABLE as error:
             raise _unencodable(value, error) from None
         if len(body) > MAX_BODY:
@@ -129,7 +130,7 @@ class Codec:
             if isinstance(part, SharedArray):
                 beside.append(part)
             elif not _is_large(part):
-                return _encode_ours(part)
+                return self._encode_ours(part)
             else:
                 refuse_masked(part)
                 try:
@@ -146,6 +147,16 @@ class Codec:
         if len(body) > MAX_BODY:
             raise _too_large(value, len(body), no_room)
         return ArrayBody(body, beside) if beside else body
+
+    def _encode_small(self, part: object) -> object:
+        if _is_large(part) or isinstance(part, SharedArray):
+            raise LargeArray
+        return self._encode_ours(part)
+
+    def _encode_ours(self, value: object) -> object:
+        if self._post is not None and isinstance(value, Ref | KeyedGroup | Reply):
+            refuse_foreign(value, self._post.node)
+        return _encode_ours(value)
 
     def decoder(self, expected: Any) -> Decoder[Any]:  # noqa: ANN401 - a type expression
         """Give the (cached) decoder of a type.
@@ -176,10 +187,17 @@ class LargeArray(Exception):  # noqa: N818 - no error: it ends an encoding that 
     """There is a large array in a value."""
 
 
-def _encode_small(part: object) -> object:
-    if _is_large(part) or isinstance(part, SharedArray):
-        raise LargeArray
-    return _encode_ours(part)
+def refuse_foreign(value: Ref[Any] | KeyedGroup[Any] | Reply[Any], node: str) -> None:
+    """Refuse what belongs to another node than ``node``, where its numbers stand for others.
+
+    Raises:
+        UsageError: it does.
+    """
+    if value.node != node:
+        raise UsageError(
+            f"{value!r} is of the node {value.node!r}, and can't be used in the node {node!r}; "
+            "use it where it is from, and send what comes of that"
+        )
 
 
 def _encode_ours(value: object) -> object:

@@ -6,21 +6,22 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gristmill.errors import PayloadTooLargeError
-from gristmill.node.client.sending import ClientExporter, ClientSending
+from gristmill.node.client.sending import ClientExporter
 from gristmill.transport.arrays import LIMIT, Beside, NoSharedMemoryError
 from gristmill.transport.codec import Codec
 from gristmill.worker.turns.bodies import ROOM, Bodies, size_in_band
 from gristmill.worker.turns.functions import RunBatch
 
 if TYPE_CHECKING:
+    from gristmill.node.client.post import ClientPost
     from gristmill.transport.arrays.layout import Array
 
 
 class Calls:
     """Encodes calls, so that nobody sees what their caller does to the arguments afterwards."""
 
-    def __init__(self, sending: ClientSending) -> None:
-        self._encode = Codec(None, _Kept(ClientExporter(sending))).encode
+    def __init__(self, post: ClientPost) -> None:
+        self._encode = Codec(post, _Kept(ClientExporter(post))).encode
 
     def encode(self, path: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
         """Encode one call of the function with an import path.

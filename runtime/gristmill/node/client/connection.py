@@ -217,7 +217,7 @@ class Connection:
         match c.decode_from_supervisor(encoded):
             case c.Welcome(address, node_id, peers, directory):
                 self.address = address
-                self.node_id = node_id
+                self.node_id = self.post.node = node_id
                 self.post.peers.here = address
                 self.post.plane.identify(address, 1)
                 self.post.arrays.pool.identify(Process(address, 1))

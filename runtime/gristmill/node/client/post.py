@@ -23,7 +23,7 @@ from gristmill.node.client.streams import in_turn
 from gristmill.node.tallies import ClientCounters
 from gristmill.ref import Address, AnyRef, OverflowPolicy
 from gristmill.supervision import ExitReason, NoProc, Shutdown
-from gristmill.transport.codec import Codec
+from gristmill.transport.codec import Codec, refuse_foreign
 from gristmill.transport.envelope import ASK, CANCEL, INSPECT, pack
 from gristmill.transport.exchange import ArrayExchange
 from gristmill.transport.signals import INCARNATION_SHIFT, Unwatch, Watch, signal_envelope
@@ -302,6 +302,7 @@ class ClientPost(ClientSending):
             raise self._barred
         to = ref.address
         refuse_keyed(to, "monitored")
+        refuse_foreign(ref, self.node)
         with self._send_lock:
             self._last_monitor += 1
             number = self._last_monitor

@@ -80,6 +80,8 @@ class ClientSending:
         self.plane = plane
         self.arrays = arrays
         self.now = plane.now
+        self.node = ""
+        """The node's id, once this client has been welcomed."""
         self._pending: OpenRequests = {}
         self._outgoing = Outgoing(plane, wake, arrays, counted)
         self._delivery = Delivery(self._outgoing)

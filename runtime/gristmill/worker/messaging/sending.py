@@ -44,6 +44,7 @@ class Sending:
         self._core = core
         self._shell = core.shell
         self._here = core.shell.address
+        self.node = core.shell.node_id
         self._seal = core.shell.arrays.seal
         self._directory = core.directory
         self._delivery = core.delivery
