@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from gristmill.cli.main import app
+from gristmill.metg import grid
 from gristmill.metg.curves import Measurement, MetgFormatError, decode, encode
 from gristmill.metg.grid import BUSY_WAIT_NS, KERNELS, Grid
 from gristmill.metg.sweep import Plan, Sweep
@@ -115,19 +118,17 @@ def test_what_can_not_be_measured_is_named(options: list[str], says: str) -> Non
     assert result.stdout == ""
 
 
-def test_kernels_do_what_they_are_told() -> None:
-    import time  # noqa: PLC0415 - for this test alone
-
+def test_the_busy_kernel_lasts_as_long_as_it_is_told() -> None:
     begin = time.perf_counter_ns()
     KERNELS["busy_wait"](40)
     assert time.perf_counter_ns() - begin >= 40 * BUSY_WAIT_NS
 
-    def cpu(iterations: int) -> int:
-        times = []
-        for _ in range(20):
-            start = time.thread_time_ns()
-            KERNELS["compute_bound"](iterations)
-            times.append(time.thread_time_ns() - start)
-        return min(times)
 
-    assert 5 < cpu(4000) / cpu(400) < 20
+def test_the_computing_kernel_does_each_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = np.linspace(-0.9, -0.1, 64)
+    monkeypatch.setattr(grid, "_state", start.copy())
+    KERNELS["compute_bound"](400)
+    expected = start.tolist()
+    for _ in range(400):
+        expected = [each * each + each for each in expected]
+    assert grid._state.tolist() == expected
