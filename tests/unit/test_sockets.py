@@ -22,6 +22,8 @@ from gristmill import Node
 from gristmill.config import Transport
 from gristmill.errors import GristmillError, UsageError
 from gristmill.transport import sockets as both
+from gristmill.transport.data import DataPlane
+from gristmill.transport.envelope import TELL, pack
 from gristmill.transport.sockets import Sockets, Way, open_sockets
 from gristmill.transport.sockets.unix import UnixSockets
 from support.transports import TRANSPORTS
@@ -241,4 +243,21 @@ def test_who_can_not_be_let_in_for_now_holds_nobody_up(
     peer.sendall(struct.pack("=Q", 2) + b"hi")
     assert eventually(receiver.receive, "a frame") == b"hi"
     peer.close()
+    receiver.close()
+
+
+def test_a_peer_that_is_gone_for_good_is_forgotten(
+    kind: Transport, context: zmq.Context[zmq.Socket[bytes]], folder: Path
+) -> None:
+    receiver = open_sockets(kind, context, str(folder / "r"))
+    plane = DataPlane(open_sockets(kind, context, str(folder / "s")), 1, 1)
+    for address, final in [(7, False), (8, True)]:
+        plane.connect(address, 3, receiver.endpoint)
+        plane.post(address, pack((TELL, 1, 0, 0, (b"lost",))))
+        plane.disconnect(address, final=final)
+    assert list(plane._peers) == [7]
+    assert (plane.incarnation_of(7), plane.incarnation_of(8)) == (3, 0)
+    assert not plane.flush()
+    assert [(wire.address, wire.sent) for wire in plane.wires.read()] == [(7, 1), (8, 1)]
+    plane.close(0.0)
     receiver.close()

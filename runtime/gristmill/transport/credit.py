@@ -76,7 +76,9 @@ class CreditBook:
 
     def reset(self, home: int) -> None:
         """Forget what was on the way to a process that has died."""
-        self._used[home].clear()
+        used = self._used.get(home)
+        if used is not None:
+            used.clear()
 
 
 def lot(capacity: int) -> int:

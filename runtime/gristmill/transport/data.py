@@ -164,17 +164,23 @@ class DataPlane:
         self.connect(address, incarnation, endpoint)
         self.flush()
 
-    def disconnect(self, address: int) -> None:
-        """Close the way to a dead peer: what still waits for it counts as sent, and is lost."""
+    def disconnect(self, address: int, *, final: bool) -> None:
+        """Close the way to a dead peer: what still waits for it counts as sent, and is lost.
+
+        ``final``: nobody will have its address again.
+        """
         peer = self._peer(address)
         self._count(peer, *peer.outbound.take())
         peer.frames.clear()
         self._blocked.discard(address)
         self._close(peer)
+        if final:
+            del self._peers[address]
 
     def incarnation_of(self, address: int) -> int:
-        """Give the incarnation of the peer that envelopes for ``address`` go to."""
-        return self._peer(address).incarnation
+        """Give the incarnation of the peer that envelopes for it go to; 0 if there is none."""
+        peer = self._peers.get(address)
+        return peer.incarnation if peer is not None else 0
 
     def waiting(self, address: int) -> int:
         """Count the messages that wait for a peer."""

@@ -81,8 +81,11 @@ class Shell(Protocol):
     def close_moved(self, address: int) -> None:
         """A worker that was replaced has ended; what still waits for it is lost."""
 
-    def disconnect(self, address: int) -> None:
-        """Close the way to a dead process; what still waits for it is lost."""
+    def disconnect(self, address: int, *, final: bool) -> None:
+        """Close the way to a dead process; what still waits for it is lost.
+
+        ``final``: nobody will have its address again.
+        """
 
     def report_metrics(self) -> None:
         """Send the process's accounting to the supervisor process."""

@@ -110,7 +110,7 @@ class Peers:
             if final:
                 self.gone.add(address)
             gone = Process(address, self._outgoing.plane.incarnation_of(address))
-            self._outgoing.plane.disconnect(address)
+            self._outgoing.plane.disconnect(address, final=final)
             self._outgoing.arrays.pool.peer_down(gone)
             self._outgoing.credit.reset(address)
             self._delivery.lost(address)

@@ -49,8 +49,11 @@ class Plane(Protocol):
     def close_moved(self, address: int) -> None:
         """A peer that was replaced has ended; what still waits for it is lost."""
 
-    def disconnect(self, address: int) -> None:
-        """Close the way to a dead peer; what still waits for it is lost."""
+    def disconnect(self, address: int, *, final: bool) -> None:
+        """Close the way to a dead peer; what still waits for it is lost.
+
+        ``final``: nobody will have its address again.
+        """
 
     def incarnation_of(self, address: int) -> int:
         """Give the incarnation of the peer that envelopes for ``address`` go to."""

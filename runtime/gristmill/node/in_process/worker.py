@@ -79,10 +79,13 @@ class LoopbackPlane:
     def close_moved(self, _address: int) -> None:
         """Do nothing: there is one way to a peer."""
 
-    def disconnect(self, address: int) -> None:
+    def disconnect(self, address: int, *, final: bool) -> None:
         """Forget a dead peer: what still waits for it counts as sent, and is lost."""
         self._count(address, *self._to(address).take())
         self._peers.pop(address, None)
+        if final:
+            del self._outbound[address]
+            self._sent.pop(address, None)
 
     def incarnation_of(self, address: int) -> int:
         """Give the incarnation of the peer that envelopes for ``address`` go to."""

@@ -11,6 +11,7 @@ from gristmill.keyed import refuse_keyed
 from gristmill.messages import Event
 from gristmill.ref import AnyRef
 from gristmill.supervision import ExitReason, Lost, NoProc
+from gristmill.transport.control import FIRST_CLIENT
 from gristmill.transport.signals import (
     Ended,
     Exit,
@@ -105,7 +106,8 @@ class Bonds:
         """
         if final:
             reason = NoProc()
-        self._died[address] = incarnation
+        if address < FIRST_CLIENT:  # others have no actors that could be linked
+            self._died[address] = incarnation
 
         def settle() -> None:
             self._monitors.process_lost(address, incarnation, reason)

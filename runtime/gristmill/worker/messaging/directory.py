@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gristmill.ref import Address
-from gristmill.transport.control import PeerInfo
+from gristmill.transport.control import FIRST_CLIENT, PeerInfo
 
 
 class Directory:
@@ -43,9 +43,14 @@ class Directory:
         """The processes that can be reached."""
         return set(self._reachable)
 
-    def peer_down(self, address: int) -> None:
-        """A process has died."""
+    def peer_down(self, address: int, *, final: bool) -> None:
+        """A process has died; ``final``: nobody will have its address again."""
         self._reachable.discard(address)
+        if final:
+            self.gone.add(address)
+            if address >= FIRST_CLIENT:  # what workers have told at least once goes by their names
+                self._processes.pop(address, None)
+                self._incarnations.pop(address, None)
 
     def add(self, address: Address) -> None:
         """A name stands for an actor from now on."""

@@ -70,15 +70,13 @@ class Peers:
         final: bool,
     ) -> None:
         """A process has died: its credit is void, and asks to it fail once the pipe is empty."""
-        self._shell.disconnect(address)
+        self._shell.disconnect(address, final=final)
         incarnation = self._directory.incarnation(address)
         self._core.arrays.pool.peer_down(Process(address, incarnation))
         self._moving.pop(address, None)
         self._silent.pop(address, None)
-        self._directory.peer_down(address)
+        self._directory.peer_down(address, final=final)
         self._core.delivery.lost(address)
-        if final:
-            self._directory.gone.add(address)
         self._core.sending.process_died(address)
         died = f"its worker {name} died ({describe(reason)})"
         self._core.asks.process_died(address, died, death, final=final)

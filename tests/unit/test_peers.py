@@ -1,4 +1,4 @@
-"""Frames of a process whose predecessor is not known to have died: they wait for the news."""
+"""Other processes, as a worker sees them come and go, also in a rare order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from gristmill import Actor, Node, Ref, Request, handles
 from gristmill.node.hosting import LocalHost
-from gristmill.supervision import Killed
+from gristmill.supervision import Exited, Killed
 from gristmill.transport.control import PeerInfo
 from gristmill.transport.envelope import ASK, HEADER, pack, pack_frame
 from gristmill.worker.core import WorkerCore
@@ -116,3 +116,26 @@ def test_a_frame_from_an_incarnation_that_is_no_number_is_malformed(
     assert core.read(msgpack.packb([header, (ASK,)])) == []
     (letter,) = node.dead_letters()
     assert letter.reason.startswith("malformed envelope")
+
+
+def test_a_client_that_has_gone_leaves_its_number_and_nothing_else(
+    ref: Ref[Counter], core: WorkerCore
+) -> None:
+    def known() -> list[int]:
+        directory, plane = core.directory, core.shell.plane  # type: ignore[attr-defined]  # a LocalWorker's
+        found = [directory._processes, directory._incarnations, directory._reachable]
+        return [len(each) for each in (*found, core.bonds._died, plane._outbound, plane._sent)]
+
+    ref.ask(Count(1))
+    before, gone = known(), len(core.directory.gone)
+    for address in range(2000, 2020):
+        core.peers.up(PeerInfo(address, 1, "", f"client-{address}"))
+        body = core.codec.encode(Count(address))
+        envelope = pack((ASK, ref.address.key, 0, 0.0, 1, (body,)))
+        core.on_frame(pack_frame(address, 1, 0, [envelope], 0, 1))
+        core.turn()
+        core.peers.down(address, f"client-{address}", Exited(0), final=True)
+        core.bonds.process_died(address, 1, Exited(0), final=True)
+    assert len(handled(core)) == 21
+    assert known() == before
+    assert len(core.directory.gone) == gone + 20
