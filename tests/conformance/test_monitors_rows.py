@@ -68,6 +68,7 @@ def test_LM09_the_worker_of_the_target_dies(node: Node, log: Path, how: str, rea
         watcher.ask(Watch(target))
     targets[1].tell(DieHard(how))
     eventually(lambda: len(heard(log, "lm09")) >= 4, "a down for each monitor")
+    node.status()  # its answer comes behind the news of the death
     for target in targets:
         target.ask(Ping())
     expected = [f"down lm09-{n} {reason}" for n in (0, 0, 1, 2)]
