@@ -87,7 +87,7 @@ class Delivery:
         """A target has handled this process's messages up to ``number``."""
         if self._outbox is not None:
             self._outbox.acknowledged(target, number)
-            if target in self._core.keyed.pools.leaving:
+            if target in self._core.keyed.pools.retiring:
                 self._core.keyed.pools.acknowledged(target)
             self._core.leaving.leave_when_done()
 

@@ -40,7 +40,7 @@ class Pooled:
         """All elastic pools, by name."""
         self._pools: dict[str, Balancer] = {}
         """Those whose members are told to this worker, by name."""
-        self.leaving: dict[str, tuple[int, int]] = {}
+        self.retiring: dict[str, tuple[int, int]] = {}
         """The members that leave, by name: the fence's number, and the process that gets it."""
         self._asked: Counter[int] = Counter()
         """How many requests from here are open with each member."""
@@ -92,7 +92,7 @@ class Pooled:
             pool = self._pools[news.name] = Balancer(news.name, Routing.LEAST_LOADED)
         pool.change(news.members)
         for number, home, member in news.fences:
-            self.leaving[member] = (number, home)
+            self.retiring[member] = (number, home)
             self.acknowledged(member)
         if not news.members:
             return
@@ -104,7 +104,7 @@ class Pooled:
     def acknowledged(self, member: str) -> None:
         """A member that leaves has acknowledged something: if that was all, it gets its fence."""
         if not self._core.delivery.has_open(member):
-            number, home = self.leaving.pop(member)
+            number, home = self.retiring.pop(member)
             self._core.keyed.put_fence(home, number)
 
     def unregistered(self, name: str) -> None:
@@ -127,7 +127,7 @@ class Pooled:
                 self._core.keyed.want(self.addresses[name])
                 return
             delivery.pass_on(target, partial(pool.choose, None, self._load))
-            if target in self.leaving:
+            if target in self.retiring:
                 self.acknowledged(target)
 
     # --- hosting ---
