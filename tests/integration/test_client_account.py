@@ -145,8 +145,9 @@ def test_an_async_ask_that_waits_for_room_is_one_message(
         held = ref.request(Compute(str(gate)))
         monkeypatch.setattr(post, "read_available", look_for_room)
         asking = asyncio.create_task(ref.ask_async(GetQuote("sku", 3), timeout=10.0))
-        while len(looked) < 3:
-            await asyncio.sleep(BLOCKED_WAIT)
+        async with asyncio.timeout(10.0):
+            while len(looked) < 3:
+                await asyncio.sleep(BLOCKED_WAIT)
         gate.touch()
         held.result()
         return (await asking).cents

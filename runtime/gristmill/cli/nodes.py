@@ -80,7 +80,7 @@ def stop(node_id: str | None, timeout: float) -> None:
         NodeConnectError: it is still there after the timeout.
     """
     with attached(node_id) as (connection, pid):
-        name = connection.node_id
+        name = connection.post.node
         process = psutil.Process(pid)
         connection.call(c.StopNode(timeout), type(None), timeout=ANSWER)
         try:
@@ -101,7 +101,7 @@ def reload(node_id: str | None) -> None:
     """
     with attached(node_id) as (connection, _):
         done: Reloaded = connection.call(c.Reload(), Reloaded, timeout=None)
-        name = connection.node_id
+        name = connection.post.node
     console().print(f"{name} reloaded: {counted(done.workers, 'worker')} in {done.seconds:.2f} s")
 
 

@@ -330,7 +330,7 @@ class Node(RunningNode):
         workers = [msgspec.msgpack.decode(each, type=ProcessTrace) for each in found.traces]
         workers.sort(key=lambda process: process.address)
         return MessageTrace(
-            node_id=connection.node_id,
+            node_id=connection.post.node,
             base_ns=self._started_at,
             begin_ns=begin,
             end_ns=recorder.clock(),
@@ -341,7 +341,7 @@ class Node(RunningNode):
     @property
     def node_id(self) -> str:
         """The node's name."""
-        return self._connected().node_id
+        return self._connected().post.node
 
     @property
     def error(self) -> Exception | None:

@@ -136,5 +136,5 @@ class Publishing:
         if self._brokers is None:
             connection = self._connected()
             post, config = connection.post, self._channel_config
-            self._brokers = ClientBrokers(config, post.codec, connection.node_id, post.counters)
+            self._brokers = ClientBrokers(config, post.codec, post.node, post.counters)
         return self._brokers

@@ -343,7 +343,7 @@ class RunningNode(Publishing, Placing):
         """Describe the node: its workers, its tree, its counters."""
         from gristmill.node.status import NodeStatus
 
-        return self._connected().call(c.GetStatus(), NodeStatus)  # type: ignore[no-any-return]  # as it says
+        return self._connected().call(c.GetStatus(), NodeStatus)  # type: ignore[no-any-return]  # a NodeStatus
 
     def counters(self) -> Deliveries:
         """Count all messages since the node's start by what became of them.
@@ -386,7 +386,7 @@ class RunningNode(Publishing, Placing):
         if connection.has_own_process:
             snapshots.append(connection.post.account.snapshot())
         run = RunInfo(
-            id=connection.node_id,
+            id=connection.post.node,
             t0_unix_ns=self._started_unix,
             wall_ns=time.perf_counter_ns() - self._started_at,
             host=socket.gethostname(),

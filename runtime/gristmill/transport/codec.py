@@ -137,7 +137,7 @@ class Codec:
                     beside.append(export(part))
                 except NoSharedMemoryError as error:
                     no_room = error
-                    return _encode_ours(part)
+                    return self._encode_ours(part)
             return Ext(_BESIDE, (len(beside) - 1).to_bytes(4, "big"))
 
         try:
@@ -154,9 +154,21 @@ class Codec:
         return self._encode_ours(part)
 
     def _encode_ours(self, value: object) -> object:
-        if self._post is not None and isinstance(value, Ref | KeyedGroup | Reply):
-            refuse_foreign(value, self._post.node)
-        return _encode_ours(value)
+        """Encode what msgspec does not know, large arrays too."""
+        if isinstance(value, Ref | KeyedGroup | Reply):
+            if self._post is not None:
+                refuse_foreign(value, self._post.node)
+            return _encode_address(value)
+        if isinstance(value, SharedArray):
+            value = value.array()
+        if _is_array(value):
+            return Ext(_ARRAY, _encode_array(value))
+        if is_scalar(value):
+            return plain(value)
+        raise UsageError(
+            f"a {type(value).__module__}.{type(value).__qualname__} can't travel in a message; "
+            "use a message, a msgspec.Struct, a dataclass, a numpy array, a Ref or plain data"
+        )
 
     def decoder(self, expected: Any) -> Decoder[Any]:  # noqa: ANN401 - a type expression
         """Give the (cached) decoder of a type.
@@ -200,31 +212,17 @@ def refuse_foreign(value: Ref[Any] | KeyedGroup[Any] | Reply[Any], node: str) ->
         )
 
 
-def _encode_ours(value: object) -> object:
-    if isinstance(value, Ref):
-        if value.address.home == POOLED:
-            raise UsageError(
-                f"{value.address.label} is an elastic pool, whose ref can't travel; send its name, "
-                "for ctx.lookup_pool, or the ref of one actor"
-            )
-        return Ext(_REF, msgspec.msgpack.encode(value.address))
-    if isinstance(value, KeyedGroup):
-        return Ext(_GROUP, msgspec.msgpack.encode(value.address))
+def _encode_address(value: Ref[Any] | KeyedGroup[Any] | Reply[Any]) -> Ext:
     if isinstance(value, Reply):
         return Ext(_REPLY, msgspec.msgpack.encode(value.ticket))
-    if _is_array(value):
-        return Ext(_ARRAY, _encode_array(value))
-    if is_scalar(value):
-        return plain(value)
-    if isinstance(value, SharedArray):
-        return _encode_ours(value.array())
-    raise UsageError(
-        f"a {type(value).__module__}.{type(value).__qualname__} can't travel in a message; "
-        "use a message, a msgspec.Struct, a dataclass, a numpy array, a Ref or plain data"
-    )
-
-
-_in_band = Encoder(enc_hook=_encode_ours)
+    if isinstance(value, KeyedGroup):
+        return Ext(_GROUP, msgspec.msgpack.encode(value.address))
+    if value.address.home == POOLED:
+        raise UsageError(
+            f"{value.address.label} is an elastic pool, whose ref can't travel; send its name, "
+            "for ctx.lookup_pool, or the ref of one actor"
+        )
+    return Ext(_REF, msgspec.msgpack.encode(value.address))
 
 
 def _decode_ours(expected: type, value: object) -> object:
@@ -311,7 +309,7 @@ def in_band(body: bytes) -> bytes:
     """
     if not isinstance(body, ArrayBody):
         return body
-    copy = _in_band.encode(_with_arrays.decode(body))
+    copy = _with_copies.encode(_with_arrays.decode(body))
     if len(copy) > MAX_BODY:
         raise PayloadTooLargeError(f"with its arrays it is {len(copy):,} bytes")
     return copy
@@ -322,6 +320,7 @@ def _keep_others(code: int, data: memoryview) -> object:
 
 
 _with_arrays = Decoder(ext_hook=_keep_others)
+_with_copies = Encoder(enc_hook=lambda array: Ext(_ARRAY, _encode_array(array)))
 
 
 def for_dead_letter(body: bytes, reason: str) -> tuple[bytes, str]:

@@ -105,7 +105,6 @@ class Connection:
         self._welcome = Latch()
         self._ended = Latch()
         self._error: GristmillError | None = None
-        self.node_id = ""
         self.address = 0
         self.subscribers: dict[str, tuple[tuple[int, int], ...]] = {}
         self._dead_letters = DeadLetterLog(logging.getLogger("gristmill.node"), post.plane.now)
@@ -132,7 +131,7 @@ class Connection:
             if waited > timeout:
                 raise NodeConnectError(f"the node did not answer within {timeout:g} s")
 
-    def call(self, operation: c.Operation, kind: Any, timeout: float | None = 30.0) -> Any:  # noqa: ANN401 - as kind says
+    def call(self, operation: c.Operation, kind: Any, timeout: float | None = 30.0) -> Any:  # noqa: ANN401 - a ``kind``
         """Have the supervisor process do something; give the result, decoded as ``kind``.
 
         Raises:
@@ -217,7 +216,7 @@ class Connection:
         match c.decode_from_supervisor(encoded):
             case c.Welcome(address, node_id, peers, directory):
                 self.address = address
-                self.node_id = self.post.node = node_id
+                self.post.node = node_id
                 self.post.peers.here = address
                 self.post.plane.identify(address, 1)
                 self.post.arrays.pool.identify(Process(address, 1))

@@ -32,6 +32,7 @@ class Outlet:
         arrays: its arrays, of which some may have to be given back.
         accounting: is written whenever something leaves and it is time.
         loop: calls again when a peer has no room, or the journal can't be written.
+        store: the journal, if this process has it already.
     """
 
     def __init__(
