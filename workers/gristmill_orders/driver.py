@@ -32,6 +32,10 @@ SILENCE = 1.0
 """Seconds without news after which an order is asked for."""
 _ASK_SECONDS = 0.25
 _LOOK_EVERY = 0.25
+_WINDOW = 0.9
+"""Share of the orders that a processor may have open which a run keeps open in all of them."""
+_LOT = 32
+"""Orders that are sent together, at least, where only the window holds them back."""
 _BATCH = 64
 """Orders that are sent before the events are looked at again."""
 _METHODS = ("card", "wallet", "transfer", "invoice", "voucher")
@@ -101,7 +105,8 @@ class Driver:
         self._seed = seed
         random = Random()
         self._new_id = new_id or (lambda: ulid(time.time(), random.getrandbits(80)))
-        self._window = max(1, service.max_orders // 2)
+        self._window = max(1, int(service.max_orders * _WINDOW))
+        self._lot = 1 if rate is not None else max(1, min(_LOT, self._window // 8))
         self._interval = 1 / rate if rate is not None else 0.0
         self._due = now()
         """When the next order is sent, if there is a rate."""
@@ -158,6 +163,8 @@ class Driver:
     # --- sending ---
 
     def _send_orders(self) -> None:
+        if self._window - self.progress.open < self._lot:
+            return
         for _ in range(_BATCH):
             if not self._more or self.progress.open >= self._window:
                 return

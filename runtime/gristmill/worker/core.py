@@ -93,9 +93,11 @@ _RUNNING = State.RUNNING
 _DROP_OLDEST = OverflowPolicy.DROP_OLDEST
 
 _FLUSH_AFTER_NS = 2_000_000
-"""A turn that takes longer sends what there is between two messages ..."""
-_FLUSH_SHARE = 8
-"""... unless flushes would take more than one part in so many of the time."""
+"""Who has been busy for longer sends what there is between two messages ..."""
+_FLUSH_SHARE = 16
+"""... unless flushes would take more than one part in so many of the time ..."""
+_FLUSH_WITHIN_NS = 8_000_000
+"""... and after this time in any case."""
 _TURN_NS = 4_000_000
 """A turn that takes longer lets the loop look at sockets and timers before it goes on."""
 _BURST = 64
@@ -162,7 +164,10 @@ class WorkerCore:
         self.ready: deque[Cell] = deque()
         self._now = shell.now
         self._flushed_at = 0
+        """When what there was has left, or there was nothing to do."""
         self._flush_after = _FLUSH_AFTER_NS
+        self._goes_on = False
+        """Whether the last turn left something to do for the next one."""
 
     # --- what comes in ---
 
@@ -333,19 +338,27 @@ class WorkerCore:
     # --- the turn ---
 
     def turn(self) -> None:
-        """Handle what the mailboxes hold, and send what comes of it."""
+        """Handle what the mailboxes hold, and send what comes of it.
+
+        A turn that only lets the loop look at its sockets sends nothing for that: what there is
+        leaves when it is due.
+        """
         if self.parking.parked:
             self.parking.review()
         ready = self.ready
-        began = self._flushed_at = self.meter.last
+        began = self.meter.last
+        if not self._goes_on:
+            self._flushed_at = began
+        self._goes_on = False
         while ready:
             cell = ready.popleft()
             cell.scheduled = False
             self._burst(cell)
             self.schedule(cell)
             if ready and self.meter.last - began > _TURN_NS:
+                self._goes_on = True
                 self.shell.request_turn()
-                break
+                return
         self.shell.flush()
 
     def _burst(self, cell: Cell) -> None:
@@ -382,7 +395,7 @@ class WorkerCore:
         self.shell.flush_midway()
         self._flushed_at = self.meter.clock()
         cost = (self._flushed_at - began) * _FLUSH_SHARE
-        self._flush_after = min(max(_FLUSH_AFTER_NS, cost), _TURN_NS)
+        self._flush_after = min(max(_FLUSH_AFTER_NS, cost), _FLUSH_WITHIN_NS)
 
     def admit(self, cell: Cell, entry: Entry, in_hand: int = 0) -> bool:
         """Do what an entry wants that is no ordinary message; give whether it is to be handled.
