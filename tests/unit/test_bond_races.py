@@ -44,7 +44,9 @@ def core_of(node: Node, worker: int) -> WorkerCore:
 def receive(node: Node, ref: Ref[Any], source: int, incarnation: int, signal: Signal) -> None:
     """Have the actor's worker take in a signal from a process, and let it act on it."""
     envelope = signal_envelope(ref.address.key, signal)
-    core_of(node, ref.address.home).on_frame(pack_frame(source, incarnation, 1, [envelope], 0))
+    core_of(node, ref.address.home).intake.on_frame(
+        pack_frame(source, incarnation, 1, [envelope], 0)
+    )
     ref.ask(Ping())
 
 
@@ -112,7 +114,7 @@ def test_an_exit_of_a_link_that_is_not_there_is_nothing(node: Node, log: Path) -
 def test_a_malformed_signal_is_a_dead_letter(node: Node, log: Path) -> None:
     one = peer(node, log, "one", "w1", Trapper)
     frame = pack_frame(2, 1, 1, [pack((SIGNAL, one.address.key, b"junk"))], 0)
-    core_of(node, 1).on_frame(frame)
+    core_of(node, 1).intake.on_frame(frame)
     one.ask(Ping())
     (letter,) = node.dead_letters()
     assert letter.reason.startswith("malformed envelope")

@@ -71,7 +71,7 @@ def asks(ref: Ref[Counter], core: WorkerCore, incarnation: int, number: int) -> 
     """Have w1 take in an ask of an incarnation of w2, and let it act on it."""
     body = core.codec.encode(Count(number))
     envelope = pack((ASK, ref.address.key, 0, 0.0, number, (body,)))
-    core.inlet.take_in_alone(core.read(pack_frame(2, incarnation, 0, [envelope], 0, 1)))
+    core.inlet.take_in_alone(core.intake.read(pack_frame(2, incarnation, 0, [envelope], 0, 1)))
 
 
 def down(core: WorkerCore, incarnation: int) -> None:
@@ -113,7 +113,7 @@ def test_a_frame_from_an_incarnation_that_is_no_number_is_malformed(
     node: Node, core: WorkerCore
 ) -> None:
     header = (HEADER, 2, "next", 0, 1, 0, 0)
-    assert core.read(msgpack.packb([header, (ASK,)])) == []
+    assert core.intake.read(msgpack.packb([header, (ASK,)])) == []
     (letter,) = node.dead_letters()
     assert letter.reason.startswith("malformed envelope")
 
@@ -132,7 +132,7 @@ def test_a_client_that_has_gone_leaves_its_number_and_nothing_else(
         core.peers.up(PeerInfo(address, 1, "", f"client-{address}"))
         body = core.codec.encode(Count(address))
         envelope = pack((ASK, ref.address.key, 0, 0.0, 1, (body,)))
-        core.on_frame(pack_frame(address, 1, 0, [envelope], 0, 1))
+        core.intake.on_frame(pack_frame(address, 1, 0, [envelope], 0, 1))
         core.turn()
         core.peers.down(address, f"client-{address}", Exited(0), final=True)
         core.bonds.process_died(address, 1, Exited(0), final=True)

@@ -86,7 +86,7 @@ class SimulatedWorker(LocalWorker):
         """Take in a frame; what it brings is handled in a turn, perhaps with the next one's."""
 
         def take() -> None:
-            self.core.on_frame(frame)
+            self.core.intake.on_frame(frame)
             self.request_turn()
 
         self._do(take)

@@ -1,50 +1,25 @@
 """The worker's core: takes frames and control messages, runs handlers, says what to send.
 
 It owns no socket, process or clock: a :class:`~gristmill.worker.shell.Shell` drives it.
-A message's way: :meth:`WorkerCore.read` reads its frame, :meth:`take_in` puts it into its actor's
-mailbox, :meth:`turn` takes it out, decodes it and calls the handler, and what the handler sends
-leaves with the flush at the end of the turn, behind the journal's commit.
+A message's way: ``Intake`` reads its frame and puts it into its actor's mailbox, :meth:`turn` takes
+it out, decodes it and calls the handler, and what the handler sends leaves with the flush at the
+end of the turn, behind the journal's commit.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from itertools import count, islice, repeat
-
-import msgspec
 
 from gristmill.channels.manager import ChannelManager
 from gristmill.config import ChannelConfig
 from gristmill.durability import JournalStore
-from gristmill.errors import ActorNotFoundError, DecodeError, MailboxFullError
-from gristmill.metrics import Meter, TimeClass
+from gristmill.errors import ActorNotFoundError, MailboxFullError
+from gristmill.metrics import Meter
 from gristmill.ref import OverflowPolicy
 from gristmill.supervision import Normal
 from gristmill.transport.codec import Codec
-from gristmill.transport.envelope import (
-    ACK,
-    ANSWER,
-    ARRAYS,
-    ASK,
-    CANCEL,
-    CREDIT,
-    ERROR,
-    EVENT,
-    FENCE,
-    INSPECT,
-    LAST,
-    MESSAGES,
-    NOTICE,
-    PROBE,
-    RELEASE,
-    REPLY,
-    SIGNAL,
-    TELL,
-    Envelope,
-    is_lone_ask,
-    read_frame,
-)
+from gristmill.transport.envelope import TELL
 from gristmill.worker.actors.bonds import Bonds
 from gristmill.worker.actors.breakers import SharedBreakers
 from gristmill.worker.actors.cell import (
@@ -63,11 +38,11 @@ from gristmill.worker.actors.reminding import Reminding
 from gristmill.worker.actors.spawning import Spawns
 from gristmill.worker.handover.leaving import Leaving
 from gristmill.worker.handover.succession import Inlet, Succession
-from gristmill.worker.instructions import carry_out
 from gristmill.worker.messaging.asking import Asks
 from gristmill.worker.messaging.cycles import Cycles
 from gristmill.worker.messaging.delivery import Delivery
 from gristmill.worker.messaging.directory import Directory
+from gristmill.worker.messaging.intake import Intake
 from gristmill.worker.messaging.keyed import Keyed
 from gristmill.worker.messaging.peers import Peers
 from gristmill.worker.messaging.publishing import Publishing
@@ -88,7 +63,6 @@ from gristmill.worker.turns.replying import Replying
 from gristmill.worker.turns.starving import Starving
 from gristmill.worker.turns.waiting import Waiting
 
-_DISPATCH = int(TimeClass.DISPATCH)
 _RUNNING = State.RUNNING
 _DROP_OLDEST = OverflowPolicy.DROP_OLDEST
 
@@ -125,7 +99,6 @@ class WorkerCore:
         """Whether the sizes of batches are found here where nobody has said them."""
         self.meter = meter
         self.counters = shell.counters
-        self._wires = shell.wires
         self.cells: dict[int, Cell] = {}
         self.keyed = Keyed(self)
         self.directory = Directory(shell.address, shell.incarnation, shell.name)
@@ -159,8 +132,9 @@ class WorkerCore:
         self.channels = ChannelManager.from_config(channels, self.publishing, self.records)
         self.succession: Succession | None = None
         """Its part in a hand-over between two workers; set by the process around it."""
-        self.inlet: Inlet = self
-        """What takes in the frames that were read: this, or who stands before it meanwhile."""
+        self.intake = Intake(self)
+        self.inlet: Inlet = self.intake
+        """What takes in the frames that were read: that, or who stands before it meanwhile."""
         self.ready: deque[Cell] = deque()
         self._now = shell.now
         self._flushed_at = 0
@@ -169,115 +143,7 @@ class WorkerCore:
         self._goes_on = False
         """Whether the last turn left something to do for the next one."""
 
-    # --- what comes in ---
-
-    def on_frame(self, frame: bytes) -> None:
-        """Read a frame, and take it in."""
-        self.take_in(self.read(frame))
-
-    def take_in_alone(self, envelopes: list[Envelope]) -> None:
-        """Take in a frame and have a turn; a lone ask of an idle actor is answered at once.
-
-        It comes to the same as :meth:`take_in` and :meth:`turn`, with less to do before the reply
-        leaves, for who asks one thing after another.
-        """
-        alone = len(envelopes) == 2 and is_lone_ask(envelopes) and not self.ready
-        self.handling.at_once = alone
-        try:
-            self.take_in(envelopes)
-            self.turn()
-        finally:
-            self.handling.at_once = False
-
-    def read(self, frame: bytes) -> list[Envelope]:
-        """Read a frame, and count the messages in it.
-
-        Gives nothing if it can't be read, and if it is too early: see :meth:`Peers.keep`.
-        """
-        try:
-            envelopes = read_frame(frame)
-        except DecodeError as error:
-            self.failures.bury(None, "", b"", f"undecodable: {error}")
-            return []
-        header = envelopes[0]
-        try:
-            if header[6]:
-                self._wires.received(header[1], header[2], header[3], header[6])
-            known = self.directory.incarnation(header[1])
-            if 0 < known < header[2] and self.peers.keep(envelopes):
-                return []
-        except (TypeError, ValueError) as error:  # a field of the header has a wrong type
-            self.malformed(None, error, is_message=False)
-            return []
-        return envelopes
-
-    def take_in(self, envelopes: list[Envelope]) -> None:
-        """Take in a frame of the data plane that was read, or a notice of the control thread."""
-        source = envelopes[0][1] if envelopes else 0
-        arrived = self.meter.last
-        for envelope in islice(envelopes, 1, None):
-            try:
-                if envelope[0] == ASK:
-                    _, target, sender, deadline, first, bodies = envelope
-                    entries = [
-                        Entry(ASK, source, sender, request, deadline, body, None, arrived, True)
-                        for request, body in enumerate(bodies, first)
-                    ]
-                    self.deliver(target, entries)
-                elif envelope[0] == TELL:
-                    _, target, sender, first, bodies = envelope
-                    numbers = count(first) if first else repeat(0)
-                    entries = [
-                        Entry(TELL, source, sender, number, 0.0, body, None, arrived, not first)
-                        for number, body in zip(numbers, bodies)  # noqa: B905 - numbers never end
-                    ]
-                    self.deliver(target, entries)
-                else:
-                    self._on_other(envelope, envelopes[0], arrived)
-            except (ValueError, IndexError, TypeError, msgspec.MsgspecError) as error:
-                message = bool(envelope) and envelope[0] in MESSAGES
-                self.malformed(None, error, is_message=message)
-
-    def _on_other(self, envelope: Envelope, header: Envelope, arrived: int) -> None:
-        kind = envelope[0]
-        if kind == REPLY:
-            for request, body in enumerate(envelope[2], envelope[1]):
-                self.asks.on_reply(request, body)
-        elif kind == ERROR:
-            self.asks.on_error(envelope[1], envelope[2])
-        elif kind == EVENT:
-            _, _channel, targets, sender, _, bodies = envelope
-            entries = [Entry(EVENT, 0, sender, 0, 0.0, body, None, arrived) for body in bodies]
-            self.counters[counters.SENT] += (len(targets) - 1) * len(entries)  # each came as one
-            for target in targets:
-                for entry in entries:
-                    self.deliver_event(target, entry)
-        elif kind == CREDIT:
-            self.sending.on_credit(header[1], envelope[1], envelope[2])
-        elif kind == ACK:
-            self.delivery.on_ack(envelope[1], envelope[2])
-        elif kind == NOTICE:
-            carry_out(self, envelope[1])
-        elif kind == SIGNAL:
-            self.bonds.on_signal(header[1], envelope[1], envelope[2])
-        elif kind == ANSWER:
-            self.replying.answered(*envelope[1:])
-        elif kind == INSPECT:
-            self.inspecting.take(header[1], *envelope[1:])
-        elif kind == ARRAYS:
-            self.take_in([header, self.arrays.open(envelope)])
-        elif kind == FENCE:
-            self.keyed.fence(header[1], envelope[1])
-        elif kind == CANCEL:
-            self.cancelling.cancel(header[1], envelope[1], envelope[2])
-        elif kind == PROBE:
-            self.cycles.probed(envelope[1], envelope[2])
-        elif kind == RELEASE:
-            self.arrays.take_back(header, envelope)
-        elif kind == LAST:
-            self.peers.on_last(header[1], header[2])
-        else:
-            raise ValueError(f"kind {kind!r} is unknown")
+    # --- mailboxes ---
 
     def deliver(self, target: int, entries: list[Entry]) -> None:
         """Put messages into a mailbox."""
@@ -374,7 +240,7 @@ class WorkerCore:
             try:
                 budget -= handling.handle_some(cell, budget, due)
             except (TypeError, ValueError) as error:  # a field of the envelope has a wrong type
-                self.malformed(cell, error)
+                self.failures.malformed(cell, error)
             if self.meter.clock() > due:
                 self._flush()
                 break
@@ -422,12 +288,6 @@ class WorkerCore:
             self.failures.dead_letter(cell, "", entry.body, reason)
             return False
         return entry.kind != TELL or not entry.number or self._is_next(cell, entry, in_hand)
-
-    def malformed(self, cell: Cell | None, error: Exception, *, is_message: bool = True) -> None:
-        """A field of an envelope has a wrong type: record it."""
-        self.meter.switch(_DISPATCH)
-        bury = self.failures.dead_letter if is_message else self.failures.bury
-        bury(cell, "", b"", f"malformed envelope: {error!r}")
 
     def _is_next(self, cell: Cell, entry: Entry, in_hand: int) -> bool:
         """Tell whether an at-least-once message is new; a durable actor knows by its marks."""

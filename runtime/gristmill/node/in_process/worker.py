@@ -206,7 +206,7 @@ class LocalWorker:
         """Take in a frame and handle what it brings."""
         if self.alive:
             self.meter.switch(_DISPATCH)
-            self.core.on_frame(frame)
+            self.core.intake.on_frame(frame)
             self.turn()
 
     def on_control(self, encoded: bytes) -> None:

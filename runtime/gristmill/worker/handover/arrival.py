@@ -61,11 +61,11 @@ class Arrival:
             return
         source = envelopes[0][1]
         if not source:
-            self._core.take_in(envelopes)
+            self._core.intake.take_in(envelopes)
         elif source == self._here:
             self._relay(envelopes)
         elif self._may_pass(source):
-            self._core.take_in(envelopes)
+            self._core.intake.take_in(envelopes)
         else:
             self._held[source].append(envelopes)
 
@@ -87,7 +87,7 @@ class Arrival:
             if envelope[0] == RELAY and envelope[2]:
                 self._deliver_paid(envelope[1], envelope[3])
             elif envelope[0] in (RELAY, PASS):
-                self._core.take_in([[HEADER, envelope[1], 0, 0, 1, 0, 0], envelope[-1]])
+                self._core.intake.take_in([[HEADER, envelope[1], 0, 0, 1, 0, 0], envelope[-1]])
             elif envelope[0] == HANDOVER:
                 self._step(envelope[1], envelope[2])
 
@@ -116,7 +116,7 @@ class Arrival:
     def _let_in(self, sources: Iterable[int]) -> None:
         for source in sources:
             for envelopes in self._held.pop(source, ()):
-                self._core.take_in(envelopes)
+                self._core.intake.take_in(envelopes)
             peer = self._apart.pop(source, None)
             if peer is not None:
                 self._core.shell.connect(peer)
@@ -149,7 +149,7 @@ class Arrival:
         """Nothing more is passed on: what came directly is taken in, and no more is held."""
         if not self._begun:
             return
-        self._core.inlet = self._core
+        self._core.inlet = self._core.intake
         self._awaited = set()
         self._let_in({*self._held, *self._apart})
         self._core.shell.request_turn()

@@ -201,13 +201,13 @@ class Departure:
         header = envelopes[0]
         source = header[1]
         if not source:
-            self._core.take_in(envelopes)
+            self._core.intake.take_in(envelopes)
             return
         for envelope in envelopes[1:]:
             if envelope[0] == SWITCH:
                 self._on_fence(source)
             elif envelope[0] == LAST:
-                self._core.take_in([header, envelope])
+                self._core.intake.take_in([header, envelope])
             elif envelope[0] == RELEASE:
                 self._core.arrays.take_back(header, envelope)
             elif envelope[0] == ARRAYS:

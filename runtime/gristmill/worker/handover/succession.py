@@ -19,7 +19,7 @@ _log = logging.getLogger("gristmill.worker")
 
 
 class Inlet(Protocol):
-    """What a worker's frames go to: its core, or who stands before that during a hand-over."""
+    """What a worker's frames go to: its intake, or who stands before that during a hand-over."""
 
     def take_in(self, envelopes: list[Envelope]) -> None:
         """Take in a frame that has been read, its header first; nothing if it is empty."""

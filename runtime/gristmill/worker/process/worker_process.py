@@ -175,7 +175,7 @@ class WorkerProcess:
         room = _FRAMES_A_TURN
         while frame is not None:
             meter.switch(_DISPATCH)
-            self.core.inlet.take_in(self.core.read(frame))
+            self.core.inlet.take_in(self.core.intake.read(frame))
             room -= 1
             if not room:
                 self.loop.call_soon(self._drain)  # the descriptor is edge-triggered
@@ -194,7 +194,7 @@ class WorkerProcess:
         until = meter.last + _CONVERSE_NS
         while frame is not None and meter.last < until:
             meter.switch(_DISPATCH)
-            envelopes = core.read(frame)
+            envelopes = core.intake.read(frame)
             if len(frame) > _SMALL_FRAME and not is_lone_ask(envelopes):
                 core.inlet.take_in(envelopes)
                 meter.switch(_RECV)
@@ -291,7 +291,7 @@ class WorkerProcess:
             frame = self.plane.receive()
             if frame is None:
                 break
-            self.core.inlet.take_in(self.core.read(frame))
+            self.core.inlet.take_in(self.core.intake.read(frame))
         then()
 
     def create_task(

@@ -91,7 +91,7 @@ class Batching:
         try:
             return self._core.handling.handle_some(cell, 1, 0)
         except (TypeError, ValueError) as error:  # a field of the envelope has a wrong type
-            self._core.malformed(cell, error)
+            self._core.failures.malformed(cell, error)
             return 1
 
     def _take(self, cell: Cell, plan: BatchPlan) -> int:
@@ -172,7 +172,7 @@ class Batching:
         try:
             due = self._core.admit(cell, entry, seen.get(entry.source, 0))
         except (TypeError, ValueError) as error:  # a field of the envelope has a wrong type
-            self._core.malformed(cell, error)
+            self._core.failures.malformed(cell, error)
             return False
         if due and cell.durable and entry.kind == TELL and entry.number:
             seen[entry.source] = entry.number
@@ -202,7 +202,7 @@ class Batching:
             except (msgspec.MsgspecError, GristmillError, RecursionError) as error:
                 failures.undecodable(cell, entry, error)
             except (TypeError, ValueError) as error:
-                self._core.malformed(cell, error)
+                self._core.failures.malformed(cell, error)
             else:
                 messages.append(message)
                 kept.append(entry)

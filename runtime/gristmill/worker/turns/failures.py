@@ -285,6 +285,12 @@ class Failures:
         body = msgspec.msgpack.encode(error_reply(error))
         self._core.replying.reply_error(entry.source, entry.number, body)
 
+    def malformed(self, cell: Cell | None, error: Exception, *, is_message: bool = True) -> None:
+        """A field of an envelope has a wrong type: record it."""
+        self._core.meter.switch(_DISPATCH)
+        bury = self.dead_letter if is_message else self.bury
+        bury(cell, "", b"", f"malformed envelope: {error!r}")
+
     def dead_letter(
         self,
         cell: Cell | None,

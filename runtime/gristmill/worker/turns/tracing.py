@@ -26,6 +26,7 @@ from gristmill.transport.outbound import NewOutbound, Outbound
 from gristmill.worker.actors.cell import Cell, Entry
 from gristmill.worker.config import WorkerConfig
 from gristmill.worker.core import IN_MEMORY, WorkerCore
+from gristmill.worker.messaging.intake import Intake
 from gristmill.worker.shell import Shell
 from gristmill.worker.telemetry.activity import Activity
 from gristmill.worker.telemetry.showing import Showing
@@ -78,30 +79,17 @@ class TracedCore(WorkerCore):
         super().__init__(shell, meter, store, channels, activity, governs=governs)
         self._meter = meter
         self._recorder = meter.recorder
-        self._marks: dict[int, int] = {}
-        """The marks of messages that are still to come, by sending process."""
-        self._event: MessageId | None = None
-        """Which event is being taken in."""
         self._counted_at = 0
         self._counted = 0
+        self._marked_intake = _MarkedIntake(self)
+        self.inlet = self.intake = self._marked_intake
         self.stamping = _AlwaysStamping(self, meter)
         self.showing = _TracedShowing(self, meter, self.showing.activity)
         self.waiting = Waiting(self, meter)
         self.handling = _TracedHandling(self, meter)
         self.batching = _TracedBatching(self, meter)
 
-    # --- what comes in ---
-
-    def _on_other(self, envelope: Envelope, header: Envelope, arrived: int) -> None:
-        if envelope[0] == MARK:
-            self._marks[header[1]] = envelope[1]
-            return
-        if envelope[0] == EVENT:
-            self._event = header[1], self._marks.pop(header[1], 0)
-        try:
-            super()._on_other(envelope, header, arrived)
-        finally:
-            self._event = None
+    # --- mailboxes ---
 
     def deliver(self, target: int, entries: list[Entry]) -> None:
         """Put messages into a mailbox; those of an actor of this worker are sent by that."""
@@ -112,17 +100,18 @@ class TracedCore(WorkerCore):
             else:
                 entries = [self._sent_here(entry) for entry in entries]
         elif first.kind == TELL:
-            mark = self._marks.pop(first.source, 0)
+            mark = self._marked_intake.marks.pop(first.source, 0)
             if mark:
                 entries[0] = _marked(first, first.source, mark)
         super().deliver(target, entries)
 
     def deliver_event(self, target: int, entry: Entry) -> None:
         """Give a channel's event to a subscriber."""
-        if self._event is None:
+        event = self._marked_intake.event
+        if event is None:
             entry = self._sent_here(entry)
-        elif self._event[1]:
-            entry = _marked(entry, *self._event)
+        elif event[1]:
+            entry = _marked(entry, *event)
         super().deliver_event(target, entry)
 
     def _sent_here(self, entry: Entry) -> MarkedEntry:
@@ -177,6 +166,28 @@ class Parts(NamedTuple):
         recorder = Recorder(config.incarnation)
         meter = TracedMeter(recorder, start_ns=config.asked_ns, probe_ns=probe_ns)
         return cls(meter, partial(MarkedOutbound, recorder), TracedCore)
+
+
+class _MarkedIntake(Intake):
+    """Takes in the marks by which messages are known in the records of who sent them."""
+
+    def __init__(self, core: WorkerCore) -> None:
+        super().__init__(core)
+        self.marks: dict[int, int] = {}
+        """The marks of messages that are still to come, by sending process."""
+        self.event: MessageId | None = None
+        """Which event is being taken in."""
+
+    def _on_other(self, envelope: Envelope, header: Envelope, arrived: int) -> None:
+        if envelope[0] == MARK:
+            self.marks[header[1]] = envelope[1]
+            return
+        if envelope[0] == EVENT:
+            self.event = header[1], self.marks.pop(header[1], 0)
+        try:
+            super()._on_other(envelope, header, arrived)
+        finally:
+            self.event = None
 
 
 class _AlwaysStamping(Stamping):
