@@ -55,6 +55,7 @@ from gristmill.worker.telemetry.showing import LOOK_AGAIN, Showing
 from gristmill.worker.telemetry.stamping import Stamping
 from gristmill.worker.turns.batching import Batching
 from gristmill.worker.turns.cancelling import Cancelling
+from gristmill.worker.turns.collecting import Collecting
 from gristmill.worker.turns.effects import Effects
 from gristmill.worker.turns.failures import Failures
 from gristmill.worker.turns.handling import Handling
@@ -126,6 +127,7 @@ class WorkerCore:
         self.showing = Showing(self, meter, activity or Activity())
         self.waiting = Waiting(self, meter)
         self.handling = Handling(self, meter)
+        self.collecting = Collecting(self)
         self.batching = Batching(self, meter)
         self.parking = Parking(self, meter)
         self.records = Records(self, store, channels)

@@ -29,8 +29,9 @@ from gristmill.transport.codec import Codec
 from gristmill.transport.envelope import ASK, TELL
 from gristmill.ulid import ulid
 from gristmill.worker.actors.breakers import service_of
-from gristmill.worker.actors.cell import CONTINUE, TIMER, Cell, Entry
+from gristmill.worker.actors.cell import CONTINUE, Cell, Entry
 from gristmill.worker.actors.idle import arm_idle_timeout, cancel_idle_timeout
+from gristmill.worker.actors.own_timer import OwnTimer
 from gristmill.worker.telemetry import counters
 from gristmill.worker.turns.effects import JOURNAL
 
@@ -262,7 +263,7 @@ class CellHost:
     def send_after(self, delay: float, message: Command | Event) -> Timer:
         """Put a message into the actor's own mailbox after ``delay`` seconds."""
         check_delay(delay)
-        timer = _OwnTimer(self._core, self._cell, message)
+        timer = OwnTimer(self._core, self._cell, message)
         if not self._is_over:
             timer.arm(delay)
         return timer
@@ -380,47 +381,6 @@ class CellHost:
             meter.switch(previous)
 
         return restore
-
-
-class _OwnTimer:
-    """A message to oneself that is due later."""
-
-    __slots__ = ("_cell", "_core", "_entry", "_message", "_timer")
-
-    def __init__(self, core: WorkerCore, cell: Cell, message: Command | Event) -> None:
-        self._core = core
-        self._cell = cell
-        self._message = message
-        self._timer: Timer | None = None
-        self._entry: Entry | None = None
-
-    def arm(self, delay: float) -> None:
-        if delay == 0:
-            self._fire()
-            return
-        self._timer = self._core.shell.call_later(delay, self._fire)
-        self._cell.own("timers").add(self)
-
-    def _fire(self) -> None:
-        self._cell.timers.discard(self)
-        now = self._core.meter.last
-        self._entry = Entry(TIMER, 0, self._cell.key, 0, 0.0, b"", self._message, now)
-        self._core.counters[counters.SENT] += 1
-        self._core.deliver(self._cell.key, [self._entry])
-
-    def cancel(self) -> bool:
-        """Stop it, even if its message waits in the mailbox; give whether that came in time."""
-        if self in self._cell.timers:
-            self._cell.timers.discard(self)
-            if self._timer is not None:
-                self._timer.cancel()
-            return True
-        for place, entry in enumerate(self._cell.queue):
-            if entry is self._entry:
-                del self._cell.queue[place]
-                self._core.counters[counters.ENDED] += 1
-                return True
-        return False
 
 
 def _seed(source: Random, label: str) -> int:

@@ -33,7 +33,8 @@ from gristmill.worker.telemetry.showing import Showing
 from gristmill.worker.telemetry.stamp import Spent
 from gristmill.worker.telemetry.stamping import Stamping
 from gristmill.worker.turns.batch_plans import BatchPlan
-from gristmill.worker.turns.batching import Batching, Call
+from gristmill.worker.turns.batching import Batching
+from gristmill.worker.turns.collecting import Call
 from gristmill.worker.turns.handling import Handling
 from gristmill.worker.turns.waiting import Waiting
 
