@@ -44,7 +44,7 @@ def send(way: Way, frame: bytes) -> None:
 
 def frame(*envelopes: object, header: object = None) -> bytes:
     """Make a frame of a client that does not exist."""
-    start = [HEADER, 4242, 1, 0, len(envelopes), 0, 0] if header is None else header
+    start = [HEADER, 4242, 1, 0, len(envelopes), 0, 0, 0] if header is None else header
     return msgpack.packb([start, *envelopes])  # type: ignore[no-any-return]  # bytes
 
 
@@ -58,13 +58,17 @@ HOSTILE: dict[str, list[object] | bytes] = {
     "no message pack": b"\xc1\xc1\xc1",
     "a number": b"\x07",
     "half a header": frame(["x"])[:4],
-    "fewer envelopes than announced": frame(header=[HEADER, 4242, 1, 0, 3, 0, 0]),
+    "fewer envelopes than announced": frame(header=[HEADER, 4242, 1, 0, 3, 0, 0, 0]),
     "a header without a count": frame(header=[HEADER, 4242, 1, 0, 0, 0]),
-    "a header with counts of text": frame(header=[HEADER, 4242, 1, "a", 0, 0, "b"]),
-    "a header with counts too large": frame(header=[HEADER, 4242, 1, 0, 0, 0, 1 << 63]),
+    "a header with counts of text": frame(header=[HEADER, 4242, 1, "a", 0, 0, "b", 0]),
+    "a header with counts too large": frame(header=[HEADER, 4242, 1, 0, 0, 0, 1 << 63, 0]),
+    "a header with news of text": frame(header=[HEADER, 4242, 1, 0, 0, 0, 0, "all"]),
+    "a header with news that never come": frame(header=[HEADER, 4242, 1, 0, 0, 0, 0, 1 << 63]),
     "half an envelope behind a whole one": frame() + b"\x95\x01",
-    "a header of strings": frame(header=["a", "b", "c", "d", "e", "f", "g"]),
-    "a header of lists": frame([TELL, 1, 0, 0, [BODY]], header=[HEADER, [], [], [], 1, [], [1]]),
+    "a header of strings": frame(header=["a", "b", "c", "d", "e", "f", "g", "h"]),
+    "a header of lists": frame(
+        [TELL, 1, 0, 0, [BODY]], header=[HEADER, [], [], [], 1, [], [1], []]
+    ),
     "an array of two thousand million": b"\xdd\x7f\xff\xff\xf0",
     "a map of two thousand million": b"\xdf\x7f\xff\xff\xf0",
     "bytes of two thousand million": b"\xc6\x7f\xff\xff\xf0",

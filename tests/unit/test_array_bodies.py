@@ -84,7 +84,7 @@ def test_a_body_keeps_its_arrays_and_gives_them_back(parties: tuple[Party, Party
     ((to, release),) = posted
     assert not pool.holding
     assert to == SENDER.address
-    sender.exchange.take_back([HEADER, *RECEIVER, 1, 1, 0], msgspec.msgpack.decode(release))
+    sender.exchange.take_back([HEADER, *RECEIVER, 1, 1, 0, 0, 0], msgspec.msgpack.decode(release))
     assert sender.exchange.pool.lent == 0
 
 

@@ -67,11 +67,12 @@ def handled(core: WorkerCore) -> list[int]:
     return list(cell.actor.numbers)
 
 
-def asks(ref: Ref[Counter], core: WorkerCore, incarnation: int, number: int) -> None:
+def asks(ref: Ref[Counter], core: WorkerCore, incarnation: int, number: int, news: int = 0) -> None:
     """Have w1 take in an ask of an incarnation of w2, and let it act on it."""
     body = core.codec.encode(Count(number))
     envelope = pack((ASK, ref.address.key, 0, 0.0, number, (body,)))
-    core.inlet.take_in_alone(core.intake.read(pack_frame(2, incarnation, 0, [envelope], 0, 1)))
+    frame = pack_frame(2, incarnation, 0, [envelope], 0, 1, news)
+    core.inlet.take_in_alone(core.intake.read(frame))
 
 
 def down(core: WorkerCore, incarnation: int) -> None:
@@ -109,13 +110,27 @@ def test_each_incarnation_waits_for_news_of_its_own(
     assert handled(core) == [10, 20, 30, 31]
 
 
-def test_a_frame_from_an_incarnation_that_is_no_number_is_malformed(
+def test_what_relies_on_news_waits_for_them_with_all_behind_it(
+    ref: Ref[Counter], core: WorkerCore
+) -> None:
+    heard = core.peers._news
+    for number, news in [(1, heard), (2, heard + 1), (3, heard + 1), (4, heard + 3)]:
+        asks(ref, core, 1, number, news)
+    assert handled(core) == [1]
+    for news, expected in [(1, [1, 2, 3]), (2, [1, 2, 3]), (3, [1, 2, 3, 4])]:
+        core.peers.heard(heard + news)
+        core.turn()
+        assert handled(core) == expected
+
+
+def test_a_header_with_something_else_than_numbers_is_malformed(
     node: Node, core: WorkerCore
 ) -> None:
-    header = (HEADER, 2, "next", 0, 1, 0, 0)
-    assert core.intake.read(msgpack.packb([header, (ASK,)])) == []
-    (letter,) = node.dead_letters()
-    assert letter.reason.startswith("malformed envelope")
+    for header in [(HEADER, 2, "next", 0, 1, 0, 0, 0), (HEADER, 2, 1, 0, 1, 0, 0, "all")]:
+        assert core.intake.read(msgpack.packb([header, (ASK,)])) == []
+    letters = node.dead_letters()
+    assert len(letters) == 2
+    assert all(letter.reason.startswith("malformed envelope") for letter in letters)
 
 
 def test_a_client_that_has_gone_leaves_its_number_and_nothing_else(

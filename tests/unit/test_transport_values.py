@@ -47,7 +47,7 @@ FRAME = pack_frame(1, 1, 1, [pack(tell) for tell in TELLS], 0)
 
 def test_a_frame_is_a_header_and_envelopes() -> None:
     header, *envelopes = read_frame(FRAME)
-    assert header == [HEADER, 1, 1, 1, 2, 0, 0]
+    assert header == [HEADER, 1, 1, 1, 2, 0, 0, 0]
     assert envelopes == [list(tell) for tell in TELLS]
 
 
@@ -60,8 +60,8 @@ def test_a_truncated_frame_is_refused(cut: int) -> None:
 @pytest.mark.parametrize("count", [0, 1, 14, 15, 16, 70_000])
 def test_a_frame_is_what_message_pack_calls_an_array(count: int) -> None:
     envelopes = [[TELL, number, 0, 0, b""] for number in range(count)]
-    frame = pack_frame(3, 4, 5, [pack(envelope) for envelope in envelopes], 6)
-    assert msgpack.unpackb(frame) == [[HEADER, 3, 4, 5, count, 6, 0], *envelopes]
+    frame = pack_frame(3, 4, 5, [pack(envelope) for envelope in envelopes], 6, 7, 8)
+    assert msgpack.unpackb(frame) == [[HEADER, 3, 4, 5, count, 6, 7, 8], *envelopes]
     assert read_frame(frame)[1:] == envelopes
 
 

@@ -93,6 +93,8 @@ class DataPlane:
         self._in_vain = 0
         """So many did after the last look in vain; 0 if one has found something since."""
         self.wires = wires or Wires()
+        self.news = 0
+        """The number of the last news that were heard here; frames carry it."""
         self.endpoint = sockets.endpoint
         self.fd = sockets.fd
         self.background = sockets.background
@@ -292,7 +294,8 @@ class DataPlane:
     def _frame(self, peer: Peer, envelopes: list[bytes], sizes: list[int]) -> bytes:
         before = peer.sent
         messages = self._count(peer, envelopes, sizes)
-        return pack_frame(self._address, self._incarnation, before, envelopes, _clock(), messages)
+        here = self._address, self._incarnation
+        return pack_frame(*here, before, envelopes, _clock(), messages, self.news)
 
     def _count(self, peer: Peer, envelopes: list[bytes], sizes: list[int]) -> int:
         messages = count_messages(envelopes, sizes)

@@ -3,7 +3,7 @@
 Each of these is an array whose first item is its kind:
 
 ========  ==========================================================================
-HEADER    process, incarnation, messages sent before, envelopes, sent at (ns), messages
+HEADER    process, incarnation, messages sent before, envelopes, sent at (ns), messages, news
 TELL      target, sender, number, bodies     (number: at-least-once, else 0)
 ASK       target, sender, deadline, request, bodies   (monotonic seconds, 0: none; the sender
           is a chain if an actor waits for the reply, see
@@ -73,7 +73,7 @@ Envelope = list[Any]
 
 pack = msgspec.msgpack.Encoder().encode
 """Pack one envelope, given as a tuple."""
-_HEADER_ITEMS = 7
+_HEADER_ITEMS = 8
 _unpack = msgspec.msgpack.Decoder(list[list[Any]]).decode
 _HEADS = tuple(bytes([0x90 | items]) for items in range(16))
 """How MessagePack begins a short array, by its length."""
@@ -86,6 +86,7 @@ def pack_frame(
     envelopes: Sequence[bytes],
     now: int,
     messages: int = 0,
+    news: int = 0,
 ) -> bytes:
     """Put packed envelopes into a frame.
 
@@ -96,10 +97,11 @@ def pack_frame(
         envelopes: one at least.
         now: perf_counter ns.
         messages: how many messages are in them, see :func:`count_messages`.
+        news: the number of the last news that the sender has heard; 0: nothing relies on any.
     """
     count = len(envelopes)
     head = _HEADS[count + 1] if count < 15 else b"\xdd" + (count + 1).to_bytes(4)
-    header = pack((HEADER, process, incarnation, before, count, now, messages))
+    header = pack((HEADER, process, incarnation, before, count, now, messages, news))
     return head + header + b"".join(envelopes)
 
 

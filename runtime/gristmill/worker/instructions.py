@@ -46,16 +46,14 @@ def carry_out(core: WorkerCore, encoded: bytes) -> None:
             peers.departed(address, incarnation)
         case c.Gone(addresses):
             core.directory.gone.update(addresses)
-        case c.Registered(address):
-            peers.registered(address)
-        case c.Unregistered(key, name):
-            peers.unregistered(key, name)
-            core.keyed.pools.unregistered(name)
-            core.breakers.forget(name)
+        case c.News(number, what):
+            if what is not None:
+                _follow(core, what)
+            peers.heard(number)
+        case c.Registered() | c.Unregistered() | c.Grouped():
+            _follow(core, message)
         case c.BreakerNews() as news:
             core.breakers.on_news(news)
-        case c.Grouped(address):
-            core.keyed.grouped(address)
         case c.Placed(address):
             core.keyed.placed(address)
         case c.NotPlaced(name, why):
@@ -94,3 +92,15 @@ def carry_out(core: WorkerCore, encoded: bytes) -> None:
             core.spawns.on_result(result)
         case other:
             raise ValueError(f"a worker does not understand {type(other).__name__}")
+
+
+def _follow(core: WorkerCore, what: c.Registered | c.Unregistered | c.Grouped) -> None:
+    match what:
+        case c.Registered(address):
+            core.peers.registered(address)
+        case c.Unregistered(key, name):
+            core.peers.unregistered(key, name)
+            core.keyed.pools.unregistered(name)
+            core.breakers.forget(name)
+        case c.Grouped(address):
+            core.keyed.grouped(address)

@@ -72,6 +72,9 @@ class Shell(Protocol):
     def waiting(self, address: int) -> int:
         """Count the envelopes that wait for a process."""
 
+    def heard(self, news: int) -> None:
+        """Have frames say that news up to this number have been heard."""
+
     def connect(self, peer: PeerInfo) -> None:
         """Open the way to a process."""
 

@@ -233,8 +233,9 @@ class Connection:
                 self.post.peers.moved(peer)
             case c.Departed(address, incarnation):
                 self.post.peers.departed(address, incarnation)
-            case c.Registered(address):
-                self.post.located(address)
+            case c.News(number, what):
+                self._on_news(what)
+                self.post.plane.news = number
             case c.Placed(address):
                 self.post.keyed.placed(address)
             case c.NotPlaced(name, why):
@@ -255,10 +256,15 @@ class Connection:
             case c.NodeStopped(exit_code, message):
                 kind = _ERRORS.get(exit_code, NodeStoppedError)
                 self.lost(kind(message))
-            case c.Unregistered(_, name):
-                self.post.unlocated(name)
             case other:
                 raise ValueError(f"a client does not understand {type(other).__name__}")
+
+    def _on_news(self, what: c.Registered | c.Unregistered | c.Grouped | None) -> None:
+        match what:
+            case c.Registered(address):
+                self.post.located(address)
+            case c.Unregistered(_, name):
+                self.post.unlocated(name)
 
     def lost(self, error: GristmillError) -> None:
         """The node has ended: whatever waits is told."""

@@ -59,7 +59,7 @@ class Incoming:
             envelopes = read_frame(frame)
         except DecodeError:
             return  # nothing of ours; an asker gets its timeout
-        _, source, incarnation, before, _, _, messages = envelopes[0]
+        _, source, incarnation, before, _, _, messages, _ = envelopes[0]
         if messages:
             self._outgoing.plane.wires.received(source, incarnation, before, messages)
         acknowledged: dict[str, int] | None = None

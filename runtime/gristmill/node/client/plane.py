@@ -13,6 +13,8 @@ class Plane(Protocol):
 
     wires: Wires
     """Counts what leaves and what comes."""
+    news: int
+    """The number of the last news that were heard here; frames carry it."""
 
     @property
     def endpoint(self) -> str:

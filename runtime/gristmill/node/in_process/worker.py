@@ -41,6 +41,7 @@ class LoopbackPlane:
         self._sent: dict[int, int] = {}
         """Messages sent to the present incarnation of each peer."""
         self.wires = Wires()
+        self.news = 0
         self.endpoint = "in-process"
         self.fd = -1  # nobody watches it: LocalPost doesn't read from a loop
         self.now = world.now
@@ -135,7 +136,8 @@ class LoopbackPlane:
         now, before = self._world.now_ns(), self._sent.get(address, 0)
         envelopes, sizes = outbound.take()
         messages = self._count(address, envelopes, sizes)
-        return pack_frame(self._address, self._incarnation, before, envelopes, now, messages)
+        here = self._address, self._incarnation
+        return pack_frame(*here, before, envelopes, now, messages, self.news)
 
     def _count(self, address: int, envelopes: list[bytes], sizes: list[int]) -> int:
         messages = count_messages(envelopes, sizes)
@@ -278,6 +280,10 @@ class LocalWorker:
     def when_arrived(self, callback: Callable[[], None]) -> None:
         """Call back at once: there is one pipe, in which nothing overtakes."""
         callback()
+
+    def heard(self, news: int) -> None:
+        """Have frames say that this has been heard."""
+        self.plane.news = news
 
     def connect(self, peer: c.PeerInfo) -> None:
         """Note that a process can be reached."""

@@ -44,6 +44,8 @@ class Roster:
         self.clients: dict[int, Client] = {}
         self.departed: dict[int, str] = {}
         """The names of the last actors that have stopped, by key."""
+        self.news = 0
+        """The number of the last news."""
         self._send = send
 
     def broadcast(self, message: c.ControlMessage, *, but: int = -1) -> None:
@@ -52,6 +54,11 @@ class Roster:
         for address, client in self.clients.items():
             if address != but:
                 self._send(client.identity, message)
+
+    def tell_news(self, what: c.Registered | c.Unregistered | c.Grouped) -> None:
+        """Tell every process something that what is sent afterwards may rely on."""
+        self.news += 1
+        self.broadcast(c.News(self.news, what))
 
     def tell_workers(self, message: c.ControlMessage, *, but: int = -1) -> None:
         """Send a message to every worker that is up, but one."""
@@ -133,7 +140,7 @@ class Roster:
         record = self.actors[key]
         record.announced = True
         if record.spec.name and not record.spec.key:
-            self.broadcast(c.Registered(self.address(key)))
+            self.tell_news(c.Registered(self.address(key)))
 
     def remove(self, key: int) -> None:
         """Forget an actor and its name."""
@@ -146,4 +153,4 @@ class Roster:
         if self.names.get(name) == key:
             del self.names[name]
             if not record.spec.key:
-                self.broadcast(c.Unregistered(key, name))
+                self.tell_news(c.Unregistered(key, name))

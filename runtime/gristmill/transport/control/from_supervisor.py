@@ -114,6 +114,16 @@ class Grouped(ControlMessage, tag="Grouped", frozen=True):
     address: Address
 
 
+class News(ControlMessage, tag="News", frozen=True):
+    """What every process is told, by number, so that its frames can say what it has heard.
+
+    Without anything new it tells a newcomer that it has been told everything so far.
+    """
+
+    number: int
+    what: Registered | Unregistered | Grouped | None
+
+
 class Placed(ControlMessage, tag="Placed", frozen=True):
     """A keyed actor is here now."""
 
@@ -273,6 +283,7 @@ FromSupervisor = (
     | Unregistered
     | BreakerNews
     | Grouped
+    | News
     | Placed
     | NotPlaced
     | Retire

@@ -87,7 +87,7 @@ class Arrival:
             if envelope[0] == RELAY and envelope[2]:
                 self._deliver_paid(envelope[1], envelope[3])
             elif envelope[0] in (RELAY, PASS):
-                self._core.intake.take_in([[HEADER, envelope[1], 0, 0, 1, 0, 0], envelope[-1]])
+                self._core.intake.take_in([[HEADER, envelope[1], 0, 0, 1, 0, 0, 0], envelope[-1]])
             elif envelope[0] == HANDOVER:
                 self._step(envelope[1], envelope[2])
 

@@ -53,7 +53,7 @@ class Intake:
     def read(self, frame: bytes) -> list[Envelope]:
         """Read a frame, and count the messages in it.
 
-        Gives nothing if it can't be read, and if it is too early: see :meth:`Peers.keep`.
+        Gives nothing if it can't be read, and if it is too early: see :meth:`Peers.keeps`.
         """
         core = self._core
         try:
@@ -65,8 +65,7 @@ class Intake:
         try:
             if header[6]:
                 self._wires.received(header[1], header[2], header[3], header[6])
-            known = core.directory.incarnation(header[1])
-            if 0 < known < header[2] and core.peers.keep(envelopes):
+            if core.peers.keeps(envelopes):
                 return []
         except (TypeError, ValueError) as error:  # a field of the header has a wrong type
             core.failures.malformed(None, error, is_message=False)

@@ -27,7 +27,9 @@ class Peers:
         self._silent: dict[int, int] = {}
         """Processes that say no more, by address, and their incarnations."""
         self._early: dict[int, list[list[Envelope]]] = {}
-        """Frames of incarnations that are not known yet, by address."""
+        """Frames that rely on news that have not come yet, by address."""
+        self._news = 0
+        """The number of the last news that were heard."""
 
     # --- processes ---
 
@@ -37,28 +39,39 @@ class Peers:
         for cell in self._core.cells.values():
             cell.owed.pop(peer.address, None)
         self._shell.connect(peer)
-        self._take_in_early(peer.address)
+        self._take_in_early()
 
-    def keep(self, envelopes: list[Envelope]) -> bool:
-        """Keep a frame of the next incarnation of a process until that is known.
+    def heard(self, news: int) -> None:
+        """News have been heard, up to this number: what relies on them is taken in."""
+        self._news = news
+        self._shell.heard(news)
+        self._take_in_early()
 
-        It comes by another pipe than the news. Taken in at once, what it asks would be answered to
-        the incarnation before, and what it leaves here would go with the news of that one's death.
+    def keeps(self, envelopes: list[Envelope]) -> bool:
+        """Keep a frame whose sender has heard more than this worker, until that hears it too.
+
+        Frames and news come by different pipes. Taken in at once, what names an actor that has
+        started would find none of that name; and what the next incarnation of a process asks would
+        be answered to the one before, and go with the news of that one's death.
         Gives False for the other worker of this place, of which nobody brings news.
         """
-        address = envelopes[0][1]
+        header = envelopes[0]
+        address = header[1]
+        if header[7] <= self._news and not 0 < self._directory.incarnation(address) < header[2]:
+            return False
         if address == self._shell.address:
             return False
         self._early.setdefault(address, []).append(envelopes)
         return True
 
-    def _take_in_early(self, address: int) -> None:
-        known = self._directory.incarnation(address)
-        for envelopes in self._early.pop(address, ()):
-            if envelopes[0][2] > known:
-                self.keep(envelopes)
-            else:
-                self._core.inlet.take_in(envelopes)
+    def _take_in_early(self) -> None:
+        if not self._early:
+            return
+        kept, self._early = self._early, {}
+        for frames in kept.values():
+            for envelopes in frames:
+                if not self.keeps(envelopes):
+                    self._core.inlet.take_in(envelopes)
 
     def down(
         self,
@@ -104,7 +117,7 @@ class Peers:
         self._directory.peer_up(peer)
         self._core.delivery.moved(peer.address, before, peer.incarnation)
         self._shell.move(peer)
-        self._take_in_early(peer.address)
+        self._take_in_early()
 
     def departed(self, address: int, incarnation: int) -> None:
         """A process that was replaced has ended."""

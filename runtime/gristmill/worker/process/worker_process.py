@@ -304,6 +304,10 @@ class WorkerProcess:
         """Make a future of the loop."""
         return self.loop.create_future()
 
+    def heard(self, news: int) -> None:
+        """Have frames say that news up to this number have been heard."""
+        self.plane.news = news
+
     def connect(self, peer: PeerInfo) -> None:
         """Open the way to a process."""
         succession = self.core.succession

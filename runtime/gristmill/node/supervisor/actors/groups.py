@@ -115,8 +115,7 @@ class Groups:
         places = Coordinator(spec.shards, self._workers(), self._numbers)
         self._groups[name] = _Group(spec, address, places)
         self._driver.act(added.actions)
-        for slot in self._roster.slots.reachable():
-            self._shell.send(slot.identity, c.Grouped(address))
+        self._roster.tell_news(c.Grouped(address))
         return address
 
     def find(self, name: str) -> Address:

@@ -140,7 +140,7 @@ class Pools:
         pool = _Pool(spec, Scaler(spec.rule, 0.0))
         self._begin(pool)
         self._pools[spec.name] = pool
-        self._roster.tell_workers(c.Grouped(pool.address))
+        self._roster.tell_news(c.Grouped(pool.address))
 
     def _begin(self, pool: _Pool) -> None:
         for number in itertools.count(1):

@@ -63,6 +63,7 @@ class Newcomers:
         self._breakers.introduce(partial(self._shell.send, identity))
         self._groups.introduce(identity)
         self._pools.introduce(identity)
+        self._shell.send(identity, c.News(self._roster.news, None))
 
     # --- clients ---
 
@@ -88,6 +89,7 @@ class Newcomers:
             ready = self._roster.slots.ready()
             workers = tuple(slot.peer for slot in ready if slot.peer is not None)
             directory = tuple(self._roster.directory())
+            self._shell.send(identity, c.News(self._roster.news, None))
             self._shell.send(identity, c.Welcome(address, self._node_id, workers, directory))
             self._subscriptions.introduce(identity)
             if not hello.owner:
