@@ -77,11 +77,11 @@ class Relay(Request[int]):
     numbers: tuple[int, ...]
 
 
-class WhoAmI(Request[int]):
-    """Tell the key of who has asked: 0 for a client."""
+class WhoAmI(Request[str]):
+    """Say who has asked."""
 
 
-class AskWho(Request[int]):
+class AskWho(Request[str]):
     """Ask another actor who has asked it."""
 
     to: Ref[Any]
@@ -137,9 +137,9 @@ class Squares(Actor):
         return [ctx.sender is None] * len(msgs)
 
     @handles(batch=8)
-    def who(self, msgs: list[WhoAmI], ctx: Context) -> list[int]:
+    def who(self, msgs: list[WhoAmI], ctx: Context) -> list[str]:
         self.sizes.append(len(msgs))
-        return [sender.address.key if sender is not None else 0 for sender in ctx.senders]
+        return [sender.address.label if sender is not None else "client" for sender in ctx.senders]
 
     @handles
     def sizes_so_far(self, msg: Sizes) -> list[int]:
@@ -148,7 +148,7 @@ class Squares(Actor):
 
 class Asker(Actor):
     @handles
-    async def ask_who(self, msg: AskWho, ctx: Context) -> int:
+    async def ask_who(self, msg: AskWho, ctx: Context) -> str:
         return await ctx.ask(msg.to, WhoAmI())
 
     @handles

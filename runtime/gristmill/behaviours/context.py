@@ -116,7 +116,10 @@ class Context(Bonding):
         await self._host.sleep(seconds)
 
     def lookup(self, name: str) -> AnyRef | None:
-        """Find an actor of this node by its name."""
+        """Find an actor of this node by its name.
+
+        Each is found that had started as far as the sender of the message in hand knew.
+        """
         return self._host.lookup(name)
 
     def lookup_keyed(self, name: str) -> KeyedGroup[Any] | None:
