@@ -214,16 +214,23 @@ def test_a_dead_letter_that_is_too_large_says_so(any_node: Node) -> None:
     all_given_back(near)
 
 
+def all_have(viewers: list[Ref[Viewer]], frames: list[float]) -> None:
+    """Wait until viewers keep frames, in this order."""
+    expected = [frames] * len(viewers)
+    eventually(lambda: [each.ask(Kept()) for each in viewers] == expected, "all have come")
+
+
 def test_events_with_arrays_reach_every_subscriber(any_node: Node) -> None:
     viewers = [any_node.spawn(Viewer, placement=place) for place in ("w1", "w1", "w2")]
     artist = any_node.spawn(Artist, placement="w1")
     with any_node.subscribe("frames", Frame) as frames:
         any_node.publish("frames", Frame(np.full(SIZE, 1.0)))
         assert frames.get(5).numbers[0] == 1.0
+        all_have(viewers, [1.0])  # of two senders, either may come first
         artist.tell(Show(SIZE, [2.0, 3.0]))
         assert [frames.get(5).numbers[-1] for _ in range(2)] == [2.0, 3.0]
+    all_have(viewers, [1.0, 2.0, 3.0])
     for viewer in viewers:
-        eventually(lambda of=viewer: of.ask(Kept()) == [1.0, 2.0, 3.0], "all have come")  # type: ignore[misc]  # bound now
         viewer.stop()
     all_given_back(artist)
     artist.stop()
