@@ -104,7 +104,7 @@ def test_truth_02_what_a_burst_journals_and_sends_is_no_compute(tmp_path: Path) 
             return abs(own / (clerk.ask(Filing()) - before) - 1)
 
         wrong()  # from now on, few messages are stamped
-        assert median(wrong() for _ in range(7)) < 0.15
+        assert median(wrong() for _ in range(21)) < 0.15  # others on the cores disturb some
 
 
 # --- 3: known coordination ---
