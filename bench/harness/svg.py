@@ -86,7 +86,7 @@ class _Dots:
             at = x + self.end(10.0**power)
             lines.append(
                 f'<line class="decade" x1="{at:.1f}" x2="{at:.1f}" y1="{y}" y2="{bottom}"/>'
-                f'<text class="power" x="{at:.1f}" y="{y - 4}" text-anchor="middle">'
+                f'<text class="power" x="{at:.1f}" y="{bottom + 8}" text-anchor="middle">'
                 f"{10**power:,}</text>"
             )
         return "\n".join(lines)

@@ -8,11 +8,14 @@ import msgpack
 import pytest
 
 from gristmill import Actor, Node, Ref, Request, handles
+from gristmill.durability import JournalError
 from gristmill.node.hosting import LocalHost
+from gristmill.ref import Address
 from gristmill.supervision import Exited, Killed
-from gristmill.transport.control import PeerInfo
+from gristmill.transport.control import News, PeerInfo, Registered, encode_control
 from gristmill.transport.envelope import ASK, HEADER, pack, pack_frame
 from gristmill.worker.core import WorkerCore
+from gristmill.worker.instructions import carry_out
 
 
 class Count(Request[int]):
@@ -121,6 +124,22 @@ def test_what_relies_on_news_waits_for_them_with_all_behind_it(
         core.peers.heard(heard + news)
         core.turn()
         assert handled(core) == expected
+
+
+def test_news_that_cannot_be_followed_keep_no_frame_back(
+    ref: Ref[Counter], core: WorkerCore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> None:
+        raise JournalError("the disk is gone")
+
+    monkeypatch.setattr(core.delivery, "located", fail)
+    number = core.peers._news + 1
+    asks(ref, core, 1, 1, number)
+    news = News(number, Registered(Address(999, 2, "", "somebody")))
+    with pytest.raises(JournalError):
+        carry_out(core, encode_control(news))
+    core.turn()
+    assert handled(core) == [1]
 
 
 def test_a_header_with_something_else_than_numbers_is_malformed(

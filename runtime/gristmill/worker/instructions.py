@@ -47,9 +47,11 @@ def carry_out(core: WorkerCore, encoded: bytes) -> None:
         case c.Gone(addresses):
             core.directory.gone.update(addresses)
         case c.News(number, what):
-            if what is not None:
-                _follow(core, what)
-            peers.heard(number)
+            try:
+                if what is not None:
+                    _follow(core, what)
+            finally:  # what fails concerns one name, and frames that wait for it many actors
+                peers.heard(number)
         case c.Registered() | c.Unregistered() | c.Grouped():
             _follow(core, message)
         case c.BreakerNews() as news:

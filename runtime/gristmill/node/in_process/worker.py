@@ -42,6 +42,7 @@ class LoopbackPlane:
         """Messages sent to the present incarnation of each peer."""
         self.wires = Wires()
         self.news = 0
+        """The number of the last news that were heard here; frames carry it."""
         self.endpoint = "in-process"
         self.fd = -1  # nobody watches it: LocalPost doesn't read from a loop
         self.now = world.now
@@ -282,7 +283,7 @@ class LocalWorker:
         callback()
 
     def heard(self, news: int) -> None:
-        """Have frames say that this has been heard."""
+        """Have frames say that news up to this number have been heard."""
         self.plane.news = news
 
     def connect(self, peer: c.PeerInfo) -> None:
